@@ -1,0 +1,47 @@
+//! The contract between the launcher (outside the VM) and the guest agent (PID 1 inside it).
+//!
+//! Owns: the messages, their wire form and their limits. Never does: I/O, or anything that depends
+//! on which side it is compiled into.
+//!
+//! ```text
+//!   launcher                                             guest agent
+//!      │   offers vsock port CONTROL_PORT                     │
+//!      │ ◀──────────── connects, Hello ────────────────────── │   boot is over
+//!      │ ───────────── Welcome (clock) ─────────────────────▶ │
+//!      │   offers one port for each standard stream           │
+//!      │ ───────────── Request::Start(ContainerSpec) ───────▶ │   the one declarative request
+//!      │ ◀──────────── connects each stream's port ────────── │
+//!      │ ◀──────────── Event::Started ─────────────────────── │
+//!      │ ───────────── Request::Signal, Resize ─────────────▶ │
+//!      │ ◀──────────── Event::Exited ──────────────────────── │   streams are at end of file
+//!      │ ───────────── Request::PowerOff ───────────────────▶ │   kills, syncs, unmounts
+//!      │ ◀──────────── Event::PoweringOff ─────────────────── │   then resets the machine
+//! ```
+//!
+//! Every connection is opened by the guest towards the host ([`port::HOST_CID`]), to a port that the
+//! launcher has offered for exactly one connection; all others are refused by the vsock device. Bytes
+//! on a stream's connection are the stream's bytes and nothing else.
+//!
+//! Invariants:
+//! - A frame is at most [`frame::MAX_FRAME_BYTES`]; a longer one ends the conversation.
+//! - Each side checks versions before it believes anything else ([`handshake`]).
+//! - The agent is in the guest's trust domain: [`Event`]s are claims, not facts.
+//! - The bytes of every message are pinned by golden files; a change of them is a change of
+//!   [`handshake::PROTOCOL_VERSION`].
+
+mod container_spec;
+mod exit_status;
+pub mod frame;
+pub mod handshake;
+mod identifier;
+mod message;
+pub mod port;
+
+pub use container_spec::{
+    CapabilitySet, Capabilities, ContainerSpec, DeviceAccess, LayerExtent, Mount, MountSource,
+    NamespaceRef, Namespaces, ProcessSpec, Resources, Rlimit, Rootfs, SeccompAction,
+    SeccompArgument, SeccompComparison, SeccompProfile, SeccompRule, Stdio, TerminalSize, UPPER_DISK_SERIAL, Upper, LAYERS_DISK_SERIAL,
+};
+pub use exit_status::ExitStatus;
+pub use identifier::{ContainerId, IdentifierError, ProcessId, ProcessRef};
+pub use message::{Event, Failure, FailureKind, Request};

@@ -1,0 +1,66 @@
+//! What a microVM is, as plain data. Live objects are built from it once, in [`crate::boot`].
+//!
+//! A configuration opens nothing: what it stands on was opened by whoever made it, and comes beside
+//! it as a table of open files ([`Descriptors`]) that [`FdSlot`]s point into.
+
+use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
+
+/// An index into the table of open files handed over with a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FdSlot(pub u32);
+
+/// The open files that came with a configuration; [`FdSlot`]s are indices into it.
+pub type Descriptors = Vec<OwnedFd>;
+
+/// A stretch of an open file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileExtent {
+    /// The file.
+    pub file: FdSlot,
+    /// Where the stretch begins, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub length: u64,
+}
+
+/// One microVM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmConfig {
+    /// `/dev/kvm`, open for reading and writing.
+    pub kvm: FdSlot,
+    /// Guest memory, in MiB: 64 or more.
+    pub memory_mib: u32,
+    /// Virtual CPUs: 1 to 32.
+    pub vcpus: u8,
+    /// The uncompressed ELF kernel (vmlinux).
+    pub kernel: FileExtent,
+    /// The initramfs.
+    pub initramfs: FileExtent,
+    /// Words added at the end of the kernel's command line.
+    pub cmdline: Vec<String>,
+    /// The disks, in the order the guest finds them.
+    pub disks: Vec<DiskConfig>,
+    /// Where the early serial log goes; `None` leaves the guest without a serial port.
+    pub console: Option<FdSlot>,
+}
+
+/// One virtio-blk disk: file stretches, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskConfig {
+    /// The serial number the guest sees: at most 20 bytes of ASCII.
+    pub serial: String,
+    /// What it consists of, in order; each length is a multiple of 4096. A writable disk has one.
+    pub extents: Vec<FileExtent>,
+    /// Whether the guest may write to it.
+    pub writable: bool,
+}
+
+/// The devices served to QEMU over vhost-user where there is no usable KVM: one connected socket each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VhostUserConfig {
+    /// Each disk, with the socket on which QEMU speaks vhost-user for it.
+    pub disks: Vec<(DiskConfig, FdSlot)>,
+    /// The socket on which QEMU speaks vhost-user for the vsock device.
+    pub vsock: FdSlot,
+}

@@ -1,0 +1,33 @@
+//! The state of devices and queues as plain data, from which each is made again.
+
+use serde::{Deserialize, Serialize};
+
+/// What a device is besides its configuration and its queues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceState {
+    /// An entropy source has none.
+    Entropy,
+    /// A disk's bytes are its files'; the device has none of its own.
+    Block,
+    /// Connections do not outlive a save: the driver is told by a transport-reset event.
+    Vsock,
+}
+
+/// One virtqueue's registers and positions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueState {
+    /// The size the driver chose.
+    pub size: u16,
+    /// Whether the driver has made it ready.
+    pub ready: bool,
+    /// Guest address of the descriptor table.
+    pub descriptor_table: u64,
+    /// Guest address of the available ring.
+    pub available_ring: u64,
+    /// Guest address of the used ring.
+    pub used_ring: u64,
+    /// The next available entry to take.
+    pub next_available: u16,
+    /// The next used entry to fill.
+    pub next_used: u16,
+}

@@ -1,0 +1,2 @@
+//! Builds and runs all of cofferdam.
+fn main() {}
