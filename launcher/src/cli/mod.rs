@@ -1,0 +1,109 @@
+//! The command line: exactly what was typed, one file per command.
+//!
+//! Owns: names, short forms and help texts of flags. Never does: resolves, checks against this place,
+//! or opens anything; [`crate::plan`] does the first two. Values with a syntax of their own (sizes,
+//! limits, users) stay the text that was typed until there, so that every refusal is worded in one way.
+
+pub mod doctor;
+pub mod run;
+
+pub use doctor::DoctorArgs;
+pub use run::{Accelerator, RunArgs};
+
+use crate::error::{Explain, Failure};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+/// Where sandboxes, images and layers live unless `--state-dir` says otherwise.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/cofferdam";
+
+/// Everything that was typed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cofferdam",
+    version,
+    about = "Runs a container in a microVM of its own, from inside an unprivileged container",
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a container in a new microVM
+    Run(Box<RunArgs>),
+    /// Say whether `run` will work here, and what helps where it will not
+    Doctor(DoctorArgs),
+}
+
+/// What came of reading the command line.
+#[derive(Debug)]
+pub enum Parsed {
+    /// A command.
+    Command(Command),
+    /// `--help` or `--version` was asked for: print this to stdout and exit with 0.
+    Text(String),
+}
+
+/// A command line that cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct UsageError {
+    message: String,
+    hint: String,
+}
+
+impl Explain for UsageError {
+    fn hint(&self) -> Option<String> {
+        Some(self.hint.clone())
+    }
+}
+
+/// Reads a command line, the program's name first.
+///
+/// # Errors
+/// [`UsageError`], as a [`Failure`] of exit code 125, as Docker has it.
+pub fn parse<I, T>(arguments: I) -> Result<Parsed, Failure>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => Ok(Parsed::Command(cli.command)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                Ok(Parsed::Text(error.render().to_string()))
+            }
+            _ => Err(usage_error(&error).into()),
+        },
+    }
+}
+
+/// Puts clap's several paragraphs into our two lines.
+fn usage_error(error: &clap::Error) -> UsageError {
+    let rendered = error.render().to_string();
+    let mut lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut message = lines.next().unwrap_or("bad arguments").trim_start_matches("error: ").to_owned();
+    if message.ends_with(':') {
+        let listed: Vec<&str> = lines.take_while(|line| !line.starts_with("Usage:")).collect();
+        message = format!("{message} {}", listed.join(", "));
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        message = "no command was given".to_owned();
+    }
+    let suggestion = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand]
+        .iter()
+        .chain(&[ContextKind::SuggestedValue])
+        .find_map(|&kind| error.get(kind))
+        .map(|value| format!("did you mean {value}? "))
+        .unwrap_or_default();
+    let command = if rendered.contains("cofferdam run") { "cofferdam run" } else { "cofferdam" };
+    UsageError { message, hint: format!("{suggestion}see {command} --help") }
+}
+

@@ -1,0 +1,33 @@
+//! `cofferdam ps` and `cofferdam rm`.
+
+use super::DEFAULT_STATE_DIR;
+use clap::Args;
+use std::path::PathBuf;
+
+/// What was typed after `ps`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct PsArgs {
+    /// Show ended sandboxes too
+    #[arg(short, long)]
+    pub all: bool,
+    /// Print identifiers only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Print one JSON document instead of a table
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+    /// Where sandboxes live
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
+}
+
+/// What was typed after `rm`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct RmArgs {
+    /// Names, identifiers, or beginnings of identifiers
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub sandboxes: Vec<String>,
+    /// Where sandboxes live
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
+}

@@ -1,0 +1,147 @@
+//! `cofferdam run`: Docker's flags with Docker's meaning, and a few of our own.
+
+use super::DEFAULT_STATE_DIR;
+use clap::{ArgAction, Args, ValueEnum};
+use std::path::PathBuf;
+
+/// Who runs the VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Accelerator {
+    /// KVM where it works, else QEMU's TCG, saying so
+    #[default]
+    Auto,
+    /// KVM or nothing
+    Kvm,
+    /// QEMU's TCG: slow, and no hardware wall
+    Tcg,
+}
+
+/// What was typed after `run`. Flags end at IMAGE: all that follows belongs to the container.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    disable_help_flag = true,
+    override_usage = "cofferdam run [FLAGS] IMAGE [CMD]...",
+    after_help = "IMAGE is oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE.\n\
+                  Exit codes: the container's own; 128+n by signal n; 124 --timeout; 125 cofferdam; \
+                  126 cannot invoke; 127 not found."
+)]
+pub struct RunArgs {
+    /// Keep stdin open
+    #[arg(short, long, help_heading = "Process")]
+    pub interactive: bool,
+    /// Give it a terminal
+    #[arg(short, long, help_heading = "Process")]
+    pub tty: bool,
+    /// Set a variable; NAME alone takes it from here
+    #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Process")]
+    pub env: Vec<String>,
+    /// Read variables from a file, one a line
+    #[arg(long, value_name = "FILE", help_heading = "Process")]
+    pub env_file: Vec<PathBuf>,
+    /// Working directory
+    #[arg(short, long, value_name = "DIR", help_heading = "Process")]
+    pub workdir: Option<String>,
+    /// User, and perhaps group, by name or number
+    #[arg(short, long, value_name = "USER[:GROUP]", help_heading = "Process")]
+    pub user: Option<String>,
+    /// Program instead of the image's entry point
+    #[arg(long, value_name = "PROGRAM", help_heading = "Process")]
+    pub entrypoint: Option<String>,
+    /// Reap children as PID 1
+    #[arg(long, help_heading = "Process")]
+    pub init: bool,
+    /// Signal that stops it, by name or number
+    #[arg(long, value_name = "SIGNAL", help_heading = "Process")]
+    pub stop_signal: Option<String>,
+    /// Seconds between that signal and SIGKILL [default: 10]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Process")]
+    pub stop_timeout: Option<String>,
+    /// Stop it after this time, and exit with 124
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Process")]
+    pub timeout: Option<String>,
+
+    /// Name of the sandbox
+    #[arg(long, help_heading = "Container")]
+    pub name: Option<String>,
+    /// Host name [default: the sandbox's id]
+    #[arg(short = 'h', long, value_name = "NAME", help_heading = "Container")]
+    pub hostname: Option<String>,
+    /// Remove everything of it when it ends
+    #[arg(long, help_heading = "Container")]
+    pub rm: bool,
+    /// Mount its root file system read-only
+    #[arg(long, help_heading = "Container")]
+    pub read_only: bool,
+    /// Mount a tmpfs
+    #[arg(long, value_name = "PATH[:OPTIONS]", help_heading = "Container")]
+    pub tmpfs: Vec<String>,
+
+    /// Grant everything inside the VM: that is what the VM is for
+    #[arg(long, help_heading = "Privilege")]
+    pub privileged: bool,
+    /// Add a capability, or ALL
+    #[arg(long, value_name = "CAP", help_heading = "Privilege")]
+    pub cap_add: Vec<String>,
+    /// Drop a capability, or ALL
+    #[arg(long, value_name = "CAP", help_heading = "Privilege")]
+    pub cap_drop: Vec<String>,
+    /// no-new-privileges, seccomp=FILE, seccomp=unconfined
+    #[arg(long, value_name = "OPTION", help_heading = "Privilege")]
+    pub security_opt: Vec<String>,
+
+    /// Memory limit of the container (512m, 2g)
+    #[arg(short, long, value_name = "SIZE", allow_negative_numbers = true, help_heading = "Limits")]
+    pub memory: Option<String>,
+    /// CPU limit of the container (0.5)
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Limits")]
+    pub cpus: Option<String>,
+    /// Process limit of the container; -1 for none
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Limits")]
+    pub pids_limit: Option<String>,
+    /// Resource limit of its processes
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = "Limits")]
+    pub ulimit: Vec<String>,
+
+    /// Who runs the VM
+    #[arg(long, value_enum, default_value_t, value_name = "WHO", help_heading = "Virtual machine")]
+    pub accel: Accelerator,
+    /// Memory of the VM (64m or more) [default: from this place's limit]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, help_heading = "Virtual machine")]
+    pub vm_memory: Option<String>,
+    /// CPUs of the VM, 1 to 32 [default: from this place's limit]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Virtual machine")]
+    pub vm_cpus: Option<String>,
+    /// Boot this kernel (an ELF vmlinux) instead of the built-in one
+    #[arg(long, value_name = "FILE", help_heading = "Virtual machine")]
+    pub kernel: Option<PathBuf>,
+    /// Write the VM's serial console here
+    #[arg(long, value_name = "FILE", help_heading = "Virtual machine")]
+    pub console: Option<PathBuf>,
+
+    /// Where images and sandboxes live
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR, help_heading = "Other")]
+    pub state_dir: PathBuf,
+    /// Say nothing but errors
+    #[arg(short, long, help_heading = "Other")]
+    pub quiet: bool,
+    /// Print this help
+    #[arg(long, action = ArgAction::Help, help_heading = "Other")]
+    help: Option<bool>,
+
+    /// The image, then the command and its arguments.
+    // One list, because clap would go on looking for flags between two positional arguments.
+    #[arg(required = true, trailing_var_arg = true, num_args = 1.., value_name = "IMAGE", hide = true)]
+    image_and_command: Vec<String>,
+}
+
+impl RunArgs {
+    /// The image, as typed.
+    pub fn image(&self) -> &str {
+        self.image_and_command.first().map_or("", String::as_str)
+    }
+
+    /// The command and its arguments; empty where only the image was typed.
+    pub fn command(&self) -> &[String] {
+        self.image_and_command.get(1..).unwrap_or_default()
+    }
+}

@@ -1,0 +1,139 @@
+//! The plan and the image → the one request that tells the agent everything. Pure.
+//!
+//! Never does: chooses. What is decided stands in the plan; here it only takes its form.
+
+use crate::capabilities;
+use crate::plan::{ProcessPlan, RunPlan};
+use protocol::{
+    ContainerId, ContainerSpec, LayerExtent, Namespaces, ProcessId, ProcessSpec, Rootfs, Stdio, Upper,
+    port,
+};
+
+/// Every file system image, and so every extent, is a multiple of this, in bytes.
+pub const LAYER_ALIGNMENT: u64 = 4096;
+
+/// The names under which the agent will know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// The container.
+    pub container: ContainerId,
+    /// Its init process.
+    pub init: ProcessId,
+}
+
+/// The host ports of the streams, in the order in which they are to be offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamPorts {
+    /// Three streams; without a standard input, two.
+    Pipes {
+        /// Standard input, with `-i`.
+        stdin: Option<u32>,
+        /// Standard output.
+        stdout: u32,
+        /// Standard error.
+        stderr: u32,
+    },
+    /// One terminal.
+    Terminal(u32),
+}
+
+impl StreamPorts {
+    /// The ports that a plan's first process needs, from [`port::FIRST_STREAM_PORT`] up.
+    pub fn for_plan(plan: &RunPlan) -> Self {
+        let first = port::FIRST_STREAM_PORT;
+        if plan.process.terminal.is_some() {
+            StreamPorts::Terminal(first)
+        } else {
+            let stdin = plan.process.interactive.then_some(first);
+            StreamPorts::Pipes { stdin, stdout: first + 1, stderr: first + 2 }
+        }
+    }
+}
+
+/// Why the layers make no disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LayersError {
+    /// A container needs a root file system.
+    #[error("the image has no layer")]
+    None,
+    /// Its file was cut, or is none of ours.
+    #[error("layer {index} is {length} bytes long, which is no multiple of {LAYER_ALIGNMENT}")]
+    Length {
+        /// Which, counted from the lowest, 0.
+        index: usize,
+        /// Its length.
+        length: u64,
+    },
+    /// They do not fit any disk.
+    #[error("the layers are together longer than any disk")]
+    TooLong,
+}
+
+impl crate::error::Explain for LayersError {}
+
+/// Where each layer stands on the disk that holds them all, one after the other, lowest first.
+///
+/// # Errors
+/// [`LayersError`].
+pub fn layer_extents(lengths: &[u64]) -> Result<Vec<LayerExtent>, LayersError> {
+    let mut offset = 0u64;
+    let mut extents = Vec::with_capacity(lengths.len());
+    for (index, &length) in lengths.iter().enumerate() {
+        if length == 0 || length % LAYER_ALIGNMENT != 0 {
+            return Err(LayersError::Length { index, length });
+        }
+        extents.push(LayerExtent { offset, length });
+        offset = offset.checked_add(length).ok_or(LayersError::TooLong)?;
+    }
+    if extents.is_empty() { Err(LayersError::None) } else { Ok(extents) }
+}
+
+/// The whole request.
+pub fn container_spec(
+    plan: &RunPlan,
+    process: &ProcessPlan,
+    names: Names,
+    layers: Vec<LayerExtent>,
+    ports: StreamPorts,
+) -> ContainerSpec {
+    let container = &plan.container;
+    let security = &container.security;
+    ContainerSpec {
+        id: names.container,
+        hostname: process.hostname.clone(),
+        rootfs: Rootfs { layers, upper: Upper::Disk, readonly: container.readonly_root },
+        mounts: container.mounts.clone(),
+        namespaces: Namespaces::default(),
+        devices: security.devices,
+        resources: container.resources,
+        seccomp: security.seccomp.clone(),
+        masked_paths: security.masked_paths.clone(),
+        readonly_paths: security.readonly_paths.clone(),
+        reaper: container.reaper,
+        init_id: names.init,
+        init: ProcessSpec {
+            args: process.args.clone(),
+            env: process.env.clone(),
+            cwd: process.cwd.clone(),
+            user: process.user.clone(),
+            capabilities: capabilities::process_sets(security.capabilities),
+            no_new_privileges: security.no_new_privileges,
+            rlimits: container.rlimits.clone(),
+            stdio: stdio(plan, ports),
+        },
+    }
+}
+
+fn stdio(plan: &RunPlan, ports: StreamPorts) -> Stdio {
+    match ports {
+        StreamPorts::Pipes { stdin, stdout, stderr } => {
+            Stdio::Pipes { stdin_port: stdin, stdout_port: stdout, stderr_port: stderr }
+        }
+        StreamPorts::Terminal(port) => Stdio::Terminal {
+            port,
+            input: plan.process.interactive,
+            size: plan.process.terminal.unwrap_or(crate::plan::DEFAULT_TERMINAL),
+        },
+    }
+}
+

@@ -1,0 +1,126 @@
+//! How errors reach the user: the chain of causes once, on one line, then `hint:` where there is one.
+//!
+//! Owns: the form of what is printed, and the cleaning of text that a guest or an image wrote.
+//! Never does: decides what went wrong; each module's own error type says that, and implements
+//! [`Explain`] to say what to do about it.
+//!
+//! ```text
+//!   cofferdam: cannot open /dev/kvm: permission denied (os error 13)
+//!   hint: it belongs to group 108 (kvm): add --group-add 108
+//! ```
+
+use crate::exit_code::FailureClass;
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+
+/// An error that can say what to do about it, and what exit code it is.
+pub trait Explain: Error + Send + Sync + 'static {
+    /// What the user can do, in one sentence with no full stop.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+
+    /// What kind of failure it is.
+    fn class(&self) -> FailureClass {
+        FailureClass::Launcher
+    }
+}
+
+/// Any error on its way to the user: what happened, what to do, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    error: Box<dyn Error + Send + Sync>,
+    hint: Option<String>,
+    class: FailureClass,
+}
+
+impl<E: Explain> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { hint: error.hint(), class: error.class(), error: Box::new(error) }
+    }
+}
+
+impl Failure {
+    /// An error that cannot explain itself: no hint, exit code 125.
+    pub fn plain(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { error: error.into(), hint: None, class: FailureClass::Launcher }
+    }
+
+    /// The same, with this hint.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, of this class.
+    #[must_use]
+    pub fn with_class(mut self, class: FailureClass) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// The exit code.
+    pub fn exit_code(&self) -> u8 {
+        self.class.exit_code()
+    }
+
+    /// The hint.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Writes it as the user sees it.
+    ///
+    /// # Errors
+    /// Any of writing.
+    pub fn report(&self, out: &mut impl Write) -> io::Result<()> {
+        // One write: lines of several processes on one stderr then do not mix.
+        out.write_all(self.to_string().as_bytes())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "cofferdam: {}", clean(&chain(&*self.error)))?;
+        match &self.hint {
+            Some(hint) => writeln!(f, "hint: {}", clean(hint)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An error and its sources, each once, separated by `: `.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let cause = source.to_string();
+        // A transparent wrapper says what its source says: once is enough.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        next = source.source();
+    }
+    text
+}
+
+/// Makes text safe to print on a terminal: control and direction-changing characters, which an image
+/// or a guest may have put there, are written as escapes.
+pub fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || reorders {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! The plan: what was typed, resolved against the facts of this place. Pure.
+//!
+//! Owns: every default, and every refusal of what cannot be. Never does: asks, opens, starts.
+//!
+//! ```text
+//!   RunArgs + NamedInputs + HostFacts ── resolve ──▶ RunPlan          nothing has been started
+//!   RunPlan + the image's configuration ── with_image ──▶ ProcessPlan
+//!   RunPlan + ProcessPlan + layers + ports ──▶ ContainerSpec, VmConfig (next door)
+//! ```
+
+pub mod environment;
+pub mod limits;
+pub mod names;
+pub mod process;
+pub mod security;
+pub mod signal;
+pub mod size;
+pub mod tmpfs;
+pub mod vm_size;
+
+pub use environment::Change;
+pub use process::{ImageDefaults, ProcessError, ProcessPlan};
+pub use security::Security;
+pub use vm_size::VmSize;
+
+use crate::cli::{Accelerator, RunArgs};
+use crate::error::Explain;
+use crate::host::{HostFacts, NamedInputs};
+use protocol::{ContainerId, Mount, Resources, Rlimit, TerminalSize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything about a run that does not depend on what the image says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunPlan {
+    /// The image, as typed.
+    pub image: String,
+    /// The VM and what is around it.
+    pub sandbox: SandboxPlan,
+    /// The container in it.
+    pub container: ContainerPlan,
+    /// What was chosen about its first process.
+    pub process: ProcessChoices,
+    /// What the user should know, one line each; not to be printed with `--quiet`.
+    pub warnings: Vec<String>,
+}
+
+/// The VM and what is around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxPlan {
+    /// The name it was given.
+    pub name: Option<ContainerId>,
+    /// Where images and sandboxes live.
+    pub state_dir: PathBuf,
+    /// Remove its state when it ends (`--rm`).
+    pub remove: bool,
+    /// Who runs the VM.
+    pub accelerator: Accelerator,
+    /// Its size.
+    pub vm: VmSize,
+    /// A kernel instead of the built-in one.
+    pub kernel: Option<PathBuf>,
+    /// Where its serial console is written.
+    pub console: Option<PathBuf>,
+    /// After how long the run is ended.
+    pub timeout: Option<Duration>,
+    /// How long after the stop signal SIGKILL follows; `None` is never.
+    pub stop_timeout: Option<Duration>,
+    /// Say nothing but errors.
+    pub quiet: bool,
+}
+
+/// The container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerPlan {
+    /// Its host name; `None` is the sandbox's short id.
+    pub hostname: Option<String>,
+    /// Its root file system is read-only.
+    pub readonly_root: bool,
+    /// Mounts beside those that every container has.
+    pub mounts: Vec<Mount>,
+    /// Limits of its cgroup.
+    pub resources: Resources,
+    /// What its processes may do.
+    pub security: Security,
+    /// Their resource limits.
+    pub rlimits: Vec<Rlimit>,
+    /// Run a reaper as PID 1.
+    pub reaper: bool,
+}
+
+/// What was chosen about the first process; the image has a say too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessChoices {
+    /// Its standard input is ours (`-i`).
+    pub interactive: bool,
+    /// It gets a terminal (`-t`), of this size.
+    pub terminal: Option<TerminalSize>,
+    /// `--entrypoint`.
+    pub entrypoint: Option<String>,
+    /// The command that was typed.
+    pub command: Vec<String>,
+    /// Changes of the image's environment, in order.
+    pub env: Vec<Change>,
+    /// `--user`.
+    pub user: Option<String>,
+    /// `--workdir`.
+    pub workdir: Option<String>,
+    /// `--stop-signal`.
+    pub stop_signal: Option<u8>,
+}
+
+/// Why there can be no such run.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The environment.
+    #[error(transparent)]
+    Environment(#[from] environment::EnvironmentError),
+    /// A limit.
+    #[error(transparent)]
+    Limit(#[from] limits::LimitError),
+    /// A name or a path.
+    #[error(transparent)]
+    Name(#[from] names::NameError),
+    /// A privilege.
+    #[error(transparent)]
+    Security(#[from] security::SecurityError),
+    /// `--stop-signal`.
+    #[error("--stop-signal")]
+    StopSignal(#[source] signal::SignalError),
+    /// A tmpfs.
+    #[error(transparent)]
+    Tmpfs(#[from] tmpfs::TmpfsError),
+    /// The VM's size.
+    #[error(transparent)]
+    VmSize(#[from] vm_size::VmSizeError),
+    /// `-i -t` without a terminal: Docker's own words.
+    #[error("--tty --interactive: the input device is not a TTY")]
+    NotATerminal,
+    /// A user that cannot be one.
+    #[error("--user {0:?} is not USER[:GROUP]")]
+    User(String),
+    /// No image.
+    #[error("the image's name is empty")]
+    NoImage,
+    /// A null character where none can be.
+    #[error("an argument of the command holds a null character")]
+    Null,
+}
+
+impl Explain for PlanError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            PlanError::Environment(error) => error.hint(),
+            PlanError::Limit(error) => error.hint(),
+            PlanError::Name(error) => error.hint(),
+            PlanError::Security(error) => error.hint(),
+            PlanError::StopSignal(_) => Some(signal::SIGNAL_HINT.into()),
+            PlanError::Tmpfs(error) => error.hint(),
+            PlanError::VmSize(error) => error.hint(),
+            PlanError::NotATerminal => {
+                Some("leave --tty out where stdin is a pipe or a file".into())
+            }
+            PlanError::User(_) => {
+                Some("a user and a group are each a name or a number: --user 1000:1000".into())
+            }
+            PlanError::NoImage => Some("an image is oci:DIR, oci-archive:FILE or docker-archive:FILE".into()),
+            PlanError::Null => None,
+        }
+    }
+}
+
+/// The size of a terminal that does not say.
+pub const DEFAULT_TERMINAL: TerminalSize = TerminalSize { rows: 24, columns: 80 };
+
+impl RunPlan {
+    /// Resolves what was typed.
+    ///
+    /// # Errors
+    /// [`PlanError`]: what cannot be, before anything is started.
+    pub fn resolve(
+        args: &RunArgs,
+        inputs: &NamedInputs,
+        facts: &HostFacts,
+    ) -> Result<Self, PlanError> {
+        if args.image().is_empty() {
+            return Err(PlanError::NoImage);
+        }
+        let mut warnings = Vec::new();
+        let resources = limits::resources(args)?;
+        let vm = vm_size::resolve(args, &resources, &facts.memory, &facts.cpus, &mut warnings)?;
+        Ok(Self {
+            image: args.image().to_owned(),
+            sandbox: SandboxPlan::resolve(args, vm)?,
+            container: ContainerPlan::resolve(args, inputs, resources)?,
+            process: ProcessChoices::resolve(args, inputs, facts)?,
+            warnings,
+        })
+    }
+}
+
+impl SandboxPlan {
+    fn resolve(args: &RunArgs, vm: VmSize) -> Result<Self, PlanError> {
+        Ok(Self {
+            name: args.name.as_deref().map(names::sandbox).transpose()?,
+            state_dir: args.state_dir.clone(),
+            remove: args.rm,
+            accelerator: args.accel,
+            vm,
+            kernel: args.kernel.clone(),
+            console: args.console.clone(),
+            timeout: limits::timeout(args.timeout.as_deref())?,
+            stop_timeout: limits::stop_timeout(args.stop_timeout.as_deref())?,
+            quiet: args.quiet,
+        })
+    }
+}
+
+impl ContainerPlan {
+    fn resolve(
+        args: &RunArgs,
+        inputs: &NamedInputs,
+        resources: Resources,
+    ) -> Result<Self, PlanError> {
+        Ok(Self {
+            hostname: args.hostname.as_deref().map(names::hostname).transpose()?,
+            readonly_root: args.read_only,
+            mounts: tmpfs::mounts(&args.tmpfs)?,
+            resources,
+            security: security::resolve(args, inputs)?,
+            rlimits: limits::rlimits(&args.ulimit)?,
+            reaper: args.init,
+        })
+    }
+}
+
+impl ProcessChoices {
+    fn resolve(
+        args: &RunArgs,
+        inputs: &NamedInputs,
+        facts: &HostFacts,
+    ) -> Result<Self, PlanError> {
+        if args.tty && args.interactive && !facts.terminal.stdin {
+            return Err(PlanError::NotATerminal);
+        }
+        if args.command().iter().chain(&args.entrypoint).any(|text| text.contains('\0')) {
+            return Err(PlanError::Null);
+        }
+        let stop_signal = args.stop_signal.as_deref().map(signal::parse).transpose();
+        Ok(Self {
+            interactive: args.interactive,
+            terminal: args.tty.then(|| facts.terminal.size.unwrap_or(DEFAULT_TERMINAL)),
+            entrypoint: args.entrypoint.clone(),
+            command: args.command().to_vec(),
+            env: environment::changes(args, inputs)?,
+            user: args.user.as_deref().map(user).transpose()?,
+            workdir: args.workdir.as_deref().map(names::workdir).transpose()?,
+            stop_signal: stop_signal.map_err(PlanError::StopSignal)?,
+        })
+    }
+}
+
+/// `USER[:GROUP]`: two names or numbers. Whether they exist, only the container's own files know.
+fn user(typed: &str) -> Result<String, PlanError> {
+    let part = |text: &str| {
+        !text.is_empty() && !text.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control())
+    };
+    let fine = match typed.split_once(':') {
+        Some((user, group)) => part(user) && part(group),
+        None => typed.is_empty() || part(typed),
+    };
+    if fine { Ok(typed.to_owned()) } else { Err(PlanError::User(typed.to_owned())) }
+}
+

@@ -1,0 +1,138 @@
+//! The second step of the plan: the typed choices meet the image's configuration.
+//!
+//! Follows the OCI image specification's config and moby's merge: `--entrypoint` also drops the
+//! image's Cmd, a typed command replaces it, and an empty `--entrypoint` leaves the command alone.
+
+use super::{RunPlan, environment, signal};
+use crate::error::Explain;
+
+/// What an image says about running it. Hostile text: checked here, and again by the agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageDefaults {
+    /// Entrypoint.
+    pub entrypoint: Vec<String>,
+    /// Cmd.
+    pub cmd: Vec<String>,
+    /// Env, as NAME=value.
+    pub env: Vec<String>,
+    /// User; empty is root.
+    pub user: String,
+    /// WorkingDir; empty is `/`.
+    pub working_dir: String,
+    /// StopSignal.
+    pub stop_signal: Option<String>,
+}
+
+/// The container's first process, resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessPlan {
+    /// Program and arguments; at least one.
+    pub args: Vec<String>,
+    /// NAME=value.
+    pub env: Vec<String>,
+    /// Absolute.
+    pub cwd: String,
+    /// `name|uid[:name|gid]`; empty is root.
+    pub user: String,
+    /// What stops it.
+    pub stop_signal: u8,
+    /// The host name it sees.
+    pub hostname: String,
+}
+
+/// Why an image cannot be run so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProcessError {
+    /// Nothing to run.
+    #[error("no command specified: neither the image nor the command line names a program")]
+    NoCommand,
+    /// A text that no argument can hold.
+    #[error("{0} holds a null character")]
+    Null(&'static str),
+    /// The image's StopSignal is none.
+    #[error("the image's StopSignal")]
+    StopSignal(#[source] signal::SignalError),
+}
+
+impl Explain for ProcessError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            ProcessError::NoCommand => Some("write it after the image: cofferdam run IMAGE sh".into()),
+            ProcessError::Null(_) => None,
+            ProcessError::StopSignal(_) => Some("override it with --stop-signal".into()),
+        }
+    }
+}
+
+/// Length of the short form of a sandbox's id, as Docker's of a container's.
+const SHORT_ID_BYTES: usize = 12;
+
+impl RunPlan {
+    /// Resolves the first process of the sandbox called `sandbox_id`.
+    ///
+    /// # Errors
+    /// [`ProcessError`].
+    pub fn with_image(
+        &self,
+        image: &ImageDefaults,
+        sandbox_id: &str,
+    ) -> Result<ProcessPlan, ProcessError> {
+        let choices = &self.process;
+        let args = arguments(choices.entrypoint.as_deref(), &choices.command, image);
+        if args.first().is_none_or(String::is_empty) {
+            return Err(ProcessError::NoCommand);
+        }
+        let stop_signal = match (choices.stop_signal, image.stop_signal.as_deref()) {
+            (Some(number), _) => number,
+            (None, None | Some("")) => signal::TERM,
+            (None, Some(text)) => signal::parse(text).map_err(ProcessError::StopSignal)?,
+        };
+        let short_id = sandbox_id.get(..SHORT_ID_BYTES).unwrap_or(sandbox_id);
+        let hostname = self.container.hostname.clone().unwrap_or_else(|| short_id.to_owned());
+        let terminal = choices.terminal.is_some();
+        let plan = ProcessPlan {
+            env: environment::merge(&image.env, &choices.env, &hostname, terminal),
+            cwd: working_directory(choices.workdir.as_deref().unwrap_or(&image.working_dir)),
+            user: choices.user.clone().unwrap_or_else(|| image.user.clone()),
+            args,
+            stop_signal,
+            hostname,
+        };
+        plan.checked()
+    }
+}
+
+impl ProcessPlan {
+    fn checked(self) -> Result<Self, ProcessError> {
+        let null = |text: &String| text.contains('\0');
+        if self.args.iter().any(null) {
+            Err(ProcessError::Null("an argument of the command"))
+        } else if null(&self.cwd) {
+            Err(ProcessError::Null("the working directory"))
+        } else if null(&self.user) {
+            Err(ProcessError::Null("the user"))
+        } else {
+            Ok(self)
+        }
+    }
+}
+
+fn arguments(entrypoint: Option<&str>, command: &[String], image: &ImageDefaults) -> Vec<String> {
+    let from_image = |typed: &[String], image: &[String]| {
+        if typed.is_empty() { image.to_vec() } else { typed.to_vec() }
+    };
+    match entrypoint {
+        Some("") => command.to_vec(),
+        Some(program) => std::iter::once(program.to_owned()).chain(command.iter().cloned()).collect(),
+        None => {
+            let mut args = image.entrypoint.clone();
+            args.extend(from_image(command, &image.cmd));
+            args
+        }
+    }
+}
+
+/// An image's relative WorkingDir is taken from the root, as Docker does.
+fn working_directory(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+}

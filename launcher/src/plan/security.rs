@@ -1,0 +1,174 @@
+//! `--security-opt`, `--privileged`, `--cap-add`, `--cap-drop`: what the container's processes may do.
+
+use crate::capabilities::{self, UnknownCapability};
+use crate::cli::RunArgs;
+use crate::error::Explain;
+use crate::host::NamedInputs;
+use crate::seccomp::{self, SeccompError};
+use protocol::{CapabilitySet, DeviceAccess, SeccompProfile};
+
+/// What Docker makes unreadable.
+pub const MASKED_PATHS: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// What Docker makes read-only.
+pub const READONLY_PATHS: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// What the container's processes may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Security {
+    /// Capabilities.
+    pub capabilities: CapabilitySet,
+    /// May gain no privilege.
+    pub no_new_privileges: bool,
+    /// System call filter; `None` is unconfined.
+    pub seccomp: Option<SeccompProfile>,
+    /// Devices.
+    pub devices: DeviceAccess,
+    /// Paths made unreadable.
+    pub masked_paths: Vec<String>,
+    /// Paths made read-only.
+    pub readonly_paths: Vec<String>,
+}
+
+/// Why it cannot be so.
+#[derive(Debug, thiserror::Error)]
+pub enum SecurityError {
+    /// A capability.
+    #[error(transparent)]
+    Capability(#[from] UnknownCapability),
+    /// An option that is none of ours.
+    #[error("--security-opt {0:?} is not known")]
+    Option(String),
+    /// A value that is neither.
+    #[error("--security-opt no-new-privileges: {0:?} is neither true nor false")]
+    Boolean(String),
+    /// Two filters.
+    #[error("--security-opt seccomp= was given twice: {0:?} and {1:?}")]
+    TwoFilters(String, String),
+    /// A filter that cannot be used.
+    #[error("--security-opt seccomp={path}")]
+    Seccomp {
+        /// Which.
+        path: String,
+        /// Why not.
+        #[source]
+        source: SeccompError,
+    },
+    /// The program's own filter cannot be used.
+    #[error("the built-in seccomp profile")]
+    BuiltIn(#[source] SeccompError),
+}
+
+impl Explain for SecurityError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            SecurityError::Capability(error) => error.hint(),
+            SecurityError::Option(option) if is_label(option) => Some(
+                "the guest kernel has no such labels; leave it out, the VM is the wall".into(),
+            ),
+            SecurityError::Option(_) => Some(
+                "known are no-new-privileges[=true|false], seccomp=FILE and seccomp=unconfined".into(),
+            ),
+            SecurityError::Boolean(_) => Some("write --security-opt no-new-privileges".into()),
+            SecurityError::TwoFilters(..) => Some("one profile is in force: give one".into()),
+            SecurityError::Seccomp { source, .. } => source.hint(),
+            SecurityError::BuiltIn(_) => None,
+        }
+    }
+}
+
+fn is_label(option: &str) -> bool {
+    ["apparmor", "label", "systempaths"].iter().any(|known| option.starts_with(known))
+}
+
+/// What follows the first `=` or `:` of an option, as Docker splits it.
+fn split(option: &str) -> (&str, Option<&str>) {
+    match option.find(['=', ':']) {
+        Some(at) => (&option[..at], option.get(at + 1..)),
+        None => (option, None),
+    }
+}
+
+/// The file that a `--security-opt` names, if it names one.
+pub fn seccomp_file(option: &str) -> Option<&str> {
+    match split(option) {
+        ("seccomp", Some(value)) if !matches!(value, "unconfined" | "builtin" | "") => Some(value),
+        _ => None,
+    }
+}
+
+/// Resolves it.
+///
+/// # Errors
+/// [`SecurityError`].
+pub fn resolve(args: &RunArgs, inputs: &NamedInputs) -> Result<Security, SecurityError> {
+    let (no_new_privileges, filter) = options(&args.security_opt)?;
+    // Checked even where --privileged makes them moot: a misspelt name is never what was meant.
+    let granted = capabilities::granted(&args.cap_add, &args.cap_drop)?;
+    let capabilities = if args.privileged { capabilities::all() } else { granted };
+    let seccomp = match filter {
+        Some("unconfined") => None,
+        Some(path) if path != "builtin" => Some(from_file(path, inputs, capabilities)?),
+        None if args.privileged => None,
+        _ => Some(seccomp::built_in(capabilities).map_err(SecurityError::BuiltIn)?),
+    };
+    let paths = |paths: &[&str]| {
+        if args.privileged { Vec::new() } else { paths.iter().map(|&p| p.to_owned()).collect() }
+    };
+    Ok(Security {
+        capabilities,
+        no_new_privileges,
+        seccomp,
+        devices: if args.privileged { DeviceAccess::All } else { DeviceAccess::Standard },
+        masked_paths: paths(&MASKED_PATHS),
+        readonly_paths: paths(&READONLY_PATHS),
+    })
+}
+
+/// no_new_privileges, and the filter that is named.
+fn options(typed: &[String]) -> Result<(bool, Option<&str>), SecurityError> {
+    let mut no_new_privileges = false;
+    let mut filter: Option<&str> = None;
+    for option in typed {
+        match split(option) {
+            ("no-new-privileges", None | Some("true")) => no_new_privileges = true,
+            ("no-new-privileges", Some("false")) => no_new_privileges = false,
+            ("no-new-privileges", Some(value)) => {
+                return Err(SecurityError::Boolean(value.to_owned()));
+            }
+            ("seccomp", Some(value)) if !value.is_empty() => match filter {
+                Some(earlier) if earlier != value => {
+                    return Err(SecurityError::TwoFilters(earlier.to_owned(), value.to_owned()));
+                }
+                _ => filter = Some(value),
+            },
+            _ => return Err(SecurityError::Option(option.clone())),
+        }
+    }
+    Ok((no_new_privileges, filter))
+}
+
+fn from_file(
+    path: &str,
+    inputs: &NamedInputs,
+    capabilities: CapabilitySet,
+) -> Result<SeccompProfile, SecurityError> {
+    let contents = inputs.seccomp_files.iter().find(|(name, _)| name == path);
+    let json = contents.map_or(&[][..], |(_, contents)| contents);
+    seccomp::parse(json, capabilities)
+        .map_err(|source| SecurityError::Seccomp { path: path.to_owned(), source })
+}
