@@ -13,11 +13,22 @@
 //! [`VirtioDevice::activate`], and makes new ones after a reset. A device serves its queues on threads
 //! of its own and gives every byte from guest memory the same distrust whatever the transport.
 
+pub mod block;
+pub mod vhost_user;
+pub mod vsock;
+mod entropy;
+mod buffers;
+mod queue;
+mod sys;
 mod interrupt;
+mod mmio;
 mod state;
 
+pub use entropy::Entropy;
 pub use interrupt::Interrupt;
-pub use state::{DeviceState, QueueState};
+pub use mmio::RestoreError;
+pub(crate) use mmio::{MmioTransport, QUEUE_NOTIFY};
+pub use state::{DeviceState, MmioState, QueueState};
 
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

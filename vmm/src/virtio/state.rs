@@ -31,3 +31,24 @@ pub struct QueueState {
     /// The next used entry to fill.
     pub next_used: u16,
 }
+
+/// A device behind virtio-mmio, whole: its transport's registers, its queues, and its own state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MmioState {
+    /// The status register.
+    pub status: u32,
+    /// Which half of the device's features is seen.
+    pub device_features_select: u32,
+    /// Which half of the driver's features is written.
+    pub driver_features_select: u32,
+    /// What the driver accepted.
+    pub driver_features: u64,
+    /// Which queue is seen.
+    pub queue_select: u32,
+    /// Every queue.
+    pub queues: Vec<QueueState>,
+    /// The InterruptStatus register.
+    pub interrupts: u32,
+    /// The device's own.
+    pub device: DeviceState,
+}

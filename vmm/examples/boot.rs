@@ -1,0 +1,35 @@
+//! Boots a kernel and an initramfs on KVM, shows its early log, and says how it ended:
+//! `boot KERNEL INITRAMFS [MEMORY_MIB [VCPUS [log | nolog [WORD…]]]]`.
+
+use std::error::Error;
+use std::fs::File;
+use std::os::fd::AsFd;
+use vmm::{FdSlot, FileExtent, VmConfig};
+
+#[allow(clippy::print_stdout)]
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [kernel, initramfs, rest @ ..] = arguments.as_slice() else {
+        return Err("boot KERNEL INITRAMFS [MEMORY_MIB [VCPUS [log | nolog [WORD…]]]]".into());
+    };
+    let kvm = File::options().read(true).write(true).open("/dev/kvm")?;
+    let (kernel, initramfs) = (File::open(kernel)?, File::open(initramfs)?);
+    let whole = |slot, file: &File| -> Result<_, std::io::Error> {
+        Ok(FileExtent { file: FdSlot(slot), offset: 0, length: file.metadata()?.len() })
+    };
+    let config = VmConfig {
+        kvm: FdSlot(0),
+        memory_mib: rest.first().map_or(Ok(256), |mib| mib.parse())?,
+        vcpus: rest.get(1).map_or(Ok(1), |count| count.parse())?,
+        kernel: whole(1, &kernel)?,
+        initramfs: whole(2, &initramfs)?,
+        cmdline: rest.iter().skip(3).cloned().collect(),
+        disks: Vec::new(),
+        console: rest.get(2).is_none_or(|log| log == "log").then_some(FdSlot(3)),
+    };
+    let log = std::io::stdout().as_fd().try_clone_to_owned()?;
+    let descriptors = vec![kvm.into(), kernel.into(), initramfs.into(), log];
+    let exit = vmm::boot(&config, descriptors)?.wait();
+    println!("{exit:?}");
+    Ok(())
+}

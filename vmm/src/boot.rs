@@ -1,0 +1,167 @@
+//! From a configuration to a machine at its first instruction: the steps in order, nothing else.
+
+use crate::arch::{self, ArchError, BootData, layout};
+use crate::bus::Bus;
+use crate::cmdline::{self, CmdlineError};
+use crate::config::{Descriptors, FdSlot, FileExtent, VmConfig};
+use crate::kernel::{self, KernelError, Source};
+use crate::kvm::{self, KvmError};
+use crate::memory::{self, MemoryError};
+use crate::serial::{self, SerialPort};
+use crate::validate::{ConfigError, validate};
+use crate::virtio::{self, Entropy, Memory, MmioTransport, VirtioDevice};
+use crate::vm::Vm;
+use kvm_ioctls::{IoEventAddress, VmFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+/// Why a machine did not boot.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The configuration makes no machine.
+    #[error("this configuration cannot boot")]
+    Config(#[from] ConfigError),
+    /// KVM is not what we need.
+    #[error("cannot make a virtual machine")]
+    Kvm(#[from] KvmError),
+    /// There is no guest memory.
+    #[error("cannot give the machine memory")]
+    Memory(#[from] MemoryError),
+    /// The kernel or the initramfs cannot be loaded.
+    #[error("cannot load what the machine boots")]
+    Kernel(#[from] KernelError),
+    /// There is no command line.
+    #[error("cannot tell the kernel what it needs")]
+    Cmdline(#[from] CmdlineError),
+    /// The processors cannot be set up.
+    #[error("cannot set the processors up")]
+    Arch(#[from] ArchError),
+    /// A descriptor is used up, or was not handed over.
+    #[error("cannot keep the descriptor of {what}")]
+    Descriptor {
+        /// Whose.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A device has no way to be heard or to be told.
+    #[error("kvm refused to wire {what}")]
+    Wire {
+        /// What.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: kvm_ioctls::Error,
+    },
+}
+
+/// Makes a machine of its configuration and the open files that came with it. It runs nothing yet.
+///
+/// # Errors
+/// [`BootError`]: nothing of the machine is left then.
+pub fn boot(config: &VmConfig, descriptors: Descriptors) -> Result<Vm, BootError> {
+    validate(config, &descriptors)?;
+    let memory_bytes = u64::from(config.memory_mib) << 20;
+    let low_memory_end = layout::low_memory_end(memory_bytes);
+
+    let kvm = kvm::open(keep(&descriptors, config.kvm, "kvm")?)?;
+    let machine = kvm::create_machine(&kvm, config.vcpus)?;
+    arch::create_interrupts(&machine)?;
+    let memory = memory::create(memory_bytes)?;
+    memory::register(&machine, &memory)?;
+
+    let kernel_source = source(&descriptors, config.kernel)?;
+    let kernel = kernel::load_kernel(&memory, kernel_source, low_memory_end)?;
+    let initramfs_source = source(&descriptors, config.initramfs)?;
+    let initramfs =
+        kernel::load_initramfs(&memory, initramfs_source, kernel.end, low_memory_end)?;
+
+    let devices = attach(devices(config, &descriptors)?, &machine, &memory)?;
+    let serial = attach_serial(config, &descriptors, &machine)?;
+    let slots: Vec<_> = (0u8..).map(layout::device_slot).take(devices.len()).collect();
+    let cmdline = cmdline::build(serial.is_some(), &slots, &config.cmdline)?;
+    let data = BootData {
+        cmdline: &cmdline,
+        initramfs: (initramfs, config.initramfs.length),
+        memory_bytes,
+    };
+    arch::write_boot_data(&memory, config.vcpus, data)?;
+    let vcpus = arch::create_vcpus(&kvm, &machine, config.vcpus, kernel.entry)?;
+    let bus = Arc::new(Bus::new(memory, devices, serial));
+    Ok(Vm::new(machine, vcpus, bus))
+}
+
+/// The devices, in the order the guest finds them.
+fn devices(
+    _config: &VmConfig,
+    _descriptors: &Descriptors,
+) -> Result<Vec<Box<dyn VirtioDevice>>, BootError> {
+    Ok(vec![Box::<Entropy>::default()])
+}
+
+/// Puts each device behind its window, its queues' notifications and its interrupt wired to KVM.
+fn attach(
+    devices: Vec<Box<dyn VirtioDevice>>,
+    machine: &VmFd,
+    memory: &Memory,
+) -> Result<Vec<MmioTransport>, BootError> {
+    let mut attached = Vec::with_capacity(devices.len());
+    for (device, slot) in devices.into_iter().zip((0u8..).map(layout::device_slot)) {
+        let transport = MmioTransport::new(device, memory.clone())
+            .map_err(|source| BootError::Descriptor { what: "a device", source })?;
+        let address = IoEventAddress::Mmio(slot.address + virtio::QUEUE_NOTIFY);
+        for (queue, event) in (0u32..).zip(transport.notify_events()) {
+            machine
+                .register_ioevent(event, &address, queue)
+                .map_err(|source| BootError::Wire { what: "a queue's notification", source })?;
+        }
+        machine
+            .register_irqfd(transport.line(), slot.line)
+            .map_err(|source| BootError::Wire { what: "a device's interrupt", source })?;
+        attached.push(transport);
+    }
+    Ok(attached)
+}
+
+fn attach_serial(
+    config: &VmConfig,
+    descriptors: &Descriptors,
+    machine: &VmFd,
+) -> Result<Option<SerialPort>, BootError> {
+    let Some(console) = config.console else { return Ok(None) };
+    let log = keep(descriptors, console, "the console")?;
+    let line = EventFd::new(EFD_NONBLOCK)
+        .map_err(|source| BootError::Descriptor { what: "the serial port", source })?;
+    machine
+        .register_irqfd(&line, layout::SERIAL_LINE)
+        .map_err(|source| BootError::Wire { what: "the serial port's interrupt", source })?;
+    Ok(Some(serial::create(line, log)))
+}
+
+fn source(descriptors: &Descriptors, extent: FileExtent) -> Result<Source<'_>, BootError> {
+    Ok(Source { file: lend(descriptors, extent.file, "a boot file")?, extent })
+}
+
+fn keep(
+    descriptors: &Descriptors,
+    slot: FdSlot,
+    what: &'static str,
+) -> Result<OwnedFd, BootError> {
+    let descriptor = lend(descriptors, slot, what)?;
+    descriptor.try_clone_to_owned().map_err(|source| BootError::Descriptor { what, source })
+}
+
+fn lend<'a>(
+    descriptors: &'a Descriptors,
+    slot: FdSlot,
+    what: &'static str,
+) -> Result<BorrowedFd<'a>, BootError> {
+    usize::try_from(slot.0)
+        .ok()
+        .and_then(|index| descriptors.get(index))
+        .map(AsFd::as_fd)
+        .ok_or(BootError::Descriptor { what, source: io::ErrorKind::NotFound.into() })
+}

@@ -1,0 +1,97 @@
+//! The crate's only unsafe code: KVM's raw edges, guest memory's host side, the vCPU kick.
+
+use crate::virtio::Memory;
+use kvm_bindings::kvm_userspace_memory_region;
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, Ordering};
+use vm_memory::{GuestMemory, GuestMemoryRegion, VolatileSlice};
+
+/// Takes an open `/dev/kvm`.
+pub(crate) fn kvm_from(kvm: OwnedFd) -> Kvm {
+    // SAFETY: the descriptor is owned and given up here; that it is KVM is checked by its API version.
+    unsafe { Kvm::from_raw_fd(kvm.into_raw_fd()) }
+}
+
+/// Tells KVM where each region of guest memory is. The caller keeps `memory` as long as `vm`.
+pub(crate) fn register_memory(vm: &VmFd, memory: &Memory) -> Result<(), kvm_ioctls::Error> {
+    for (slot, region) in (0u32..).zip(memory.iter()) {
+        let description = kvm_userspace_memory_region {
+            slot,
+            flags: 0,
+            guest_phys_addr: region.start_addr().0,
+            memory_size: region.len(),
+            userspace_addr: region.as_ptr() as u64,
+        };
+        // SAFETY: the region is mapped as described, overlaps no other, and outlives the VM.
+        unsafe { vm.set_user_memory_region(description) }?;
+    }
+    Ok(())
+}
+
+/// Asks for huge pages behind guest memory. Advice only: a host without them loses speed, nothing else.
+pub(crate) fn advise_huge_pages(memory: &Memory) {
+    for region in memory.iter() {
+        let Ok(length) = usize::try_from(region.len()) else { continue };
+        // SAFETY: the range is exactly one live mapping, and this advice leaves its content alone.
+        let _ = unsafe { libc::madvise(region.as_ptr().cast(), length, libc::MADV_HUGEPAGE) };
+    }
+}
+
+/// Reads a file at `offset` straight into guest memory until `target` is full.
+pub(crate) fn read_exact_at(
+    file: BorrowedFd<'_>,
+    target: &VolatileSlice<'_>,
+    offset: u64,
+) -> io::Result<()> {
+    let mut done = 0;
+    while done < target.len() {
+        let rest = target.offset(done).map_err(io::Error::other)?;
+        let guard = rest.ptr_guard_mut();
+        let position = offset
+            .checked_add(done as u64)
+            .and_then(|position| i64::try_from(position).ok())
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: the kernel writes at most `len` bytes behind a pointer valid for that many; guest
+        // memory is only ever reached through raw pointers, so no reference sees it change.
+        let count = unsafe {
+            libc::pread64(file.as_raw_fd(), guard.as_ptr().cast(), guard.len(), position)
+        };
+        match usize::try_from(count) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => done += count,
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The byte by which another thread makes a vCPU's next KVM_RUN return at once.
+///
+/// Whoever holds one stops using it before the vCPU is dropped: `VcpuThread` joins the thread, which
+/// gives the vCPU back, after the last use.
+#[derive(Debug)]
+pub(crate) struct ImmediateExit(NonNull<AtomicU8>);
+
+// SAFETY: the byte is shared memory of the kernel and the threads, and only reached atomically.
+unsafe impl Send for ImmediateExit {}
+
+impl ImmediateExit {
+    /// The byte of this vCPU.
+    pub(crate) fn of(vcpu: &mut VcpuFd) -> Self {
+        Self(NonNull::from(&mut vcpu.get_kvm_run().immediate_exit).cast())
+    }
+
+    /// Makes the vCPU's next KVM_RUN return at once.
+    pub(crate) fn set(&self) {
+        // SAFETY: the vCPU, and its mapping with it, is alive (see the type); AtomicU8 is laid out as u8.
+        unsafe { self.0.as_ref() }.store(1, Ordering::SeqCst);
+    }
+}

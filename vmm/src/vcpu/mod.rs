@@ -1,0 +1,72 @@
+//! The vCPU threads and how they are stopped.
+//!
+//! ```text
+//!   whoever stops                                vCPU thread
+//!     stop := true
+//!     immediate_exit := 1   ── in KVM_RUN later: it returns at once
+//!     signal the thread     ── in KVM_RUN now: it returns with EINTR
+//!     join ◀───────────────────────────── sees stop, gives the vCPU back
+//! ```
+//! Whatever the thread is doing, it sees `stop` before it could enter the guest again and stay there.
+
+mod run;
+
+use crate::bus::Bus;
+use crate::sys::ImmediateExit;
+use crate::vm_exit::VmExit;
+use kvm_ioctls::VcpuFd;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
+
+/// A vCPU's thread.
+#[derive(Debug)]
+pub(crate) struct VcpuThread {
+    thread: JoinHandle<VcpuFd>,
+    immediate_exit: ImmediateExit,
+    stop: Arc<AtomicBool>,
+}
+
+/// Makes the signal that interrupts a vCPU one that does nothing else. Once, before any vCPU runs.
+pub(crate) fn prepare_signal() -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+    register_signal_handler(SIGRTMIN(), nothing).map_err(io::Error::from)
+}
+
+impl VcpuThread {
+    /// Lets a vCPU run on a thread of its own. If the machine ends on it, it says so to `ended`.
+    pub(crate) fn start(
+        index: usize,
+        mut vcpu: VcpuFd,
+        bus: Arc<Bus>,
+        ended: Sender<VmExit>,
+    ) -> io::Result<Self> {
+        let immediate_exit = ImmediateExit::of(&mut vcpu);
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads_stop = Arc::clone(&stop);
+        let thread = std::thread::Builder::new().name(format!("vcpu{index}")).spawn(move || {
+            if let Some(exit) = run::until_stop(&mut vcpu, &bus, &threads_stop) {
+                // Nobody listens any more where another vCPU ended the machine first.
+                let _ = ended.send(exit);
+            }
+            vcpu
+        })?;
+        Ok(Self { thread, immediate_exit, stop })
+    }
+
+    /// Asks it to stop, without waiting.
+    pub(crate) fn kick(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.immediate_exit.set();
+        // It fails only where the thread has ended already.
+        let _ = self.thread.kill(SIGRTMIN());
+    }
+
+    /// Waits for it to have stopped, after [`VcpuThread::kick`].
+    pub(crate) fn join(self) -> Option<VcpuFd> {
+        self.thread.join().ok()
+    }
+}

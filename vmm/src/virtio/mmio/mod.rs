@@ -1,0 +1,229 @@
+//! The virtio-mmio transport (VirtIO 1.2 §4.2): one device behind one window of registers.
+//!
+//! Owns the registers, the notification and interrupt descriptors, and the device; does what the
+//! pure [`registers`] say is to be done. A queue's notification normally never comes here: KVM turns
+//! it into the queue's eventfd.
+
+mod registers;
+
+use super::{
+    Activation, Interrupt, Memory, MmioState, QueueState, VirtQueue, VirtioDevice, interrupt,
+};
+use registers::{Effect, Offer, Registers, TRANSPORT_FEATURES, offset, status};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
+use virtio_queue::{Queue, QueueT};
+use vm_memory::GuestAddress;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+/// The register that the driver writes a queue's index to: where KVM listens for it.
+pub(crate) const QUEUE_NOTIFY: u64 = offset::QUEUE_NOTIFY;
+
+/// Why a saved transport could not be made again.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The state is of another device.
+    #[error("the state is of a device with {found} queues, this one has {expected}")]
+    Queues {
+        /// How many the state has.
+        found: usize,
+        /// How many the device has.
+        expected: usize,
+    },
+    /// The state is of another kind of device.
+    #[error("the state is of another kind of device")]
+    Kind,
+}
+
+/// One device on virtio-mmio.
+pub(crate) struct MmioTransport {
+    device: Box<dyn VirtioDevice>,
+    offer: Offer,
+    registers: Registers,
+    memory: Memory,
+    notify: Vec<EventFd>,
+    line: Arc<EventFd>,
+    interrupts: Arc<AtomicU32>,
+}
+
+impl MmioTransport {
+    /// Puts a device behind registers.
+    ///
+    /// # Errors
+    /// Where no eventfd can be made.
+    pub(crate) fn new(device: Box<dyn VirtioDevice>, memory: Memory) -> io::Result<Self> {
+        let offer = Offer {
+            id: device.id() as u32,
+            features: device.features() | TRANSPORT_FEATURES,
+            queue_sizes: device.queue_sizes().to_vec(),
+        };
+        let notify =
+            offer.queue_sizes.iter().map(|_| EventFd::new(EFD_NONBLOCK)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            registers: Registers::new(&offer),
+            device,
+            offer,
+            memory,
+            notify,
+            line: Arc::new(EventFd::new(EFD_NONBLOCK)?),
+            interrupts: Arc::new(AtomicU32::new(0)),
+        })
+    }
+
+    /// Readable when a queue was notified, by queue.
+    pub(crate) fn notify_events(&self) -> &[EventFd] {
+        &self.notify
+    }
+
+    /// Written when the driver is to be interrupted.
+    pub(crate) fn line(&self) -> &EventFd {
+        &self.line
+    }
+
+    /// The driver reads its window.
+    pub(crate) fn read(&self, at: u64, data: &mut [u8]) {
+        if let Some(at) = at.checked_sub(offset::CONFIG) {
+            let space = usize::try_from(at).ok().and_then(|at| self.device.config_space().get(at..));
+            let bytes = space.unwrap_or_default().iter().chain(std::iter::repeat(&0));
+            data.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            return;
+        }
+        data.fill(0);
+        if let Ok(word) = <&mut [u8; 4]>::try_from(data) {
+            let interrupts = self.interrupts.load(Ordering::SeqCst);
+            *word = self.registers.read(&self.offer, at, interrupts).to_le_bytes();
+        }
+    }
+
+    /// The driver writes to its window.
+    pub(crate) fn write(&mut self, at: u64, data: &[u8]) {
+        let Ok(word) = <[u8; 4]>::try_from(data) else { return };
+        if at >= offset::CONFIG {
+            return;
+        }
+        match self.registers.write(&self.offer, at, u32::from_le_bytes(word)) {
+            Effect::None => {}
+            Effect::Activate => self.activate(),
+            Effect::Reset => {
+                drop(self.device.reset());
+                self.interrupts.store(0, Ordering::SeqCst);
+            }
+            Effect::Notify(queue) => {
+                let event = usize::try_from(queue).ok().and_then(|queue| self.notify.get(queue));
+                let _ = event.map(|event| event.write(1));
+            }
+            Effect::Acknowledge(bits) => {
+                self.interrupts.fetch_and(!bits, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Ends the device's threads, once no vCPU runs any more.
+    pub(crate) fn stop(&mut self) {
+        drop(self.device.reset());
+    }
+
+    /// The whole of it as plain data; a device that serves goes on serving.
+    pub(crate) fn save(&mut self) -> MmioState {
+        let served = self.device.reset();
+        for (register, served) in self.registers.queues.iter_mut().zip(&served) {
+            register.next_available = served.queue.next_avail();
+            register.next_used = served.queue.next_used();
+        }
+        let state = MmioState {
+            status: self.registers.status,
+            device_features_select: self.registers.device_features_select,
+            driver_features_select: self.registers.driver_features_select,
+            driver_features: self.registers.driver_features,
+            queue_select: self.registers.queue_select,
+            queues: self.registers.queues.clone(),
+            interrupts: self.interrupts.load(Ordering::SeqCst),
+            device: self.device.save(),
+        };
+        if !served.is_empty() {
+            self.hand_over(served);
+        }
+        state
+    }
+
+    /// Makes a new transport what a saved one was.
+    ///
+    /// # Errors
+    /// Where the state is of another device. Addresses and positions in it are checked as a driver's
+    /// are: a device that cannot serve them asks its driver for a reset.
+    pub(crate) fn restore(&mut self, state: &MmioState) -> Result<(), RestoreError> {
+        let (found, expected) = (state.queues.len(), self.offer.queue_sizes.len());
+        if found != expected {
+            return Err(RestoreError::Queues { found, expected });
+        }
+        drop(self.device.reset());
+        if state.device != self.device.save() {
+            return Err(RestoreError::Kind);
+        }
+        self.registers = Registers {
+            status: state.status & (status::DRIVERS | status::NEEDS_RESET),
+            device_features_select: state.device_features_select,
+            driver_features_select: state.driver_features_select,
+            driver_features: state.driver_features & self.offer.features,
+            queue_select: state.queue_select,
+            queues: state.queues.clone(),
+        };
+        self.interrupts.store(state.interrupts, Ordering::SeqCst);
+        if self.registers.is_driver_ok() && state.status & status::NEEDS_RESET == 0 {
+            self.activate();
+            // What was notified before the save is not in the new eventfds: look once at every queue.
+            for event in &self.notify {
+                let _ = event.write(1);
+            }
+        }
+        Ok(())
+    }
+
+    fn activate(&mut self) {
+        let queues = self.registers.queues.iter().zip(&self.offer.queue_sizes).zip(&self.notify);
+        let queues: Option<Vec<_>> =
+            queues.map(|((state, size), notify)| self.queue(*state, *size, notify)).collect();
+        match queues {
+            Some(queues) => self.hand_over(queues),
+            None => self.need_reset(),
+        }
+    }
+
+    fn hand_over(&mut self, queues: Vec<VirtQueue>) {
+        let activation = Activation {
+            memory: self.memory.clone(),
+            queues,
+            features: self.registers.driver_features,
+        };
+        if self.device.activate(activation).is_err() {
+            self.need_reset();
+        }
+    }
+
+    /// Makes a queue of its registers, if the driver made it ready and it lies in guest memory.
+    fn queue(&self, state: QueueState, size_max: u16, notify: &EventFd) -> Option<VirtQueue> {
+        let mut queue = Queue::new(size_max).ok()?;
+        queue.try_set_size(state.size).ok()?;
+        queue.try_set_desc_table_address(GuestAddress(state.descriptor_table)).ok()?;
+        queue.try_set_avail_ring_address(GuestAddress(state.available_ring)).ok()?;
+        queue.try_set_used_ring_address(GuestAddress(state.used_ring)).ok()?;
+        queue.set_event_idx(self.registers.driver_features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0);
+        queue.set_next_avail(state.next_available);
+        queue.set_next_used(state.next_used);
+        queue.set_ready(state.ready);
+        queue.is_valid(&*self.memory).then_some(())?;
+        let interrupt = Interrupt::mmio(self.line.clone(), self.interrupts.clone());
+        Some(VirtQueue { queue, notify: notify.try_clone().ok()?, interrupt })
+    }
+
+    fn need_reset(&mut self) {
+        self.registers.status |= status::NEEDS_RESET;
+        self.interrupts.fetch_or(interrupt::CONFIG_BIT, Ordering::SeqCst);
+        let _ = self.line.write(1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

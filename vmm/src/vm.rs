@@ -1,0 +1,69 @@
+//! A machine that is ready, then runs, then has stopped.
+
+use crate::bus::Bus;
+use crate::vcpu::{self, VcpuThread};
+use crate::vm_exit::VmExit;
+use kvm_ioctls::{VcpuFd, VmFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// A machine at its first instruction. [`Vm::wait`] lets it go.
+pub struct Vm {
+    // In the order they are given back: KVM's descriptors go before the memory they use.
+    vcpus: Vec<VcpuFd>,
+    machine: VmFd,
+    bus: Arc<Bus>,
+    ended: Receiver<VmExit>,
+    end: Sender<VmExit>,
+}
+
+/// Ends a machine from outside. A handle: clones are of the same machine.
+#[derive(Debug, Clone)]
+pub struct Stopper(Sender<VmExit>);
+
+impl Stopper {
+    /// Makes [`Vm::wait`] return with this, unless the machine has ended by itself.
+    pub fn stop(&self, exit: VmExit) {
+        let _ = self.0.send(exit);
+    }
+}
+
+impl Vm {
+    pub(crate) fn new(machine: VmFd, vcpus: Vec<VcpuFd>, bus: Arc<Bus>) -> Self {
+        let (end, ended) = channel();
+        Self { vcpus, machine, bus, ended, end }
+    }
+
+    /// A handle to end it from outside.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.end.clone())
+    }
+
+    /// Runs it until it ends, joins every thread and gives all of it back. Whoever filters system
+    /// calls does so before this: from here on only threads are made.
+    pub fn wait(self) -> VmExit {
+        let Self { vcpus, machine, bus, ended, end } = self;
+        let mut threads = Vec::with_capacity(vcpus.len());
+        let mut failure = vcpu::prepare_signal().err();
+        for (index, vcpu) in vcpus.into_iter().enumerate() {
+            if failure.is_some() {
+                break;
+            }
+            match VcpuThread::start(index, vcpu, Arc::clone(&bus), end.clone()) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => failure = Some(error),
+            }
+        }
+        let exit = match failure {
+            Some(error) => VmExit::Failed(format!("a vcpu's thread could not be started: {error}")),
+            // The sender is held here, so there always is one more to wait for.
+            None => ended.recv().unwrap_or(VmExit::Hung),
+        };
+        threads.iter().for_each(VcpuThread::kick);
+        let vcpus: Vec<_> = threads.into_iter().map(VcpuThread::join).collect();
+        bus.stop_devices();
+        drop(vcpus);
+        drop(machine);
+        exit
+    }
+}
