@@ -35,6 +35,14 @@ pub struct Failure {
     class: FailureClass,
 }
 
+/// What was tried when another error came.
+#[derive(Debug, thiserror::Error)]
+#[error("{tried}")]
+struct Context {
+    tried: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
 impl<E: Explain> From<E> for Failure {
     fn from(error: E) -> Self {
         Self { hint: error.hint(), class: error.class(), error: Box::new(error) }
@@ -61,6 +69,18 @@ impl Failure {
         self
     }
 
+    /// The same, with what was tried before the causes.
+    #[must_use]
+    pub fn with_context(mut self, tried: impl Into<String>) -> Self {
+        self.error = Box::new(Context { tried: tried.into(), source: self.error });
+        self
+    }
+
+    /// What happened, on one line: the chain of causes, clean.
+    pub fn message(&self) -> String {
+        clean(&chain(&*self.error))
+    }
+
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
         self.class.exit_code()
@@ -83,7 +103,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "cofferdam: {}", clean(&chain(&*self.error)))?;
+        writeln!(f, "cofferdam: {}", self.message())?;
         match &self.hint {
             Some(hint) => writeln!(f, "hint: {}", clean(hint)),
             None => Ok(()),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   cli::RunArgs ─┐
-//!   host::HostFacts ─┴▶ plan::RunPlan ─▶ container_spec, vm_config
+//!   host::HostFacts ─┴▶ plan::RunPlan ─▶ container_spec
 //!   host::Survey ─▶ doctor
 //! ```
 
@@ -15,4 +15,3 @@ pub mod exit_code;
 pub mod host;
 pub mod plan;
 pub mod seccomp;
-pub mod vm_config;

@@ -5,9 +5,11 @@
 //! limits, users) stay the text that was typed until there, so that every refusal is worded in one way.
 
 pub mod doctor;
+pub mod ps;
 pub mod run;
 
 pub use doctor::DoctorArgs;
+pub use ps::{PsArgs, RmArgs};
 pub use run::{Accelerator, RunArgs};
 
 use crate::error::{Explain, Failure};
@@ -40,6 +42,10 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Say whether `run` will work here, and what helps where it will not
     Doctor(DoctorArgs),
+    /// List sandboxes
+    Ps(PsArgs),
+    /// Remove sandboxes that have ended
+    Rm(RmArgs),
 }
 
 /// What came of reading the command line.

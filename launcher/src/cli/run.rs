@@ -117,10 +117,16 @@ pub struct RunArgs {
     /// Write the VM's serial console here
     #[arg(long, value_name = "FILE", help_heading = "Virtual machine")]
     pub console: Option<PathBuf>,
+    /// Give up if the guest is not up after this time [default: 30, on TCG 120]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Virtual machine")]
+    pub boot_timeout: Option<String>,
 
     /// Where images and sandboxes live
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR, help_heading = "Other")]
     pub state_dir: PathBuf,
+    /// Write how long each stage took to a file, as JSON
+    #[arg(long, value_name = "FILE", help_heading = "Other")]
+    pub timings: Option<PathBuf>,
     /// Say nothing but errors
     #[arg(short, long, help_heading = "Other")]
     pub quiet: bool,

@@ -79,10 +79,8 @@ impl Explain for LimitError {
             LimitError::UlimitOrder { name, soft, .. } => {
                 Some(format!("write --ulimit {name}={soft} for both"))
             }
-            LimitError::Seconds { flag: "--timeout", .. } => {
-                Some("leave --timeout out for no limit of time".into())
-            }
-            LimitError::Seconds { .. } => Some("-1 waits for ever".into()),
+            LimitError::Seconds { flag: "--stop-timeout", .. } => Some("-1 waits for ever".into()),
+            LimitError::Seconds { flag, .. } => Some(format!("leave {flag} out for its default")),
         }
     }
 }
@@ -167,13 +165,15 @@ fn rlimit(typed: &str) -> Result<Rlimit, LimitError> {
     Ok(Rlimit { name: name.to_owned(), soft, hard })
 }
 
-/// `--timeout`: after how long the run is ended.
+/// `--timeout` and `--boot-timeout`: after how long something is ended.
 ///
 /// # Errors
 /// [`LimitError::Seconds`].
-pub fn timeout(typed: Option<&str>) -> Result<Option<Duration>, LimitError> {
-    const FLAG: &str = "--timeout";
-    let wrong = |value: &str| LimitError::Seconds { flag: FLAG, value: value.to_owned() };
+pub fn timeout(
+    flag: &'static str,
+    typed: Option<&str>,
+) -> Result<Option<Duration>, LimitError> {
+    let wrong = |value: &str| LimitError::Seconds { flag, value: value.to_owned() };
     typed
         .map(|value| match seconds(value) {
             Some(time) if !time.is_zero() => Ok(time),

@@ -62,6 +62,8 @@ pub struct SandboxPlan {
     pub kernel: Option<PathBuf>,
     /// Where its serial console is written.
     pub console: Option<PathBuf>,
+    /// How long the guest may take to boot; `None` is the accelerator's own patience.
+    pub boot_timeout: Option<Duration>,
     /// After how long the run is ended.
     pub timeout: Option<Duration>,
     /// How long after the stop signal SIGKILL follows; `None` is never.
@@ -209,7 +211,8 @@ impl SandboxPlan {
             vm,
             kernel: args.kernel.clone(),
             console: args.console.clone(),
-            timeout: limits::timeout(args.timeout.as_deref())?,
+            boot_timeout: limits::timeout("--boot-timeout", args.boot_timeout.as_deref())?,
+            timeout: limits::timeout("--timeout", args.timeout.as_deref())?,
             stop_timeout: limits::stop_timeout(args.stop_timeout.as_deref())?,
             quiet: args.quiet,
         })

@@ -20,6 +20,9 @@ const MAX_ERRNO: u64 = 4095;
 /// More than any table of system calls; a profile is one message to the agent.
 const MAX_NAMES: usize = 20_000;
 const MAX_ARGUMENT_INDEX: u64 = 5;
+/// Flags that may be passed over: the first forgoes a mitigation, which is kept; the second is moot for a
+/// process of one thread.
+const HARMLESS_FLAGS: [&str; 2] = ["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"];
 
 /// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -131,9 +134,8 @@ pub(super) fn resolve(
     if profile.listener_path.or(profile.listener_metadata).is_some() {
         return Err(SeccompError::Listener);
     }
-    // This flag only forgoes a mitigation; all others change what the filter means.
     let flags = profile.flags.unwrap_or_default();
-    if let Some(flag) = flags.into_iter().find(|flag| flag != "SECCOMP_FILTER_FLAG_SPEC_ALLOW") {
+    if let Some(flag) = flags.into_iter().find(|flag| !HARMLESS_FLAGS.contains(&flag.as_str())) {
         return Err(SeccompError::Flag(flag));
     }
     let default_errno = errno("defaultErrnoRet", profile.default_errno_ret)?;
