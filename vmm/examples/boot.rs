@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::os::fd::AsFd;
+use vmm::virtio::vsock::Offers;
 use vmm::{FdSlot, FileExtent, VmConfig};
 
 #[allow(clippy::print_stdout)]
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let log = std::io::stdout().as_fd().try_clone_to_owned()?;
     let descriptors = vec![kvm.into(), kernel.into(), initramfs.into(), log];
-    let exit = vmm::boot(&config, descriptors)?.wait();
+    let exit = vmm::boot(&config, descriptors, Offers::new())?.wait();
     println!("{exit:?}");
     Ok(())
 }

@@ -9,6 +9,8 @@ use crate::kvm::{self, KvmError};
 use crate::memory::{self, MemoryError};
 use crate::serial::{self, SerialPort};
 use crate::validate::{ConfigError, validate};
+use crate::virtio::block::{Block, DiskError};
+use crate::virtio::vsock::{EventQueue, Offers, Vsock};
 use crate::virtio::{self, Entropy, Memory, MmioTransport, VirtioDevice};
 use crate::vm::Vm;
 use kvm_ioctls::{IoEventAddress, VmFd};
@@ -47,6 +49,15 @@ pub enum BootError {
         #[source]
         source: io::Error,
     },
+    /// A disk's files are not what its configuration says.
+    #[error("cannot make the disk {serial}")]
+    Disk {
+        /// Which.
+        serial: String,
+        /// Why not.
+        #[source]
+        source: DiskError,
+    },
     /// A device has no way to be heard or to be told.
     #[error("kvm refused to wire {what}")]
     Wire {
@@ -59,10 +70,15 @@ pub enum BootError {
 }
 
 /// Makes a machine of its configuration and the open files that came with it. It runs nothing yet.
+/// The guest may connect to what `offers` holds, then and later.
 ///
 /// # Errors
 /// [`BootError`]: nothing of the machine is left then.
-pub fn boot(config: &VmConfig, descriptors: Descriptors) -> Result<Vm, BootError> {
+pub fn boot(
+    config: &VmConfig,
+    descriptors: Descriptors,
+    offers: Offers,
+) -> Result<Vm, BootError> {
     validate(config, &descriptors)?;
     let memory_bytes = u64::from(config.memory_mib) << 20;
     let low_memory_end = layout::low_memory_end(memory_bytes);
@@ -79,7 +95,7 @@ pub fn boot(config: &VmConfig, descriptors: Descriptors) -> Result<Vm, BootError
     let initramfs =
         kernel::load_initramfs(&memory, initramfs_source, kernel.end, low_memory_end)?;
 
-    let devices = attach(devices(config, &descriptors)?, &machine, &memory)?;
+    let devices = attach(devices(config, &descriptors, offers)?, &machine, &memory)?;
     let serial = attach_serial(config, &descriptors, &machine)?;
     let slots: Vec<_> = (0u8..).map(layout::device_slot).take(devices.len()).collect();
     let cmdline = cmdline::build(serial.is_some(), &slots, &config.cmdline)?;
@@ -96,10 +112,19 @@ pub fn boot(config: &VmConfig, descriptors: Descriptors) -> Result<Vm, BootError
 
 /// The devices, in the order the guest finds them.
 fn devices(
-    _config: &VmConfig,
-    _descriptors: &Descriptors,
+    config: &VmConfig,
+    descriptors: &Descriptors,
+    offers: Offers,
 ) -> Result<Vec<Box<dyn VirtioDevice>>, BootError> {
-    Ok(vec![Box::<Entropy>::default()])
+    let mut devices: Vec<Box<dyn VirtioDevice>> = Vec::new();
+    for disk in &config.disks {
+        let block = Block::new(disk, descriptors)
+            .map_err(|source| BootError::Disk { serial: disk.serial.clone(), source })?;
+        devices.push(Box::new(block));
+    }
+    devices.push(Box::new(Vsock::new(offers, EventQueue::Own)));
+    devices.push(Box::<Entropy>::default());
+    Ok(devices)
 }
 
 /// Puts each device behind its window, its queues' notifications and its interrupt wired to KVM.

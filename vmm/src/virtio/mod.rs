@@ -26,8 +26,8 @@ mod state;
 
 pub use entropy::Entropy;
 pub use interrupt::Interrupt;
-pub use mmio::RestoreError;
-pub(crate) use mmio::{MmioTransport, QUEUE_NOTIFY};
+pub(crate) use mmio::QUEUE_NOTIFY;
+pub use mmio::{MmioTransport, RestoreError};
 pub use state::{DeviceState, MmioState, QueueState};
 
 use serde::{Deserialize, Serialize};

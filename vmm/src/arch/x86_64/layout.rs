@@ -22,8 +22,6 @@ pub(crate) const CMDLINE: u64 = 0x2_0000;
 pub(crate) const CMDLINE_MAX_BYTES: usize = 2048;
 /// The MP table, in the last KiB of base memory, where the kernel looks for it.
 pub(crate) const MP_TABLE: u64 = 0x9_fc00;
-/// How long the MP table may be.
-pub(crate) const MP_TABLE_MAX_BYTES: usize = 0x400;
 /// Where memory that the kernel may be loaded to begins.
 pub(crate) const HIGH_MEMORY: u64 = 0x10_0000;
 /// How much the boot page tables map: the kernel's entry is below.

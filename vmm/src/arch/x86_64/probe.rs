@@ -24,11 +24,10 @@ pub(crate) const LOOP_ROUNDS: u32 = 15_000;
 pub(crate) const LOOP_INSTRUCTIONS: u32 = 2;
 
 const CODE: u64 = 0x1_0000;
-const DATA: u64 = 0x1_1000;
 
-/// Assembled from the comments beside it. `rbx` holds [`DATA`], which has 64 zero bytes at 0x400.
+/// Assembled from the comments beside it. Its data is at 0x11000, all zeroes.
 const PROGRAM: &[u8] = &[
-    0xbb, 0x00, 0x10, 0x01, 0x00, // mov ebx, DATA
+    0xbb, 0x00, 0x10, 0x01, 0x00, // mov ebx, 0x11000
     // The control word must come back from memory as it went.
     0xdb, 0xe3, // fninit
     0x0f, 0xae, 0x03, // fxsave [rbx]
@@ -86,6 +85,5 @@ mod tests {
     fn the_program_and_its_constants_agree() {
         let rounds = LOOP_ROUNDS.to_le_bytes();
         assert!(PROGRAM.windows(5).any(|bytes| bytes[0] == 0xb9 && bytes[1..] == rounds));
-        assert_eq!(PROGRAM[1..5], u32::try_from(DATA).unwrap().to_le_bytes());
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use virtio_queue::{Queue, QueueT};
-use vm_memory::GuestAddress;
+use vm_memory::{GuestAddress, GuestMemory};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// The register that the driver writes a queue's index to: where KVM listens for it.
@@ -38,7 +38,7 @@ pub enum RestoreError {
 }
 
 /// One device on virtio-mmio.
-pub(crate) struct MmioTransport {
+pub struct MmioTransport {
     device: Box<dyn VirtioDevice>,
     offer: Offer,
     registers: Registers,
@@ -53,7 +53,7 @@ impl MmioTransport {
     ///
     /// # Errors
     /// Where no eventfd can be made.
-    pub(crate) fn new(device: Box<dyn VirtioDevice>, memory: Memory) -> io::Result<Self> {
+    pub fn new(device: Box<dyn VirtioDevice>, memory: Memory) -> io::Result<Self> {
         let offer = Offer {
             id: device.id() as u32,
             features: device.features() | TRANSPORT_FEATURES,
@@ -73,17 +73,17 @@ impl MmioTransport {
     }
 
     /// Readable when a queue was notified, by queue.
-    pub(crate) fn notify_events(&self) -> &[EventFd] {
+    pub fn notify_events(&self) -> &[EventFd] {
         &self.notify
     }
 
     /// Written when the driver is to be interrupted.
-    pub(crate) fn line(&self) -> &EventFd {
+    pub fn line(&self) -> &EventFd {
         &self.line
     }
 
     /// The driver reads its window.
-    pub(crate) fn read(&self, at: u64, data: &mut [u8]) {
+    pub fn read(&self, at: u64, data: &mut [u8]) {
         if let Some(at) = at.checked_sub(offset::CONFIG) {
             let space = usize::try_from(at).ok().and_then(|at| self.device.config_space().get(at..));
             let bytes = space.unwrap_or_default().iter().chain(std::iter::repeat(&0));
@@ -98,7 +98,7 @@ impl MmioTransport {
     }
 
     /// The driver writes to its window.
-    pub(crate) fn write(&mut self, at: u64, data: &[u8]) {
+    pub fn write(&mut self, at: u64, data: &[u8]) {
         let Ok(word) = <[u8; 4]>::try_from(data) else { return };
         if at >= offset::CONFIG {
             return;
@@ -121,12 +121,12 @@ impl MmioTransport {
     }
 
     /// Ends the device's threads, once no vCPU runs any more.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         drop(self.device.reset());
     }
 
     /// The whole of it as plain data; a device that serves goes on serving.
-    pub(crate) fn save(&mut self) -> MmioState {
+    pub fn save(&mut self) -> MmioState {
         let served = self.device.reset();
         for (register, served) in self.registers.queues.iter_mut().zip(&served) {
             register.next_available = served.queue.next_avail();
@@ -153,7 +153,7 @@ impl MmioTransport {
     /// # Errors
     /// Where the state is of another device. Addresses and positions in it are checked as a driver's
     /// are: a device that cannot serve them asks its driver for a reset.
-    pub(crate) fn restore(&mut self, state: &MmioState) -> Result<(), RestoreError> {
+    pub fn restore(&mut self, state: &MmioState) -> Result<(), RestoreError> {
         let (found, expected) = (state.queues.len(), self.offer.queue_sizes.len());
         if found != expected {
             return Err(RestoreError::Queues { found, expected });
@@ -213,9 +213,23 @@ impl MmioTransport {
         queue.set_next_avail(state.next_available);
         queue.set_next_used(state.next_used);
         queue.set_ready(state.ready);
-        queue.is_valid(&*self.memory).then_some(())?;
+        let entries = u64::from(state.size);
+        let is_memory = [
+            (state.descriptor_table, 16 * entries),
+            (state.available_ring, 6 + 2 * entries),
+            (state.used_ring, 6 + 8 * entries),
+        ]
+        .into_iter()
+        .all(|(start, bytes)| self.is_memory(start, bytes));
+        (is_memory && queue.is_valid(&*self.memory)).then_some(())?;
         let interrupt = Interrupt::mmio(self.line.clone(), self.interrupts.clone());
         Some(VirtQueue { queue, notify: notify.try_clone().ok()?, interrupt })
+    }
+
+    /// Whether all of it is memory: `Queue::is_valid` looks at the ends of its rings only.
+    fn is_memory(&self, start: u64, bytes: u64) -> bool {
+        usize::try_from(bytes)
+            .is_ok_and(|bytes| self.memory.check_range(GuestAddress(start), bytes))
     }
 
     fn need_reset(&mut self) {
