@@ -1,0 +1,123 @@
+//! Serves a machine's devices to QEMU where there is no usable KVM.
+//!
+//! Owns: one thread for each device's connection, and the question whether the guest panicked, which
+//! only its memory can answer. Starts no QEMU and opens nothing.
+
+use crate::config::{Descriptors, FdSlot, VhostUserConfig};
+use crate::virtio::VirtioDevice;
+use crate::virtio::block::{Block, DiskError};
+use crate::virtio::vhost_user::{ConnectionEnd, serve_device};
+use crate::virtio::vsock::{EventQueue, Offers, Vsock};
+use crate::vm_exit::{PANIC_MARK, RESET_FLAG_ADDRESS};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::thread::{Builder, JoinHandle};
+use vm_memory::{Bytes, GuestAddress};
+
+const THREAD_NAME: &str = "vhost-user";
+
+/// The arguments that give QEMU 7.2 the machine these devices are for, without memory, kernel and
+/// devices. With them go, for `MIB` of memory and each connection's descriptor `FD` in QEMU:
+///
+/// ```text
+///   -m MIB -object memory-backend-memfd,id=mem,size=MIBM,share=on
+///   -kernel VMLINUX -initrd INITRAMFS -append '… tsc=reliable no_timer_check'
+///   -chardev socket,id=c0,fd=FD  -device vhost-user-blk,chardev=c0,queue-size=256
+///   -chardev socket,id=c1,fd=FD  -device vhost-user-vsock-device,chardev=c1
+/// ```
+///
+/// A memfd's region must be sealed against shrinking, as that object is by default. The guest's CID
+/// comes from here, not from an argument.
+pub const QEMU_MACHINE: &str = "-M microvm,acpi=off,pit=off,pic=off,rtc=off,isa-serial=on,\
+    memory-backend=mem -accel tcg -cpu max -global virtio-mmio.force-legacy=false \
+    -nodefaults -no-user-config -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=4";
+
+/// Why devices cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A disk cannot be made.
+    #[error("cannot serve a disk")]
+    Disk(#[from] DiskError),
+    /// A connection's slot points at no open socket.
+    #[error("slot {0} has no open socket")]
+    NoSocket(u32),
+    /// A connection's descriptor could not be taken.
+    #[error("cannot take the socket of slot {slot}")]
+    Socket {
+        /// The slot.
+        slot: u32,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A thread could not be started.
+    #[error("cannot start the thread {THREAD_NAME}")]
+    Thread(#[source] io::Error),
+}
+
+/// Devices being served.
+#[derive(Debug)]
+pub struct VhostUserDevices {
+    connections: Vec<JoinHandle<ConnectionEnd>>,
+}
+
+/// What is known once QEMU has closed every connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VhostUserEnd {
+    /// Whether the guest kernel's panic mark stands in memory: [`PANIC_MARK`] at [`RESET_FLAG_ADDRESS`].
+    pub panicked: bool,
+    /// What broke connections that QEMU did not simply close.
+    pub errors: Vec<String>,
+}
+
+/// Serves the devices of `config` on the sockets it names; `offers` is what the guest may connect to.
+///
+/// # Errors
+/// Any [`ServeError`]; threads that were started then end with their connections.
+pub fn serve(
+    config: &VhostUserConfig,
+    descriptors: Descriptors,
+    offers: Offers,
+) -> Result<VhostUserDevices, ServeError> {
+    let mut devices: Vec<(Box<dyn VirtioDevice>, UnixStream)> = Vec::new();
+    for (disk, slot) in &config.disks {
+        let block = Block::new(disk, &descriptors)?;
+        devices.push((Box::new(block), socket(&descriptors, *slot)?));
+    }
+    let vsock = Vsock::new(offers, EventQueue::Frontend);
+    devices.push((Box::new(vsock), socket(&descriptors, config.vsock)?));
+    // The connections have descriptors of their own; one left open here would hide their end.
+    drop(descriptors);
+    let threads = devices.into_iter().map(|(device, connection)| {
+        let serve = || serve_device(device, connection);
+        Builder::new().name(THREAD_NAME.into()).spawn(serve).map_err(ServeError::Thread)
+    });
+    Ok(VhostUserDevices { connections: threads.collect::<Result<_, _>>()? })
+}
+
+impl VhostUserDevices {
+    /// Waits until QEMU has closed every connection.
+    pub fn wait(self) -> VhostUserEnd {
+        let mut end = VhostUserEnd { panicked: false, errors: Vec::new() };
+        for connection in self.connections {
+            match connection.join() {
+                Ok(ConnectionEnd { memory, error }) => {
+                    let mark = memory.and_then(|memory| {
+                        memory.read_obj::<u16>(GuestAddress(RESET_FLAG_ADDRESS)).ok()
+                    });
+                    end.panicked |= mark == Some(PANIC_MARK);
+                    end.errors.extend(error.map(|error| error.to_string()));
+                }
+                Err(_) => end.errors.push(format!("a thread {THREAD_NAME} panicked")),
+            }
+        }
+        end
+    }
+}
+
+fn socket(descriptors: &[OwnedFd], slot: FdSlot) -> Result<UnixStream, ServeError> {
+    let socket = descriptors.get(slot.0 as usize).ok_or(ServeError::NoSocket(slot.0))?;
+    let socket = socket.try_clone();
+    socket.map(UnixStream::from).map_err(|source| ServeError::Socket { slot: slot.0, source })
+}

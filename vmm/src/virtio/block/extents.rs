@@ -1,0 +1,257 @@
+//! A disk's bytes: stretches of open files, one after the other, read and written in place.
+//!
+//! Positional I/O straight between file and guest memory; a transfer may cross from one stretch to
+//! the next. Checks bounds again by itself, so that no mistake in a request reaches beyond a stretch.
+
+use super::{BLOCK_BYTES, SERIAL_BYTES};
+use crate::config::DiskConfig;
+use crate::virtio::buffers::Slices;
+use crate::virtio::sys;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Why no disk can be made of a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// It has no extents.
+    #[error("the disk {serial:?} has no extents")]
+    Empty {
+        /// The disk's serial number.
+        serial: String,
+    },
+    /// A writable disk consists of one extent.
+    #[error("the writable disk {serial:?} has {count} extents, not one")]
+    WritableExtents {
+        /// The disk's serial number.
+        serial: String,
+        /// How many it has.
+        count: usize,
+    },
+    /// The serial number is not 1 to 20 bytes of printable ASCII.
+    #[error("{0:?} is no serial number of at most {SERIAL_BYTES} characters")]
+    Serial(String),
+    /// An extent points at no open file.
+    #[error("extent {index} of the disk {serial:?} has no open file")]
+    NoFile {
+        /// The disk's serial number.
+        serial: String,
+        /// Which extent.
+        index: usize,
+    },
+    /// An extent is empty, not a multiple of 4096 bytes long, or does not lie within its file.
+    #[error("extent {index} of the disk {serial:?}: {length} bytes at {offset} do not suit a file of {size} bytes")]
+    Bounds {
+        /// The disk's serial number.
+        serial: String,
+        /// Which extent.
+        index: usize,
+        /// Where it begins in the file.
+        offset: u64,
+        /// How long it is.
+        length: u64,
+        /// How long the file is.
+        size: u64,
+    },
+    /// An extent's file could not be looked at.
+    #[error("cannot look at extent {index} of the disk {serial:?}")]
+    File {
+        /// The disk's serial number.
+        serial: String,
+        /// Which extent.
+        index: usize,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+#[derive(Debug)]
+struct Extent {
+    file: OwnedFd,
+    /// Where it begins on the disk.
+    start: u64,
+    /// Where it begins in the file.
+    offset: u64,
+    length: u64,
+}
+
+/// A disk's bytes.
+#[derive(Debug)]
+pub struct Extents {
+    extents: Vec<Extent>,
+    length: u64,
+}
+
+/// One part of a transfer, within one extent.
+struct Piece<'d> {
+    file: &'d OwnedFd,
+    offset: u64,
+    length: u64,
+}
+
+impl Extents {
+    /// Looks at each extent's file and takes a descriptor of its own for it.
+    ///
+    /// # Errors
+    /// Any [`DiskError`].
+    pub fn open(config: &DiskConfig, files: &[OwnedFd]) -> Result<Self, DiskError> {
+        let serial = || config.serial.clone();
+        let printable = config.serial.bytes().all(|byte| byte.is_ascii_graphic());
+        if config.serial.is_empty() || config.serial.len() > SERIAL_BYTES || !printable {
+            return Err(DiskError::Serial(serial()));
+        }
+        match config.extents.len() {
+            0 => return Err(DiskError::Empty { serial: serial() }),
+            1 => {}
+            count if config.writable => {
+                return Err(DiskError::WritableExtents { serial: serial(), count });
+            }
+            _ => {}
+        }
+        let mut disk = Self { extents: Vec::new(), length: 0 };
+        for (index, extent) in config.extents.iter().enumerate() {
+            let (offset, length) = (extent.offset, extent.length);
+            let file = files
+                .get(extent.file.0 as usize)
+                .ok_or_else(|| DiskError::NoFile { serial: serial(), index })?;
+            let file_error = |source| DiskError::File { serial: serial(), index, source };
+            let file = file.try_clone().map_err(file_error)?;
+            // A seek and not fstat, because that also tells the size of a block device.
+            let size = rustix::fs::seek(&file, rustix::fs::SeekFrom::End(0))
+                .map_err(|errno| file_error(errno.into()))?;
+            let inside = offset.checked_add(length).is_some_and(|end| end <= size);
+            let end = disk.length.checked_add(length);
+            let (Some(end), true) = (end, inside && length > 0 && length % BLOCK_BYTES == 0) else {
+                return Err(DiskError::Bounds { serial: serial(), index, offset, length, size });
+            };
+            disk.extents.push(Extent { file, start: disk.length, offset, length });
+            disk.length = end;
+        }
+        Ok(disk)
+    }
+
+    /// How many bytes the disk has.
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Fills guest memory from the disk.
+    ///
+    /// # Errors
+    /// Those of the host's file, also where the file has become shorter.
+    pub fn read(&self, position: u64, mut to: Slices<'_>) -> io::Result<()> {
+        for piece in self.pieces(position, to.len() as u64)? {
+            transfer(piece, &mut to, sys::read_at)?;
+        }
+        Ok(())
+    }
+
+    /// Puts guest memory on the disk.
+    ///
+    /// # Errors
+    /// Those of the host's file.
+    pub fn write(&self, position: u64, mut from: Slices<'_>) -> io::Result<()> {
+        for piece in self.pieces(position, from.len() as u64)? {
+            transfer(piece, &mut from, sys::write_at)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until what was written is on stable storage.
+    ///
+    /// # Errors
+    /// Those of the host's file.
+    pub fn flush(&self) -> io::Result<()> {
+        self.extents.iter().try_for_each(|extent| Ok(rustix::fs::fdatasync(&extent.file)?))
+    }
+
+    /// Gives space back to the host. Where the host cannot, nothing happens: a discard is advice.
+    ///
+    /// # Errors
+    /// Those of the host's file.
+    pub fn discard(&self, position: u64, length: u64) -> io::Result<()> {
+        for piece in self.pieces(position, length)? {
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            match allocate(&piece, flags) {
+                Ok(()) | Err(Errno::OPNOTSUPP) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes bytes read as zero; with `unmap` their space is given back.
+    ///
+    /// # Errors
+    /// Those of the host's file.
+    pub fn write_zeroes(&self, position: u64, length: u64, unmap: bool) -> io::Result<()> {
+        let how = if unmap { FallocateFlags::PUNCH_HOLE } else { FallocateFlags::ZERO_RANGE };
+        for piece in self.pieces(position, length)? {
+            match allocate(&piece, how | FallocateFlags::KEEP_SIZE) {
+                Ok(()) => {}
+                // A tmpfs, for one, has no ZERO_RANGE.
+                Err(Errno::OPNOTSUPP) => write_zero_bytes(&piece)?,
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn pieces(&self, position: u64, length: u64) -> io::Result<impl Iterator<Item = Piece<'_>>> {
+        let end = position.checked_add(length).filter(|end| *end <= self.length);
+        let end = end.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let first = self.extents.partition_point(|extent| extent.start + extent.length <= position);
+        let touched = self.extents.iter().skip(first).take_while(move |extent| extent.start < end);
+        Ok(touched.map(move |extent| {
+            let from = position.max(extent.start);
+            let to = end.min(extent.start + extent.length);
+            let offset = extent.offset + (from - extent.start);
+            Piece { file: &extent.file, offset, length: to - from }
+        }))
+    }
+}
+
+type Transfer = fn(std::os::fd::BorrowedFd<'_>, &Slices<'_>, u64) -> io::Result<usize>;
+
+fn transfer(piece: Piece<'_>, memory: &mut Slices<'_>, how: Transfer) -> io::Result<()> {
+    let length = usize::try_from(piece.length).map_err(io::Error::other)?;
+    let mut memory = memory.take_front(length);
+    let mut offset = piece.offset;
+    while !memory.is_empty() {
+        match how(piece.file.as_fd(), &memory, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                memory.take_front(count);
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn allocate(piece: &Piece<'_>, flags: FallocateFlags) -> Result<(), Errno> {
+    rustix::io::retry_on_intr(|| {
+        rustix::fs::fallocate(piece.file, flags, piece.offset, piece.length)
+    })
+}
+
+fn write_zero_bytes(piece: &Piece<'_>) -> io::Result<()> {
+    const ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
+    let mut done = 0;
+    while done < piece.length {
+        let left = usize::try_from(piece.length - done).unwrap_or(usize::MAX);
+        let bytes = ZEROES.get(..left).unwrap_or(&ZEROES);
+        let count = rustix::io::retry_on_intr(|| {
+            rustix::io::pwrite(piece.file, bytes, piece.offset + done)
+        })?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        done += count as u64;
+    }
+    Ok(())
+}

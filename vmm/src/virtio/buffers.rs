@@ -1,0 +1,184 @@
+//! A descriptor chain's guest memory, checked once: what the device may read, then what it may write
+//! (VirtIO 1.2 §2.7.4.2, §2.7.5).
+//!
+//! Owns: the checks that hold for every chain of every device. Copies nothing by itself and keeps no
+//! address: after [`Buffers::of_chain`] there are only stretches of memory that exist. Their bytes can
+//! still change under a reader, so whoever decides by a byte copies it first.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use virtio_queue::DescriptorChain;
+use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, VolatileSlice};
+
+/// The most descriptors one chain may have.
+pub const MAX_DESCRIPTORS: usize = 256;
+
+/// Why a chain is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// It is longer than a device takes.
+    #[error("the descriptor chain has more than {MAX_DESCRIPTORS} descriptors")]
+    TooLong,
+    /// It goes on but its next descriptor cannot be read, or it runs in a circle.
+    #[error("the descriptor chain does not end")]
+    Endless,
+    /// A buffer does not lie within guest memory.
+    #[error("{length} bytes at guest address {address:#x} are not all memory")]
+    NotMemory {
+        /// Where the buffer begins.
+        address: u64,
+        /// How long it is said to be.
+        length: u32,
+    },
+    /// A buffer that the device reads follows one that it writes.
+    #[error("a readable buffer follows a writable one")]
+    Order,
+}
+
+/// Stretches of guest memory, one after the other.
+#[derive(Debug, Clone, Default)]
+pub struct Slices<'m> {
+    parts: VecDeque<VolatileSlice<'m>>,
+    length: usize,
+}
+
+impl<'m> Slices<'m> {
+    /// How many bytes they are together.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there is no byte.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The stretches; none is empty.
+    pub fn iter(&self) -> impl Iterator<Item = &VolatileSlice<'m>> {
+        self.parts.iter()
+    }
+
+    /// Adds a stretch at the end.
+    pub fn push(&mut self, part: VolatileSlice<'m>) {
+        if !part.is_empty() {
+            self.length += part.len();
+            self.parts.push_back(part);
+        }
+    }
+
+    /// Takes the first `count` bytes off, or all where there are fewer.
+    pub fn take_front(&mut self, count: usize) -> Self {
+        let mut front = Self::default();
+        while front.length < count
+            && let Some(part) = self.parts.pop_front()
+        {
+            self.length -= part.len();
+            match part.split_at(count - front.length) {
+                Ok((first, rest)) => {
+                    front.push(first);
+                    if !rest.is_empty() {
+                        self.length += rest.len();
+                        self.parts.push_front(rest);
+                    }
+                }
+                Err(_) => front.push(part),
+            }
+        }
+        front
+    }
+
+    /// Copies the first `N` bytes out and takes them off; `None` where there are fewer.
+    pub fn read_array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        if self.length < N {
+            return None;
+        }
+        let mut bytes = [0; N];
+        let mut rest = bytes.as_mut_slice();
+        for part in self.take_front(N).iter() {
+            let copied = part.copy_to(rest);
+            rest = rest.split_at_mut_checked(copied)?.1;
+        }
+        Some(bytes)
+    }
+
+    /// Copies `bytes` in from the front, as many as fit; gives how many did.
+    pub fn write(&self, mut bytes: &[u8]) -> usize {
+        let mut written = 0;
+        for part in self.iter() {
+            let count = part.len().min(bytes.len());
+            let Some((now, later)) = bytes.split_at_checked(count) else { break };
+            part.copy_from(now);
+            bytes = later;
+            written += count;
+        }
+        written
+    }
+
+    /// Copies all bytes to the end of `bytes`.
+    pub fn append_to(&self, bytes: &mut VecDeque<u8>) {
+        let mut block = [0; 4096];
+        for part in self.iter() {
+            let mut offset = 0;
+            while let Ok(count) = part.read(&mut block, offset)
+                && count > 0
+            {
+                bytes.extend(block.iter().take(count));
+                offset += count;
+            }
+        }
+    }
+}
+
+/// The buffers of one chain.
+#[derive(Debug, Default)]
+pub struct Buffers<'m> {
+    /// What the driver gives to the device.
+    pub readable: Slices<'m>,
+    /// Where the device may write.
+    pub writable: Slices<'m>,
+}
+
+impl<'m> Buffers<'m> {
+    /// Walks a chain.
+    ///
+    /// # Errors
+    /// [`ChainError`] for a chain that no honest driver makes. Nothing was touched then.
+    pub fn of_chain<M>(
+        memory: &'m GuestMemoryMmap<()>,
+        chain: &mut DescriptorChain<M>,
+    ) -> Result<Self, ChainError>
+    where
+        M: Deref<Target = GuestMemoryMmap<()>>,
+    {
+        let mut buffers = Self::default();
+        let mut goes_on = true;
+        for (count, descriptor) in chain.by_ref().enumerate() {
+            if count >= MAX_DESCRIPTORS {
+                return Err(ChainError::TooLong);
+            }
+            goes_on = descriptor.has_next();
+            let side = if descriptor.is_write_only() {
+                &mut buffers.writable
+            } else if buffers.writable.is_empty() {
+                &mut buffers.readable
+            } else {
+                return Err(ChainError::Order);
+            };
+            let (address, length) = (descriptor.addr(), descriptor.len());
+            append(memory, side, address, length)?;
+        }
+        if goes_on { Err(ChainError::Endless) } else { Ok(buffers) }
+    }
+}
+
+fn append<'m>(
+    memory: &'m GuestMemoryMmap<()>,
+    to: &mut Slices<'m>,
+    address: GuestAddress,
+    length: u32,
+) -> Result<(), ChainError> {
+    for part in memory.get_slices(address, length as usize) {
+        to.push(part.map_err(|_| ChainError::NotMemory { address: address.0, length })?);
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! The virtio face of the socket device: config space, activation and reset (VirtIO 1.2 §5.10.2-4).
+
+use super::offers::Offers;
+use super::worker::{Queues, Worker};
+use super::{GUEST_CID, QUEUE_SIZE};
+use crate::virtio::{
+    ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice,
+};
+use rustix::event::{EventfdFlags, eventfd};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+const THREAD_NAME: &str = "vsock";
+
+/// Whose the third queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventQueue {
+    /// The device's.
+    Own,
+    /// The vhost-user frontend's: the device is given the other two.
+    Frontend,
+}
+
+/// The socket device.
+#[derive(Debug)]
+pub struct Vsock {
+    offers: Offers,
+    config_space: [u8; 8],
+    queue_sizes: &'static [u16],
+    active: Option<Active>,
+}
+
+#[derive(Debug)]
+struct Active {
+    thread: JoinHandle<Vec<VirtQueue>>,
+    stop: Arc<OwnedFd>,
+}
+
+impl Vsock {
+    /// A socket device whose guest may connect to what is offered.
+    pub fn new(offers: Offers, event_queue: EventQueue) -> Self {
+        let queue_sizes: &[u16] = match event_queue {
+            EventQueue::Own => &[QUEUE_SIZE; 3],
+            EventQueue::Frontend => &[QUEUE_SIZE; 2],
+        };
+        Self { offers, config_space: GUEST_CID.to_le_bytes(), queue_sizes, active: None }
+    }
+}
+
+impl VirtioDevice for Vsock {
+    fn id(&self) -> DeviceId {
+        DeviceId::Vsock
+    }
+
+    fn features(&self) -> u64 {
+        // Streams only: no feature says so (VirtIO 1.2 §5.10.3).
+        0
+    }
+
+    fn queue_sizes(&self) -> &[u16] {
+        self.queue_sizes
+    }
+
+    fn config_space(&self) -> &[u8] {
+        &self.config_space
+    }
+
+    fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
+        let Activation { memory, queues, features: _ } = activation;
+        let (got, expected) = (queues.len(), self.queue_sizes.len());
+        let queues = Some(queues).filter(|_| got == expected).and_then(Queues::of);
+        let queues = queues.ok_or(ActivateError::QueueCount { got, expected })?;
+        let stop = eventfd(0, EventfdFlags::CLOEXEC);
+        let stop = Arc::new(stop.map_err(|errno| ActivateError::Watch(errno.into()))?);
+        let worker = Worker::new(memory, queues, self.offers.clone(), Arc::clone(&stop));
+        let worker = worker.map_err(ActivateError::Watch)?;
+        let thread = Builder::new().name(THREAD_NAME.into()).spawn(|| worker.run());
+        let thread =
+            thread.map_err(|source| ActivateError::Thread { name: THREAD_NAME, source })?;
+        self.active = Some(Active { thread, stop });
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Vec<VirtQueue> {
+        let Some(Active { thread, stop }) = self.active.take() else { return Vec::new() };
+        // An eventfd's write fails only when its counter is full, and then it is readable already.
+        let _ = rustix::io::write(&*stop, &1u64.to_ne_bytes());
+        thread.join().unwrap_or_default()
+    }
+
+    fn save(&self) -> DeviceState {
+        DeviceState::Vsock
+    }
+}
+
+impl Drop for Vsock {
+    fn drop(&mut self) {
+        self.reset();
+    }
+}
