@@ -1,0 +1,37 @@
+//! OCI images: from a reference to a verified configuration and layers as read-only file systems.
+//!
+//! Owns: references, the formats images come in, the content store, and the unpacking of layers.
+//! Never does: start a process, talk to a network, or parse a layer in the caller's process — that
+//! is [`layer::unpack`], which an [`Unpacker`] runs where it may do no harm.
+//!
+//! ```text
+//!   "oci:DIR:TAG" ─ Reference ─ source ──► manifest, config: small, bounded, digests checked here
+//!                                 │
+//!                                 ▼ for each layer that the store lacks
+//!        this process: hashes the blob ═══╗           another process: layer::unpack
+//!        (parses nothing)                 ╠═ both agree with manifest and config ─► the store
+//!        Unpacker ── input, output files ─╝           (tar → entries → EROFS; reports the diff ID)
+//! ```
+//!
+//! Invariants: a blob's digest is computed by the caller's process, never believed from one that
+//! parses; what is in the store is whole and verified; a second run reads no layer.
+
+pub mod archive;
+pub mod config;
+pub mod digest;
+pub mod layer;
+pub mod manifest;
+mod prepare;
+pub mod reference;
+pub mod source;
+pub mod store;
+
+pub use config::ImageConfig;
+pub use digest::{Algorithm, Digest};
+pub use layer::{Limits, UnpackError, UnpackJob, UnpackReport};
+pub use manifest::Platform;
+pub use prepare::{
+    Image, ImageError, Layer, LayerError, LayerProgress, Request, UnpackFailure, Unpacker, prepare,
+};
+pub use reference::Reference;
+pub use store::Store;

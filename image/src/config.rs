@@ -1,0 +1,128 @@
+//! The image configuration: OCI image specification 1.1, config.md; Docker's is the same.
+//!
+//! Owns: its JSON, tolerant of what is `null` or missing, and the layers' diff IDs that it names. Never
+//! does: merge it with what a user typed.
+
+use crate::digest::Digest;
+use crate::manifest::{MAX_LAYERS, Platform};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+#[cfg(test)]
+mod tests;
+
+/// How an image wants to be run. A text is empty, and a list too, where the image says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// What it runs on.
+    pub platform: Platform,
+    /// `name|uid[:name|gid]`.
+    pub user: String,
+    /// NAME=value.
+    pub env: Vec<String>,
+    /// What is always run.
+    pub entrypoint: Vec<String>,
+    /// Its arguments, or what is run where there is no entrypoint.
+    pub cmd: Vec<String>,
+    /// Where.
+    pub working_dir: String,
+    /// By which signal it is asked to stop: a name or a number.
+    pub stop_signal: Option<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Directories that are to be volumes.
+    pub volumes: Vec<String>,
+    /// PORT[/PROTOCOL].
+    pub exposed_ports: Vec<String>,
+}
+
+/// Why a document is no image configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is no such JSON.
+    #[error("malformed image configuration")]
+    Json(#[source] serde_json::Error),
+    /// The image is for another platform.
+    #[error("the image is for {found}, not for {wanted}")]
+    Platform {
+        /// What it is for.
+        found: Platform,
+        /// What is wanted.
+        wanted: Platform,
+    },
+    /// It has no layers, or too many.
+    #[error("the image has {0} layers, not 1 to {MAX_LAYERS}")]
+    LayerCount(usize),
+}
+
+#[derive(Deserialize)]
+struct Json {
+    #[serde(default)]
+    os: Option<String>,
+    #[serde(default)]
+    architecture: Option<String>,
+    #[serde(default)]
+    config: Option<ConfigJson>,
+    #[serde(default)]
+    rootfs: Option<RootfsJson>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ConfigJson {
+    user: Option<String>,
+    env: Option<Vec<String>>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    working_dir: Option<String>,
+    stop_signal: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    volumes: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+    exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+struct RootfsJson {
+    #[serde(default)]
+    diff_ids: Option<Vec<Digest>>,
+}
+
+impl ImageConfig {
+    /// Reads a configuration for `wanted`, and the diff IDs of its layers, lowest first.
+    ///
+    /// # Errors
+    /// Any [`ConfigError`].
+    pub fn parse(json: &[u8], wanted: &Platform) -> Result<(Self, Vec<Digest>), ConfigError> {
+        let json: Json = serde_json::from_slice(json).map_err(ConfigError::Json)?;
+        // Old Dockers wrote neither; they knew one platform.
+        let platform = Platform {
+            os: json.os.filter(|os| !os.is_empty()).unwrap_or_else(|| wanted.os.clone()),
+            architecture: json
+                .architecture
+                .filter(|architecture| !architecture.is_empty())
+                .unwrap_or_else(|| wanted.architecture.clone()),
+        };
+        if platform != *wanted {
+            return Err(ConfigError::Platform { found: platform, wanted: wanted.clone() });
+        }
+        let diff_ids = json.rootfs.and_then(|rootfs| rootfs.diff_ids).unwrap_or_default();
+        if !(1..=MAX_LAYERS).contains(&diff_ids.len()) {
+            return Err(ConfigError::LayerCount(diff_ids.len()));
+        }
+        let config = json.config.unwrap_or_default();
+        let keys = |map: Option<BTreeMap<String, _>>| map.unwrap_or_default().into_keys().collect();
+        let config = Self {
+            platform,
+            user: config.user.unwrap_or_default(),
+            env: config.env.unwrap_or_default(),
+            entrypoint: config.entrypoint.unwrap_or_default(),
+            cmd: config.cmd.unwrap_or_default(),
+            working_dir: config.working_dir.unwrap_or_default(),
+            stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
+            labels: config.labels.unwrap_or_default(),
+            volumes: keys(config.volumes),
+            exposed_ports: keys(config.exposed_ports),
+        };
+        Ok((config, diff_ids))
+    }
+}

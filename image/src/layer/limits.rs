@@ -1,0 +1,30 @@
+//! What a layer may cost. A layer that asks for more is a bomb, or needs someone to raise a limit.
+
+use serde::{Deserialize, Serialize};
+
+/// Limits of one layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Inodes, directories that are only implied among them. A full desktop has some 500,000; each
+    /// costs the unpacking process about 300 bytes.
+    pub entries: u64,
+    /// Bytes of the archive once uncompressed. gzip reaches 1000:1, so that a small download could fill
+    /// any disk, or a day.
+    pub archive_bytes: u64,
+    /// Bytes of names, link targets, extended attributes and sparse files' maps: they stay in memory
+    /// until the end.
+    pub metadata_bytes: u64,
+    /// Bytes of the file system image, holes among them. At most 16 TiB: block numbers have 32 bits.
+    pub image_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entries: 1 << 20,
+            archive_bytes: 256 << 30,
+            metadata_bytes: 256 << 20,
+            image_bytes: 256 << 30,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Indexes and manifests: OCI image specification 1.1 (image-index.md, manifest.md), Docker's "image
+//! manifest version 2, schema 2", and the `manifest.json` of `docker save`.
+//!
+//! Owns: their JSON, tolerant of what is `null` or unknown, strict about digests, sizes and counts; and
+//! which manifest of an index is for a platform. Never does: fetch anything.
+
+use crate::digest::Digest;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::fmt;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest index, manifest or image configuration, in bytes: what registries take too.
+pub const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
+/// The most layers: what overlayfs can join.
+pub const MAX_LAYERS: usize = 500;
+/// The most manifests of one index.
+const MAX_MANIFESTS: usize = 4096;
+
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const CONFIG_TYPES: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+/// Why a document is no index or manifest of an image.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It is no such JSON.
+    #[error("malformed manifest")]
+    Json(#[source] serde_json::Error),
+    /// It is index and manifest at once, or neither (CVE-2021-41190).
+    #[error("the document is neither an index nor a manifest, or claims to be both")]
+    Ambiguous,
+    /// It lists too much.
+    #[error("the manifest lists {count} {what}, over the limit of {limit}")]
+    TooMany {
+        /// Layers, or manifests.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// It is of something that is not a container image.
+    #[error("it holds no container image: its configuration is of type {0:?}")]
+    NotAnImage(String),
+    /// No manifest is for the platform.
+    #[error("there is no image for {wanted}, only for: {found}")]
+    NoPlatform {
+        /// What was looked for.
+        wanted: Platform,
+        /// What is there.
+        found: String,
+    },
+}
+
+/// What an image runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platform {
+    /// `linux`.
+    pub os: String,
+    /// As Go names it: `amd64`, `arm64`.
+    pub architecture: String,
+}
+
+impl Platform {
+    /// Linux on this machine's architecture.
+    pub fn native() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        Self { os: "linux".into(), architecture: architecture.into() }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.os, self.architecture)
+    }
+}
+
+/// A content descriptor: what is meant, and how to know it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What kind of content.
+    #[serde(default)]
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length, in bytes.
+    pub size: u64,
+    #[serde(default)]
+    annotations: Option<HashMap<String, String>>,
+    #[serde(default)]
+    platform: Option<PlatformJson>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct PlatformJson {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+}
+
+impl Descriptor {
+    /// The name an OCI image layout gives it.
+    pub fn ref_name(&self) -> Option<&str> {
+        self.annotations.as_ref()?.get(REF_NAME).map(String::as_str)
+    }
+}
+
+/// An index or a manifest.
+#[derive(Debug)]
+pub enum Document {
+    /// Manifests to choose from, or further indexes.
+    Index(Vec<Descriptor>),
+    /// One image.
+    Manifest {
+        /// Its configuration.
+        config: Descriptor,
+        /// Its layers, lowest first.
+        layers: Vec<Descriptor>,
+    },
+}
+
+#[derive(Deserialize)]
+struct DocumentJson {
+    #[serde(default)]
+    manifests: Option<Vec<Descriptor>>,
+    #[serde(default)]
+    config: Option<Descriptor>,
+    #[serde(default)]
+    layers: Option<Vec<Descriptor>>,
+}
+
+impl Document {
+    /// Reads an index or a manifest; which of both is told by what it has.
+    ///
+    /// # Errors
+    /// Any [`ManifestError`] but [`ManifestError::NoPlatform`].
+    pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
+        let document: DocumentJson = serde_json::from_slice(json).map_err(ManifestError::Json)?;
+        match document {
+            DocumentJson { manifests: Some(manifests), config: None, layers: None } => {
+                check_count("manifests", manifests.len(), MAX_MANIFESTS)?;
+                Ok(Self::Index(manifests))
+            }
+            DocumentJson { manifests: None, config: Some(config), layers } => {
+                if !CONFIG_TYPES.contains(&config.media_type.as_str()) {
+                    return Err(ManifestError::NotAnImage(config.media_type));
+                }
+                let layers = layers.unwrap_or_default();
+                check_count("layers", layers.len(), MAX_LAYERS)?;
+                Ok(Self::Manifest { config, layers })
+            }
+            _ => Err(ManifestError::Ambiguous),
+        }
+    }
+}
+
+/// The first manifest for a platform; failing that, the first that names none.
+///
+/// # Errors
+/// [`ManifestError::NoPlatform`].
+pub fn choose<'a>(
+    manifests: &[&'a Descriptor],
+    wanted: &Platform,
+) -> Result<&'a Descriptor, ManifestError> {
+    let fits = |manifest: &&&Descriptor| {
+        let platform = manifest.platform.as_ref();
+        platform.is_some_and(|p| p.os == wanted.os && p.architecture == wanted.architecture)
+    };
+    let unnamed = |manifest: &&&Descriptor| manifest.platform.is_none();
+    let found = manifests.iter().find(fits).or_else(|| manifests.iter().find(unnamed));
+    found.copied().ok_or_else(|| {
+        let platforms = manifests.iter().filter_map(|manifest| manifest.platform.as_ref());
+        let names: Vec<String> =
+            platforms.take(20).map(|p| format!("{}/{}", p.os, p.architecture)).collect();
+        ManifestError::NoPlatform { wanted: wanted.clone(), found: names.join(", ") }
+    })
+}
+
+/// One image of a docker-archive.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DockerImage {
+    /// The name of its configuration in the archive.
+    pub config: String,
+    /// What it is called.
+    #[serde(default)]
+    pub repo_tags: Option<Vec<String>>,
+    /// The names of its layers in the archive, lowest first.
+    #[serde(default)]
+    pub layers: Option<Vec<String>>,
+}
+
+/// Reads the `manifest.json` of a docker-archive.
+///
+/// # Errors
+/// [`ManifestError::Json`] and [`ManifestError::TooMany`].
+pub fn parse_docker_archive(json: &[u8]) -> Result<Vec<DockerImage>, ManifestError> {
+    let images: Vec<DockerImage> = serde_json::from_slice(json).map_err(ManifestError::Json)?;
+    check_count("images", images.len(), MAX_MANIFESTS)?;
+    for image in &images {
+        check_count("layers", image.layers.as_ref().map_or(0, Vec::len), MAX_LAYERS)?;
+    }
+    Ok(images)
+}
+
+fn check_count(what: &'static str, count: usize, limit: usize) -> Result<(), ManifestError> {
+    if count > limit { Err(ManifestError::TooMany { what, count, limit }) } else { Ok(()) }
+}

@@ -1,0 +1,87 @@
+//! What `docker save`, `podman save` and skopeo's `docker-archive:` write: a tar file with a
+//! `manifest.json`, configurations, and layers, which may lie there uncompressed or not.
+
+use super::file::{open_regular, read_exact};
+use super::{LayerSource, ResolvedImage, SourceError, list};
+use crate::archive::{ArchiveError, Extent, Index};
+use crate::config::ImageConfig;
+use crate::digest::{Algorithm, Digest};
+use crate::layer::Compression;
+use crate::manifest::{self, DockerImage, MAX_DOCUMENT_BYTES, Platform};
+use crate::reference::normalise_docker_name;
+use std::fs::File;
+use std::path::Path;
+
+pub(super) fn resolve(
+    path: &Path,
+    name: Option<&str>,
+    wanted: &Platform,
+) -> Result<ResolvedImage, SourceError> {
+    let (file, _) = open_regular(path)?;
+    let archive_error =
+        |source: ArchiveError| SourceError::Archive { path: path.to_owned(), source };
+    let index = Index::read(&file).map_err(archive_error)?;
+    let find = |name: &str| index.find(name).map_err(archive_error);
+    let json = document(&file, path, "manifest.json", find("manifest.json")?)?;
+    let images = manifest::parse_docker_archive(&json)
+        .map_err(|source| SourceError::Manifest { path: path.to_owned(), source })?;
+    let image = select(path, &images, name)?;
+
+    let config = document(&file, path, &image.config, find(&image.config)?)?;
+    // Docker's image ID: the archive has no manifest with a digest of its own.
+    let digest = Digest::of(Algorithm::Sha256, &config);
+    let (config, diff_ids) = ImageConfig::parse(&config, wanted)
+        .map_err(|source| SourceError::Config { path: path.to_owned(), source })?;
+    let names = image.layers.as_deref().unwrap_or(&[]);
+    if names.len() != diff_ids.len() {
+        let (layers, diff_ids) = (names.len(), diff_ids.len());
+        return Err(SourceError::LayerCount { path: path.to_owned(), layers, diff_ids });
+    }
+    let layers = names.iter().zip(diff_ids).map(|(name, diff_id)| {
+        let Extent { offset, length } = find(name)?;
+        let begin_bytes = length.min(Compression::MAGIC_BYTES as u64);
+        let begin = read_exact(&file, path, offset, begin_bytes)?;
+        // Bytes that are not compressed are the archive that the diff ID is of.
+        let plain = Compression::of(&begin) == Some(Compression::None);
+        let blob = plain.then(|| diff_id.clone());
+        let path = path.to_owned();
+        Ok(LayerSource { path, offset, length, whole_file: false, blob, diff_id })
+    });
+    Ok(ResolvedImage { digest, config, layers: layers.collect::<Result<_, _>>()? })
+}
+
+fn select<'a>(
+    path: &Path,
+    images: &'a [DockerImage],
+    name: Option<&str>,
+) -> Result<&'a DockerImage, SourceError> {
+    let tags = |image: &'a DockerImage| image.repo_tags.as_deref().unwrap_or(&[]).iter();
+    let names = || list(images.iter().flat_map(tags).map(String::as_str));
+    match (name, images) {
+        (_, []) => Err(SourceError::Empty(path.to_owned())),
+        (None, [image]) => Ok(image),
+        (None, _) => Err(SourceError::Several { path: path.to_owned(), found: names() }),
+        (Some(name), _) => {
+            let named = |image: &&DockerImage| {
+                image.repo_tags.iter().flatten().any(|tag| normalise_docker_name(tag) == name)
+            };
+            images.iter().find(named).ok_or_else(|| SourceError::NoSuchImage {
+                path: path.to_owned(),
+                name: name.to_owned(),
+                found: names(),
+            })
+        }
+    }
+}
+
+fn document(file: &File, path: &Path, name: &str, at: Extent) -> Result<Vec<u8>, SourceError> {
+    if at.length > MAX_DOCUMENT_BYTES {
+        return Err(SourceError::Size {
+            path: path.to_owned(),
+            name: name.to_owned(),
+            expected: MAX_DOCUMENT_BYTES,
+            found: at.length,
+        });
+    }
+    read_exact(file, path, at.offset, at.length)
+}

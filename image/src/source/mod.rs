@@ -1,0 +1,183 @@
+//! From a reference to a verified configuration, and to where the layers' bytes lie.
+//!
+//! Owns: the formats images are kept in. Never does: read a layer. Everything read here is small,
+//! bounded, and compared with the digest by which it was named.
+
+mod docker_archive;
+mod file;
+mod oci_layout;
+#[cfg(test)]
+mod tests;
+
+use crate::archive::ArchiveError;
+use crate::config::{ConfigError, ImageConfig};
+use crate::digest::{Digest, DigestError};
+use crate::manifest::{ManifestError, Platform};
+use crate::reference::Reference;
+pub(crate) use file::open_regular;
+use std::io;
+use std::path::PathBuf;
+
+/// An image, not yet unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedImage {
+    /// The digest of its manifest; of its configuration where there is no manifest with one.
+    pub digest: Digest,
+    /// How it wants to be run.
+    pub config: ImageConfig,
+    /// Its layers, lowest first.
+    pub layers: Vec<LayerSource>,
+}
+
+/// Where a layer's bytes lie, and what they must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerSource {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// How long, in bytes.
+    pub length: u64,
+    /// Whether the whole file is the layer, so that its length is wrong if the file's is another.
+    pub whole_file: bool,
+    /// The digest of these bytes, where something that was verified names it.
+    pub blob: Option<Digest>,
+    /// The digest of the archive they hold once uncompressed.
+    pub diff_id: Digest,
+}
+
+/// Why a reference leads to no image.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A file could not be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What should be a file is something else.
+    #[error("{0} is not a regular file")]
+    NotAFile(PathBuf),
+    /// The directory is no OCI image layout.
+    #[error("{0} is no OCI image layout: it has no index.json")]
+    NoLayout(PathBuf),
+    /// A document is too long, or not as long as it was said to be.
+    #[error("{name} of {path} has {found} bytes instead of {expected}")]
+    Size {
+        /// The image's place.
+        path: PathBuf,
+        /// Which document.
+        name: String,
+        /// How long it should be, or may be at most.
+        expected: u64,
+        /// How long it is.
+        found: u64,
+    },
+    /// A document is not what its digest says.
+    #[error("{path} is damaged: what it keeps as {expected} has the digest {found}")]
+    Digest {
+        /// The image's place.
+        path: PathBuf,
+        /// What it should be.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
+    /// An archive could not be read.
+    #[error("cannot use the archive {path}")]
+    Archive {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ArchiveError,
+    },
+    /// A manifest could not be used.
+    #[error("cannot use the image in {path}")]
+    Manifest {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ManifestError,
+    },
+    /// An image configuration could not be used.
+    #[error("cannot use the image in {path}")]
+    Config {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ConfigError,
+    },
+    /// A digest that an archive names is none.
+    #[error("cannot use the image in {path}")]
+    MalformedDigest {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: DigestError,
+    },
+    /// Manifest and configuration do not agree.
+    #[error("the image in {path} has {layers} layers but {diff_ids} diff IDs")]
+    LayerCount {
+        /// Where.
+        path: PathBuf,
+        /// In the manifest.
+        layers: usize,
+        /// In the configuration.
+        diff_ids: usize,
+    },
+    /// There is no image of that name.
+    #[error("{path} has no image {name:?}, only: {found}")]
+    NoSuchImage {
+        /// Where.
+        path: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// What is there.
+        found: String,
+    },
+    /// There are several and none was named.
+    #[error("{path} holds several images, and the reference does not say which: {found}")]
+    Several {
+        /// Where.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+    },
+    /// There is none.
+    #[error("{0} holds no image")]
+    Empty(PathBuf),
+    /// Indexes name indexes without end.
+    #[error("{0} has indexes within indexes, over 4 deep")]
+    TooDeep(PathBuf),
+}
+
+/// Finds the image that a reference means, and verifies all of it but the layers.
+///
+/// # Errors
+/// Any [`SourceError`].
+pub fn resolve(reference: &Reference, wanted: &Platform) -> Result<ResolvedImage, SourceError> {
+    match reference {
+        Reference::OciLayout { path, selector } => {
+            oci_layout::Layout::directory(path).resolve(selector, wanted)
+        }
+        Reference::OciArchive { path, selector } => {
+            oci_layout::Layout::archive(path)?.resolve(selector, wanted)
+        }
+        Reference::DockerArchive { path, name } => {
+            docker_archive::resolve(path, name.as_deref(), wanted)
+        }
+    }
+}
+
+/// A list for a message: the first twenty.
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.take(20).map(|name| format!("{name:?}")).collect();
+    if names.is_empty() { "images without a name".into() } else { names.join(", ") }
+}

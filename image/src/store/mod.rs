@@ -1,0 +1,225 @@
+//! The content store: unpacked layers, each kept once, shared by all sandboxes and processes.
+//!
+//! ```text
+//!   STATE_DIR/store/format                                  "cofferdam store 1"
+//!   STATE_DIR/store/layers/ALGORITHM/DIFF-ID/BLOB.erofs     a layer; its directory is its lock
+//!   STATE_DIR/store/partial/                                files in the making without O_TMPFILE
+//! ```
+//!
+//! Owns: these files. Never does: know what is in them.
+//!
+//! Invariants. A layer's file is whole and on disk before it has its name, and is never written after.
+//! Whoever makes one holds its directory's lock (flock(2), which ends with its holder), so that others
+//! wait rather than do the work again. Nothing has to be undone after a kill: files without a name
+//! vanish, and those in `partial/` that no one has locked are removed by whoever opens the store next.
+//!
+//! A layer's name has both digests: the diff ID is reported by a process that parsed hostile bytes,
+//! and only the blob's digest was computed by one that did not. If that parser is ever subverted, it
+//! can so spoil its own blob's layer, and no other image's.
+
+mod partial;
+#[cfg(test)]
+mod tests;
+
+use crate::digest::Digest;
+use partial::{NewFile, PartialDirectory};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+const FORMAT: &str = "cofferdam store 1\n";
+const IMAGE_UNIT_BYTES: u64 = 4096;
+
+/// Why the store could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file operation failed.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The store was made by another version.
+    #[error("the store {path} has the format {found:?}, and this program knows {FORMAT:?}")]
+    Format {
+        /// Which.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+    },
+}
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    partial: PartialDirectory,
+}
+
+/// Names one layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerKey {
+    /// The digest of the uncompressed archive.
+    pub diff_id: Digest,
+    /// The digest of the bytes it was unpacked from.
+    pub blob: Digest,
+}
+
+/// A layer of the store.
+#[derive(Debug)]
+pub struct StoredLayer {
+    /// Its image, open for reading.
+    pub file: File,
+    /// How long it is, in bytes: a multiple of 4096.
+    pub length: u64,
+}
+
+impl Store {
+    /// Opens the store in a state directory, makes it where there is none, and removes what killed
+    /// processes left.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
+        let root = state_dir.join("store");
+        make_directory(&root)?;
+        let partial = PartialDirectory::open(root.join("partial"))?;
+        let store = Self { root, partial };
+        store.check_format()?;
+        Ok(store)
+    }
+
+    /// A layer, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn find(&self, key: &LayerKey) -> Result<Option<StoredLayer>, StoreError> {
+        let path = self.layer_path(key);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StoreError::Io { action: "open", path, source }),
+        };
+        let metadata = file.metadata().map_err(failed("look at", &path))?;
+        let length = metadata.len();
+        // Someone else may have cut it. One that cannot be an image is none, and is made again.
+        let whole = metadata.is_file() && length > 0 && length.is_multiple_of(IMAGE_UNIT_BYTES);
+        Ok(whole.then_some(StoredLayer { file, length }))
+    }
+
+    /// Waits until no one else makes this layer. Look for it again before making it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn lock(&self, key: &LayerKey) -> Result<LayerLock<'_>, StoreError> {
+        let directory = self.layer_directory(key);
+        make_directory(&directory)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let lock = rustix::fs::open(&directory, flags, Mode::empty())
+            .map_err(|errno| failed("open", &directory)(errno.into()))?;
+        retry(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive))
+            .map_err(|errno| failed("lock", &directory)(errno.into()))?;
+        Ok(LayerLock { store: self, path: self.layer_path(key), _lock: lock })
+    }
+
+    fn layer_directory(&self, key: &LayerKey) -> PathBuf {
+        let algorithm = key.diff_id.algorithm().name();
+        self.root.join("layers").join(algorithm).join(key.diff_id.hex())
+    }
+
+    fn layer_path(&self, key: &LayerKey) -> PathBuf {
+        let blob = format!("{}-{}.erofs", key.blob.algorithm().name(), key.blob.hex());
+        self.layer_directory(key).join(blob)
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        let path = self.root.join("format");
+        match fs::read_to_string(&path) {
+            Ok(found) if found == FORMAT => Ok(()),
+            Ok(found) => {
+                let found = found.chars().take(80).collect();
+                Err(StoreError::Format { path: self.root.clone(), found })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let new = self.partial.create()?;
+                io::Write::write_all(&mut new.file(), FORMAT.as_bytes())
+                    .map_err(failed("write", &path))?;
+                new.publish(&path)
+            }
+            Err(source) => Err(StoreError::Io { action: "read", path, source }),
+        }
+    }
+}
+
+/// The right to make a layer. Ends when dropped, or with the process.
+#[derive(Debug)]
+pub struct LayerLock<'a> {
+    store: &'a Store,
+    path: PathBuf,
+    _lock: OwnedFd,
+}
+
+impl LayerLock<'_> {
+    /// An empty file to write the layer's image to.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn create(&self) -> Result<NewLayer<'_>, StoreError> {
+        Ok(NewLayer { file: self.store.partial.create()?, path: &self.path })
+    }
+}
+
+/// A layer in the making. Gone when dropped.
+#[derive(Debug)]
+pub struct NewLayer<'a> {
+    file: NewFile,
+    path: &'a Path,
+}
+
+impl NewLayer<'_> {
+    /// The file to write to.
+    pub fn file(&self) -> &File {
+        self.file.file()
+    }
+
+    /// Puts the layer into the store, for good. Whoever else could write to the file must be gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; the store is as it was.
+    pub fn publish(self) -> Result<StoredLayer, StoreError> {
+        let file = self.file.file();
+        file.set_permissions(fs::Permissions::from_mode(0o444))
+            .map_err(failed("change the mode of", self.path))?;
+        file.sync_data().map_err(failed("write", self.path))?;
+        let length = file.metadata().map_err(failed("look at", self.path))?.len();
+        self.file.publish(self.path)?;
+        let file = File::open(self.path).map_err(failed("open", self.path))?;
+        Ok(StoredLayer { file, length })
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), StoreError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make", path))
+}
+
+fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + 'a {
+    move |source| StoreError::Io { action, path: path.to_owned(), source }
+}
+
+/// A signal that is handled elsewhere interrupts a wait, and nothing more.
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Files that get their name only when they are whole.
+//!
+//! Where the file system can, a file in the making has no name at all (O_TMPFILE). Where it cannot (some
+//! overlay and network file systems), it has one in a directory of its own, and is locked as long as
+//! its maker lives.
+
+use super::{StoreError, failed, make_directory, retry};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Where files are made.
+#[derive(Debug)]
+pub(super) struct PartialDirectory {
+    path: PathBuf,
+    /// Whether files can be made without a name.
+    unnamed: AtomicBool,
+}
+
+/// A file in the making. Gone when dropped.
+#[derive(Debug)]
+pub(super) struct NewFile {
+    file: File,
+    name: Option<PathBuf>,
+}
+
+impl PartialDirectory {
+    /// Makes the directory where there is none, and removes what no one works on.
+    pub(super) fn open(path: PathBuf) -> Result<Self, StoreError> {
+        make_directory(&path)?;
+        let directory = Self { path, unnamed: AtomicBool::new(true) };
+        directory.sweep()?;
+        Ok(directory)
+    }
+
+    /// The same without O_TMPFILE.
+    #[cfg(test)]
+    pub(super) fn use_names(&self) {
+        self.unnamed.store(false, Ordering::Relaxed);
+    }
+
+    fn sweep(&self) -> Result<(), StoreError> {
+        for entry in fs::read_dir(&self.path).map_err(failed("list", &self.path))? {
+            let path = entry.map_err(failed("list", &self.path))?.path();
+            let Ok(file) = File::open(&path) else { continue };
+            // Its maker holds it locked. Between making and locking it may be taken for a leftover;
+            // its maker looks whether it still is there, once it is locked.
+            let free = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            match if free { fs::remove_file(&path) } else { Ok(()) } {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("remove", &path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// An empty file, open for reading and writing.
+    pub(super) fn create(&self) -> Result<NewFile, StoreError> {
+        if self.unnamed.load(Ordering::Relaxed) {
+            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+            match rustix::fs::open(&self.path, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => return Ok(NewFile { file: file.into(), name: None }),
+                // Also ENOENT and EISDIR, by kernels that do not know the flag.
+                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
+                    self.unnamed.store(false, Ordering::Relaxed);
+                }
+                Err(errno) => return Err(failed("make a file in", &self.path)(errno.into())),
+            }
+        }
+        self.create_named()
+    }
+
+    fn create_named(&self) -> Result<NewFile, StoreError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let name = self.path.join(format!("{}-{number}", std::process::id()));
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+            let file: File = match rustix::fs::open(&name, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => file.into(),
+                // Of a process that had the same number, in another container.
+                Err(Errno::EXIST) => continue,
+                Err(errno) => return Err(failed("make", &name)(errno.into())),
+            };
+            retry(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))
+                .map_err(|errno| failed("lock", &name)(errno.into()))?;
+            if file.metadata().map_err(failed("look at", &name))?.nlink() > 0 {
+                return Ok(NewFile { file, name: Some(name) });
+            }
+        }
+    }
+}
+
+impl NewFile {
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives the file its name, in place of whatever has it. It must be on disk already, or not matter.
+    pub(super) fn publish(mut self, path: &Path) -> Result<(), StoreError> {
+        if let Some(name) = &self.name {
+            fs::rename(name, path).map_err(failed("make", path))?;
+            self.name = None;
+            return Ok(());
+        }
+        // Linking by descriptor alone takes a capability; through /proc it does not.
+        let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let link = || rustix::fs::linkat(CWD, &from, CWD, path, AtFlags::SYMLINK_FOLLOW);
+        // Two may publish the same at once, each in place of the other's.
+        let linked = loop {
+            match link() {
+                Err(Errno::EXIST) => match fs::remove_file(path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(failed("replace", path)(error));
+                    }
+                    _ => {}
+                },
+                other => break other,
+            }
+        };
+        linked.map_err(|errno| failed("make", path)(errno.into()))
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            // Failing that, the next to open the store removes it.
+            let _ = fs::remove_file(name);
+        }
+    }
+}
