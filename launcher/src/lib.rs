@@ -1,17 +1,32 @@
-//! The pure and the asking parts of the cofferdam program: what was typed, what this place is, and
-//! what follows from both. The processes are started by the binary, in `main.rs` and its modules.
+//! The cofferdam program: the launcher, and every process that a sandbox is made of.
 //!
 //! ```text
 //!   cli::RunArgs ─┐
-//!   host::HostFacts ─┴▶ plan::RunPlan ─▶ container_spec
+//!   host::HostFacts ─┴▶ plan::RunPlan ─▶ container_spec, vm_config
 //!   host::Survey ─▶ doctor
 //! ```
 
+pub mod accelerator;
+pub mod agent_client;
 pub mod capabilities;
 pub mod cli;
+pub mod command;
 pub mod container_spec;
+pub mod doctor;
 pub mod error;
 pub mod exit_code;
 pub mod host;
+pub mod jail;
+pub mod outcome;
 pub mod plan;
+mod pull;
+pub mod run;
+pub mod sandbox;
+pub mod sandboxes;
 pub mod seccomp;
+pub mod session;
+pub mod state;
+pub mod streams;
+pub mod supervisor;
+mod sys;
+pub mod timings;

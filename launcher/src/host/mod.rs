@@ -8,9 +8,16 @@
 //! few system calls; [`Survey`] is everything, for `doctor` only.
 
 pub mod cgroup;
+pub mod kvm;
 mod named;
+mod names;
+pub mod place;
+pub mod process;
+mod survey;
+mod sys;
 
 pub use named::{NamedError, NamedInputs};
+pub use survey::{KvmProbe, Survey};
 
 use protocol::TerminalSize;
 use rustix::fd::AsFd;

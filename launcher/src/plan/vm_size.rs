@@ -182,11 +182,8 @@ fn typed_memory(
     }
 }
 
-fn default_memory(
-    args: &RunArgs,
-    resources: &Resources,
-    memory: &MemoryFacts,
-) -> Result<u64, VmSizeError> {
+/// The largest VM that fits this place, in bytes, and whether something limits it.
+fn ceiling(memory: &MemoryFacts) -> Result<(u64, bool), VmSizeError> {
     let limited = memory.limit_bytes.filter(|&limit| limit < memory.total_bytes);
     let available = limited.unwrap_or(memory.total_bytes);
     let ceiling = available.saturating_sub(overhead_bytes(available)).min(MAX_MEMORY_BYTES);
@@ -194,18 +191,49 @@ fn default_memory(
     if ceiling < u64::from(MIN_MEMORY_MIB) * MIB {
         return Err(VmSizeError::PlaceTooSmall(available));
     }
-    let default = match limited {
-        Some(_) => ceiling,
-        None => ceiling.min((available / 2).min(UNLIMITED_DEFAULT_BYTES)),
-    };
-    let default = default.max(u64::from(MIN_MEMORY_MIB) * MIB);
+    Ok((ceiling, limited.is_some()))
+}
+
+/// The memory of a VM where nobody says anything of it, in bytes.
+///
+/// # Errors
+/// [`VmSizeError::PlaceTooSmall`].
+pub fn default_memory_bytes(memory: &MemoryFacts) -> Result<u64, VmSizeError> {
+    let (ceiling, is_limited) = ceiling(memory)?;
+    if is_limited {
+        return Ok(ceiling);
+    }
+    let half = memory.total_bytes / 2;
+    let default = ceiling.min((half - half % MIB).min(UNLIMITED_DEFAULT_BYTES));
+    Ok(default.max(u64::from(MIN_MEMORY_MIB) * MIB))
+}
+
+fn default_memory(
+    args: &RunArgs,
+    resources: &Resources,
+    memory: &MemoryFacts,
+) -> Result<u64, VmSizeError> {
+    let default = default_memory_bytes(memory)?;
     let Some(asked) = resources.memory_bytes else { return Ok(default) };
-    let needed = asked.saturating_add(GUEST_OWN_BYTES);
+    let needed = asked.saturating_add(GUEST_OWN_BYTES).next_multiple_of(MIB);
+    let (ceiling, _) = ceiling(memory)?;
     if needed > ceiling {
         let memory = args.memory.clone().unwrap_or_default();
         return Err(VmSizeError::MemoryOverPlace { memory, ceiling });
     }
     Ok(default.max(needed))
+}
+
+/// The CPUs of a VM where nobody says anything of them.
+pub fn default_vcpus(facts: &CpuFacts) -> u8 {
+    fitted(facts, 0)
+}
+
+/// As many as this place has, or as are asked for if that is more.
+fn fitted(facts: &CpuFacts, asked: u64) -> u8 {
+    let quota = facts.quota_micros.map_or(u64::MAX, |micros| micros.div_ceil(1_000_000));
+    let count = u64::from(facts.usable).min(quota).max(asked).clamp(1, u64::from(MAX_VCPUS));
+    u8::try_from(count).unwrap_or(MAX_VCPUS)
 }
 
 fn vcpus(args: &RunArgs, resources: &Resources, facts: &CpuFacts) -> Result<u8, VmSizeError> {
@@ -220,7 +248,5 @@ fn vcpus(args: &RunArgs, resources: &Resources, facts: &CpuFacts) -> Result<u8, 
             _ => Ok(count),
         };
     }
-    let quota = facts.quota_micros.map_or(u64::MAX, |micros| micros.div_ceil(1_000_000));
-    let count = u64::from(facts.usable).min(quota).max(asked).clamp(1, u64::from(MAX_VCPUS));
-    Ok(u8::try_from(count).unwrap_or(MAX_VCPUS))
+    Ok(fitted(facts, asked))
 }

@@ -1,0 +1,182 @@
+//! Which accelerator runs the machine: what was asked for, or what proves to work.
+//!
+//! A KVM that is there but may not be opened is an error with its hint, never a silent fallback: the
+//! fallback is slower and no hardware wall, and the user has most likely forgotten one flag.
+
+use crate::cli::Accelerator;
+use crate::error::Explain;
+use crate::jail::SpawnError;
+use crate::jail::probe::{ProbeOutcome, probe};
+use rustix::io::Errno;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use vmm::probe::Verdict;
+
+/// The device.
+pub const KVM_DEVICE: &str = "/dev/kvm";
+const QEMU: &str = "qemu-system-x86_64";
+
+/// Who runs the machine.
+#[derive(Debug)]
+pub enum Choice {
+    /// Our VMM, on this open `/dev/kvm`.
+    Kvm(File),
+    /// QEMU's TCG.
+    Tcg {
+        /// QEMU's path.
+        qemu: PathBuf,
+        /// Why it is not KVM; `None` where TCG was asked for by name.
+        reason: Option<String>,
+    },
+}
+
+impl Choice {
+    /// How long a machine may take until its agent speaks. A good KVM takes well under a second, TCG a
+    /// few: these are for a crowded place.
+    pub fn boot_timeout(&self) -> Duration {
+        match self {
+            Choice::Kvm(_) => Duration::from_secs(30),
+            Choice::Tcg { .. } => Duration::from_secs(120),
+        }
+    }
+}
+
+/// Why nothing can run a machine.
+#[derive(Debug, thiserror::Error)]
+pub enum ChooseError {
+    /// The device is there, but may not be opened.
+    #[error("cannot open {KVM_DEVICE}")]
+    MayNotOpen {
+        /// The device's owner, group and mode.
+        owner: Option<Owner>,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// KVM was asked for by name, and the device is not there or not usable.
+    #[error("cannot open {KVM_DEVICE}")]
+    NotThere(#[source] Errno),
+    /// The probe could not be run.
+    #[error("cannot probe {KVM_DEVICE}")]
+    Probe(#[from] SpawnError),
+    /// TCG is what is left, and QEMU is not installed.
+    #[error("{QEMU} is not in PATH{}", .reason.as_ref().map(|why| format!(", and {why}")).unwrap_or_default())]
+    NoQemu {
+        /// Why it is not KVM.
+        reason: Option<String>,
+    },
+}
+
+/// Whose the device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// Its group.
+    pub gid: u32,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl Explain for ChooseError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            ChooseError::MayNotOpen { owner: Some(Owner { gid, mode }), .. } if mode & 0o060 == 0o060 => {
+                Some(format!(
+                    "it belongs to group {gid}: add --group-add {gid} to docker run, or \
+                     --group-add keep-groups to podman run by a member of it"
+                ))
+            }
+            ChooseError::MayNotOpen { .. } => Some(
+                "no user but its owner may open it: give it a group that may, or add --accel tcg \
+                 (slower, and no hardware wall)"
+                    .to_owned(),
+            ),
+            ChooseError::NotThere(_) => Some(
+                "add --device /dev/kvm to the outer container, or use --accel auto".to_owned(),
+            ),
+            ChooseError::Probe(_) => None,
+            ChooseError::NoQemu { reason: Some(_) } => Some(
+                "add --device /dev/kvm to the outer container, or use the image cofferdam:tcg, \
+                 which has QEMU"
+                    .to_owned(),
+            ),
+            ChooseError::NoQemu { reason: None } => {
+                Some("use the image cofferdam:tcg, which has QEMU".to_owned())
+            }
+        }
+    }
+}
+
+/// Chooses. `path` is where programs are looked for (PATH).
+///
+/// # Errors
+/// [`ChooseError`].
+pub fn choose(wanted: Accelerator, path: &str) -> Result<Choice, ChooseError> {
+    match wanted {
+        Accelerator::Tcg => tcg(path, None),
+        Accelerator::Kvm => match open() {
+            Ok(device) => Ok(Choice::Kvm(device)),
+            Err(errno) if is_refusal(errno) => Err(refused(errno)),
+            Err(errno) => Err(ChooseError::NotThere(errno)),
+        },
+        Accelerator::Auto => match open() {
+            Ok(device) => match unusable(&probe(device.as_fd())?) {
+                None => Ok(Choice::Kvm(device)),
+                Some(reason) => tcg(path, Some(reason)),
+            },
+            Err(errno) if is_refusal(errno) => Err(refused(errno)),
+            Err(errno) => tcg(path, Some(format!("{KVM_DEVICE} cannot be opened ({errno})"))),
+        },
+    }
+}
+
+/// Opens the device.
+///
+/// # Errors
+/// What the kernel says.
+pub fn open() -> Result<File, Errno> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(KVM_DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map(File::from)
+}
+
+/// Why a probed KVM cannot run a machine; `None` where it can.
+pub fn unusable(outcome: &ProbeOutcome) -> Option<String> {
+    match outcome {
+        ProbeOutcome::Measured(report) => match &report.verdict {
+            Verdict::Usable => None,
+            Verdict::Useless(why) => Some(format!("{KVM_DEVICE} is there but useless: {why}")),
+        },
+        ProbeOutcome::Refused(causes) => Some(format!("{KVM_DEVICE} is there but: {}", causes.join(": "))),
+        ProbeOutcome::TimedOut => Some(format!("{KVM_DEVICE} is there but does not answer")),
+        ProbeOutcome::Died => Some(format!("{KVM_DEVICE} is there but its probe died")),
+    }
+}
+
+fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::ACCESS | Errno::PERM)
+}
+
+fn refused(source: Errno) -> ChooseError {
+    let owner = std::fs::metadata(KVM_DEVICE)
+        .ok()
+        .filter(|metadata| metadata.file_type().is_char_device())
+        .map(|metadata| Owner { gid: metadata.gid(), mode: metadata.mode() & 0o777 });
+    ChooseError::MayNotOpen { owner, source }
+}
+
+fn tcg(path: &str, reason: Option<String>) -> Result<Choice, ChooseError> {
+    match find_program(QEMU, path) {
+        Some(qemu) => Ok(Choice::Tcg { qemu, reason }),
+        None => Err(ChooseError::NoQemu { reason }),
+    }
+}
+
+/// Looks for a program in the directories of PATH.
+pub fn find_program(name: &str, path: &str) -> Option<PathBuf> {
+    let directories = path.split(':').filter(|directory| directory.starts_with('/'));
+    directories.map(|directory| Path::new(directory).join(name)).find(|program| {
+        rustix::fs::access(program, rustix::fs::Access::EXEC_OK).is_ok() && program.is_file()
+    })
+}

@@ -1,0 +1,30 @@
+//! The machine on KVM: one process, our VMM.
+
+use super::parts::{FileTable, MachineParts};
+use super::{Machine, MachineError};
+use crate::jail::vmm::VmmStart;
+use crate::jail::{Role, spawn};
+use std::fs::File;
+use std::os::fd::AsFd;
+use vmm::VmConfig;
+
+/// Starts the VMM.
+///
+/// # Errors
+/// Where the process cannot be started.
+pub fn start(device: &File, parts: &MachineParts) -> Result<Machine, MachineError> {
+    let mut table = FileTable::default();
+    let config = VmConfig {
+        kvm: table.add(device.as_fd()),
+        memory_mib: parts.memory_mib,
+        vcpus: parts.vcpus,
+        kernel: table.add_stretch(&parts.kernel),
+        initramfs: table.add_stretch(&parts.initramfs),
+        cmdline: Vec::new(),
+        disks: parts.disks(&mut table).into(),
+        console: parts.console.as_ref().map(|file| table.add(file.as_fd())),
+    };
+    let offered_ports = parts.offered_ports(&mut table);
+    let vmm = spawn(Role::Vmm, &VmmStart { config, offered_ports }, table.files())?;
+    Ok(Machine::Kvm { vmm })
+}

@@ -1,0 +1,71 @@
+//! What QEMU is told: the same machine as our VMM's, as far as its `microvm` goes. Pure.
+//!
+//! Open files are named by their place in the message that hands them over ([`crate::jail::qemu`]):
+//! first kernel and initramfs, then the sockets of the layers' disk, the upper disk and vsock, then the
+//! console if there is one.
+
+use vmm::vhost_user_devices::QEMU_MACHINE;
+
+/// What the kernel is told besides the console: a panic resets at once and leaves its mark (see
+/// `vmm::PANIC_MARK`), and there is no PIT to calibrate the clock by.
+const CMDLINE: &str = "reboot=panic_warm panic=-1 tsc=reliable no_timer_check";
+
+/// QEMU's own filter, as tight as it goes. The jail around QEMU is not its business.
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// The arguments for a machine of this size.
+pub fn qemu_arguments(memory_mib: u32, vcpus: u8, console: bool) -> Vec<String> {
+    let mut arguments: Vec<String> =
+        QEMU_MACHINE.split_whitespace().map(str::to_owned).collect();
+    let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
+    add(&["-sandbox", SANDBOX, "-display", "none"]);
+    add(&["-m", &memory_mib.to_string(), "-smp", &vcpus.to_string()]);
+    let memory = format!("memory-backend-memfd,id=mem,size={memory_mib}M,share=on");
+    add(&["-object", &memory]);
+    add(&["-kernel", "/proc/self/fd/{fd:0}", "-initrd", "/proc/self/fd/{fd:1}"]);
+    for (index, device) in [
+        "vhost-user-blk,chardev=c0,queue-size=256",
+        "vhost-user-blk,chardev=c1,queue-size=256",
+        "vhost-user-vsock-device,chardev=c2",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let chardev = format!("socket,id=c{index},fd={{fd:{}}}", index + 2);
+        add(&["-chardev", &chardev, "-device", device]);
+    }
+    add(&["-device", "virtio-rng-device"]);
+    if console {
+        add(&["-chardev", "file,id=console,path=/proc/self/fd/{fd:5},append=on"]);
+        add(&["-serial", "chardev:console"]);
+        add(&["-append", &format!("{CMDLINE} console=ttyS0")]);
+    } else {
+        add(&["-append", &format!("{CMDLINE} quiet 8250.nr_uarts=0")]);
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_that_is_handed_over_is_named_once() {
+        let line = qemu_arguments(256, 1, true).join(" ");
+        for index in 0..6 {
+            assert_eq!(line.matches(&format!("{{fd:{index}}}")).count(), 1, "{line}");
+        }
+        assert!(!qemu_arguments(256, 1, false).join(" ").contains("{fd:5}"));
+    }
+
+    #[test]
+    fn the_size_is_the_plans() {
+        let arguments = qemu_arguments(96, 3, false);
+        let after = |flag: &str| {
+            let at = arguments.iter().position(|argument| argument == flag).unwrap();
+            arguments[at + 1].clone()
+        };
+        assert_eq!((after("-m"), after("-smp")), ("96".to_owned(), "3".to_owned()));
+        assert!(after("-object").contains("size=96M"));
+    }
+}

@@ -1,0 +1,40 @@
+//! From the command line to the exit code: which command it is, and where its words go.
+
+use crate::cli::{self, Command, Parsed};
+use crate::error::Failure;
+use crate::sandboxes;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// The launcher, from its arguments to its exit code.
+pub fn main() -> ExitCode {
+    let done = match cli::parse(std::env::args_os()) {
+        Ok(Parsed::Text(text)) => print(&text),
+        Ok(Parsed::Command(Command::Run(args))) => return ExitCode::from(crate::run::run(&args)),
+        Ok(Parsed::Command(Command::Doctor(args))) => return crate::doctor::main(&args),
+        Ok(Parsed::Command(Command::Ps(args))) => sandboxes::ps(&args).and_then(|text| print(&text)),
+        Ok(Parsed::Command(Command::Rm(args))) => sandboxes::rm(&args).and_then(|text| print(&text)),
+        Err(failure) => Err(failure),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Writes a failure to standard error.
+pub fn report(failure: &Failure) {
+    // Where standard error is closed there is nobody to tell.
+    let _ = failure.report(&mut std::io::stderr());
+}
+
+/// Writes to standard output. A reader that has gone away is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::plain(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,334 @@
+//! Facts → checks → verdict. Pure.
+
+use super::report::{Check, Level, Report, Verdict};
+use crate::capabilities;
+use crate::host::Survey;
+use crate::host::kvm::{API_VERSION, DEVICE, KvmDevice, KvmFacts};
+use crate::host::place::{LandlockFacts, QEMU};
+use crate::host::process::SeccompMode;
+use crate::plan::size::{MIB, show};
+use crate::plan::vm_size;
+use protocol::CapabilitySet;
+use rustix::io::Errno;
+
+/// A layer takes one descriptor, a process a dozen.
+const FEW_DESCRIPTORS: u64 = 256;
+/// Fewer do not do for one sandbox.
+const TOO_FEW_DESCRIPTORS: u64 = 64;
+/// What a small image and its writable disk take.
+const LITTLE_SPACE_BYTES: u64 = 512 * MIB;
+/// This lets a process be confined to what it may reach by name.
+const USEFUL_LANDLOCK_ABI: i64 = 1;
+
+/// Looks at everything.
+pub fn examine(survey: &Survey) -> Report {
+    let mut checks = kvm(survey);
+    checks.push(qemu(survey));
+    checks.push(memory(survey));
+    checks.push(cpus(survey));
+    checks.push(state_dir(survey));
+    checks.push(descriptors(survey));
+    checks.extend(process(survey));
+    checks.push(landlock(survey));
+    checks.push(shared_memory(survey));
+    checks.push(Check::ok("kernel", survey.kernel_release.clone()));
+    let verdict = verdict(survey, &checks);
+    Report { checks, verdict }
+}
+
+/// What `--accel auto` will make of this place.
+enum Accelerator {
+    Kvm,
+    /// With why it is not KVM.
+    Tcg(String),
+    /// With why there is none.
+    None(String),
+}
+
+fn accelerator(survey: &Survey) -> Accelerator {
+    let reason = match &survey.kvm {
+        // As `run` has it: a device that may not be opened is an error, not a reason to be slow.
+        KvmFacts::Refused { .. } => {
+            return Accelerator::None(format!("{DEVICE} may not be opened"));
+        }
+        KvmFacts::Open(device) => match (&survey.probe, defect(device)) {
+            (_, Some(defect)) => defect,
+            (Some(probe), None) => match &probe.useless {
+                None => return Accelerator::Kvm,
+                Some(why) => why.clone(),
+            },
+            (None, None) => "KVM was not probed".to_owned(),
+        },
+        KvmFacts::Absent(_) | KvmFacts::NoDevice => format!("there is no {DEVICE}"),
+    };
+    match &survey.qemu {
+        Some(_) => Accelerator::Tcg(reason),
+        None => Accelerator::None(format!("{reason}, and {QEMU} is not installed")),
+    }
+}
+
+fn verdict(survey: &Survey, checks: &[Check]) -> Verdict {
+    let failed: Vec<&str> =
+        checks.iter().filter(|c| c.status == Level::Fail).map(|check| check.name).collect();
+    let (accelerator, summary) = match accelerator(survey) {
+        Accelerator::Kvm => ("kvm", "run will work, on KVM".to_owned()),
+        Accelerator::Tcg(reason) => (
+            "tcg",
+            format!("run will work, on QEMU's TCG: slow, and no hardware wall ({reason})"),
+        ),
+        Accelerator::None(reason) => {
+            let named = match (&survey.kvm, &survey.qemu) {
+                (KvmFacts::Refused { .. }, Some(_)) => "; run --accel tcg will, slowly",
+                _ => "",
+            };
+            let summary = format!("run will not work: {reason}{named}");
+            return Verdict { works: false, accelerator: None, summary };
+        }
+    };
+    if failed.is_empty() {
+        Verdict { works: true, accelerator: Some(accelerator), summary }
+    } else {
+        let summary = format!("run will not work: see {}", failed.join(", "));
+        Verdict { works: false, accelerator: None, summary }
+    }
+}
+
+/// Why an open KVM will not do, before it is probed.
+fn defect(device: &KvmDevice) -> Option<String> {
+    if device.api_version != API_VERSION {
+        Some(format!("KVM's API version is {}, not {API_VERSION}", device.api_version))
+    } else if device.missing.is_empty() {
+        None
+    } else {
+        Some(format!("KVM lacks {}", device.missing.join(", ")))
+    }
+}
+
+fn kvm(survey: &Survey) -> Vec<Check> {
+    let without = |value: String, hint: &str| match survey.qemu {
+        Some(_) => Check::warn("kvm-device", value, hint),
+        None => Check::fail("kvm-device", value, hint),
+    };
+    let device = match &survey.kvm {
+        KvmFacts::Absent(error) => {
+            return vec![without(
+                format!("no {DEVICE} ({error})"),
+                "start the outer container with --device /dev/kvm, where the host has one",
+            )];
+        }
+        KvmFacts::NoDevice => {
+            return vec![without(
+                format!("{DEVICE} is no device"),
+                "start the outer container with --device /dev/kvm, not with --volume",
+            )];
+        }
+        KvmFacts::Refused { owner, error } => {
+            return vec![
+                Check::ok("kvm-device", owned(owner)),
+                Check::fail("kvm-open", format!("cannot open {DEVICE}: {error}"), owner.access_hint()),
+            ];
+        }
+        KvmFacts::Open(device) => device,
+    };
+    let mut checks = vec![
+        Check::ok("kvm-device", owned(&device.owner)),
+        Check::ok("kvm-open", "for reading and writing"),
+    ];
+    checks.push(match (defect(device), survey.qemu.is_some()) {
+        (None, _) => Check::ok("kvm-api", format!("version {API_VERSION}, all that is needed")),
+        (Some(defect), true) => Check::warn("kvm-api", defect, "run falls back to QEMU's TCG"),
+        (Some(defect), false) => Check::fail("kvm-api", defect, "use an image that has QEMU"),
+    });
+    checks.extend(probe(survey));
+    checks
+}
+
+fn owned(owner: &crate::host::kvm::DeviceOwner) -> String {
+    let user = if owner.uid == 0 { "root".to_owned() } else { format!("user {}", owner.uid) };
+    format!("{DEVICE} belongs to {user}, group {}, mode {:04o}", owner.group_label(), owner.mode)
+}
+
+fn probe(survey: &Survey) -> Option<Check> {
+    let probe = survey.probe.as_ref()?;
+    let speed = probe.mips.map(|mips| format!("{mips:.0} million instructions a second in ring 0"));
+    Some(match (&probe.useless, survey.qemu.is_some()) {
+        (None, _) => Check::ok("kvm-probe", speed.unwrap_or_else(|| "works".to_owned())),
+        (Some(why), true) => {
+            Check::warn("kvm-probe", with_speed(why, speed), "run falls back to QEMU's TCG")
+        }
+        (Some(why), false) => Check::fail(
+            "kvm-probe",
+            with_speed(why, speed),
+            "use a host with hardware virtualisation, or an image that has QEMU (cofferdam:tcg)",
+        ),
+    })
+}
+
+fn with_speed(why: &str, speed: Option<String>) -> String {
+    match speed {
+        Some(speed) if !why.contains("million") => format!("{why} ({speed})"),
+        _ => why.to_owned(),
+    }
+}
+
+fn qemu(survey: &Survey) -> Check {
+    match &survey.qemu {
+        None => Check::ok("qemu", "not installed: there is no fallback where KVM fails"),
+        Some(qemu) => match &qemu.version {
+            Some(version) => Check::ok("qemu", format!("{} {version}", qemu.path.display())),
+            None => Check::warn(
+                "qemu",
+                format!("{} does not say its version", qemu.path.display()),
+                "it may be broken: run it by hand with --version",
+            ),
+        },
+    }
+}
+
+fn memory(survey: &Survey) -> Check {
+    let memory = &survey.host.memory;
+    let place = match memory.limit_bytes.filter(|&limit| limit < memory.total_bytes) {
+        Some(limit) => format!("limit {} of {}", rounded(limit), rounded(memory.total_bytes)),
+        None => format!("{}, no limit", rounded(memory.total_bytes)),
+    };
+    match vm_size::default_memory_bytes(memory) {
+        Ok(bytes) => Check::ok("memory", format!("{place}: a VM gets {} by default", rounded(bytes))),
+        Err(error) => {
+            let hint = crate::error::Explain::hint(&error).unwrap_or_default();
+            Check::fail("memory", format!("{place}: {error}"), hint)
+        }
+    }
+}
+
+/// Sizes of places are rarely round: whole MiB tell enough.
+fn rounded(bytes: u64) -> String {
+    show(bytes - bytes % MIB)
+}
+
+fn cpus(survey: &Survey) -> Check {
+    let cpus = &survey.host.cpus;
+    let quota = cpus.quota_micros.map_or_else(
+        || "no quota".to_owned(),
+        |micros| format!("quota {}.{:02} CPUs", micros / 1_000_000, micros % 1_000_000 / 10_000),
+    );
+    let vcpus = vm_size::default_vcpus(cpus);
+    Check::ok("cpus", format!("{} usable, {quota}: a VM gets {vcpus} by default", cpus.usable))
+}
+
+fn state_dir(survey: &Survey) -> Check {
+    const NAME: &str = "state-directory";
+    let path = survey.state_dir.path.display();
+    let mount_hint = || {
+        format!(
+            "mount a writable directory there, owned by user {} (docker run --tmpfs {path} or --volume \
+             NAME:{path}), or name another with --state-dir",
+            survey.process.uid
+        )
+    };
+    let found = match &survey.state_dir.found {
+        Ok(found) => found,
+        Err(Errno::NOENT) => return Check::fail(NAME, format!("no {path}"), mount_hint()),
+        Err(error) => return Check::fail(NAME, format!("cannot open {path}: {error}"), mount_hint()),
+    };
+    if let Err(error) = found.writable {
+        return Check::fail(NAME, format!("cannot write to {path}: {error}"), mount_hint());
+    }
+    let nameless = if found.nameless_files { "" } else { ", no O_TMPFILE" };
+    let value =
+        format!("{path}: {}, {} free{nameless}", found.file_system, rounded(found.free_bytes));
+    if found.free_bytes < LITTLE_SPACE_BYTES {
+        let hint = format!("images and writable disks need space: {} or more", show(LITTLE_SPACE_BYTES));
+        Check::warn(NAME, value, hint)
+    } else {
+        Check::ok(NAME, value)
+    }
+}
+
+fn descriptors(survey: &Survey) -> Check {
+    const NAME: &str = "descriptors";
+    let (soft, hard) = survey.process.descriptors;
+    let word = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
+    let value = format!("soft limit {}, hard limit {}", word(soft), word(hard));
+    let hint = "start the outer container with --ulimit nofile=1024:1024";
+    match hard {
+        Some(hard) if hard < TOO_FEW_DESCRIPTORS => Check::fail(NAME, value, hint),
+        Some(hard) if hard < FEW_DESCRIPTORS => Check::warn(NAME, value, hint),
+        _ => Check::ok(NAME, value),
+    }
+}
+
+/// What this process may do that it need not: each is a wall that is missing outside.
+fn process(survey: &Survey) -> Vec<Check> {
+    let facts = &survey.process;
+    let ids = format!("uid {}, gid {}, groups {:?}", facts.uid, facts.gid, facts.groups);
+    let user = match facts.uid {
+        0 => Check::warn("user", ids, "the outer container needs no root: add --user 1000:1000"),
+        _ => Check::ok("user", ids),
+    };
+    let held = facts.capabilities.map(|bits| capabilities::names(CapabilitySet(bits)));
+    let capabilities = match held.as_deref() {
+        None => Check::ok("capabilities", "not told by the kernel"),
+        Some([]) => Check::ok("capabilities", "none"),
+        Some(names) => Check::warn(
+            "capabilities",
+            format!("{} of them, with {}", names.len(), names.first().map_or("", String::as_str)),
+            "none is needed: add --cap-drop all",
+        ),
+    };
+    let no_new_privileges = match facts.no_new_privileges {
+        Some(false) => Check::warn(
+            "no-new-privileges",
+            "off",
+            "add --security-opt no-new-privileges to the outer container",
+        ),
+        Some(true) => Check::ok("no-new-privileges", "on"),
+        None => Check::ok("no-new-privileges", "not told by the kernel"),
+    };
+    let seccomp = match facts.seccomp {
+        Some(SeccompMode::Filter(0)) => Check::ok("seccomp", "filtered"),
+        Some(SeccompMode::Filter(count)) => Check::ok("seccomp", format!("filtered by {count}")),
+        Some(SeccompMode::Strict) => {
+            Check::fail("seccomp", "strict mode", "leave the engine's default profile in force")
+        }
+        Some(SeccompMode::Off) => Check::warn(
+            "seccomp",
+            "off",
+            "the engine's default profile is enough: leave out --security-opt seccomp=unconfined",
+        ),
+        None => Check::ok("seccomp", "not told by the kernel"),
+    };
+    let label = Check::ok("label", facts.label.clone().unwrap_or_else(|| "none".to_owned()));
+    vec![user, capabilities, no_new_privileges, seccomp, label]
+}
+
+fn landlock(survey: &Survey) -> Check {
+    const NAME: &str = "landlock";
+    const LOST: &str = "the VMM's process keeps its other walls, but is not kept from files by Landlock";
+    match &survey.landlock {
+        LandlockFacts::Abi(abi) if *abi >= USEFUL_LANDLOCK_ABI => {
+            Check::ok(NAME, format!("ABI {abi}"))
+        }
+        LandlockFacts::Abi(abi) => Check::warn(NAME, format!("ABI {abi}"), LOST),
+        LandlockFacts::NotBuilt => {
+            Check::warn(NAME, "the kernel does not have it", format!("{LOST}: use Linux 5.13 or newer"))
+        }
+        LandlockFacts::Disabled => Check::warn(
+            NAME,
+            "the kernel has it switched off",
+            format!("{LOST}: boot the host with lsm=landlock,…"),
+        ),
+        LandlockFacts::Filtered => Check::warn(
+            NAME,
+            "the engine's seccomp profile forbids it",
+            format!("{LOST}: use Docker 20.10.12 or newer"),
+        ),
+        LandlockFacts::Failed(errno) => Check::warn(NAME, format!("error {errno}"), LOST),
+    }
+}
+
+fn shared_memory(survey: &Survey) -> Check {
+    match survey.shared_memory_bytes {
+        Some(bytes) => Check::ok("shared-memory", format!("/dev/shm has {}", rounded(bytes))),
+        None => Check::ok("shared-memory", "no /dev/shm: none is needed"),
+    }
+}

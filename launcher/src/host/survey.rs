@@ -1,0 +1,60 @@
+//! Everything that is asked of this place, for `doctor`.
+
+use super::cgroup::Limits;
+use super::kvm::{self, KvmFacts};
+use super::place::{self, LandlockFacts, QemuFacts, StateDirFacts};
+use super::process::ProcessFacts;
+use super::HostFacts;
+use std::path::Path;
+
+/// Everything that is asked of this place.
+#[derive(Debug)]
+pub struct Survey {
+    /// What `run` resolves its arguments against.
+    pub host: HostFacts,
+    /// All limits of its cgroups.
+    pub limits: Limits,
+    /// `/dev/kvm`.
+    pub kvm: KvmFacts,
+    /// What the probe found; `None` where it was not run, because the device does not open.
+    pub probe: Option<KvmProbe>,
+    /// This process.
+    pub process: ProcessFacts,
+    /// Landlock.
+    pub landlock: LandlockFacts,
+    /// The state directory.
+    pub state_dir: StateDirFacts,
+    /// The size of /dev/shm, in bytes.
+    pub shared_memory_bytes: Option<u64>,
+    /// QEMU, where it is installed.
+    pub qemu: Option<QemuFacts>,
+    /// The kernel's release.
+    pub kernel_release: String,
+}
+
+/// What the ring-0 probe found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KvmProbe {
+    /// Why this KVM cannot run a machine; `None` where it can.
+    pub useless: Option<String>,
+    /// How many million instructions a second its ring 0 runs, where that was measured.
+    pub mips: Option<f64>,
+}
+
+impl Survey {
+    /// Asks everything but the probe, which is a process of its own.
+    pub fn ask(state_dir: &Path, search_path: &str) -> Self {
+        Self {
+            host: HostFacts::ask(),
+            limits: Limits::read(Path::new("/")),
+            kvm: kvm::ask(),
+            probe: None,
+            process: ProcessFacts::ask(),
+            landlock: LandlockFacts::ask(),
+            state_dir: StateDirFacts::ask(state_dir),
+            shared_memory_bytes: place::file_system_bytes("/dev/shm"),
+            qemu: QemuFacts::ask(search_path),
+            kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The devices process: serves block and vsock to QEMU, where there is no usable KVM.
+
+use super::channel::{Channel, ChannelError};
+use super::machine::{MachineEvent, causes, initial_offers, serve_requests};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use vmm::{VhostUserConfig, VmExit};
+
+/// The first message. Its open files are the configuration's, then one stream for each offered port.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DevicesStart {
+    /// What to make.
+    pub config: VhostUserConfig,
+    /// The ports the guest may connect to from the start.
+    pub offered_ports: Vec<u32>,
+}
+
+/// What the process does, to its end.
+///
+/// It cannot tell a reset from an orderly stop, which QEMU's exit code tells; it alone can see whether
+/// the guest kernel left its panic mark in the memory that QEMU shared.
+///
+/// # Errors
+/// Where the launcher cannot be heard or told.
+pub fn run(channel: Channel) -> Result<(), ChannelError> {
+    let (DevicesStart { config, offered_ports }, mut descriptors) = channel.receive()?;
+    let offers = initial_offers(&offered_ports, &mut descriptors);
+    let devices = match ::vmm::vhost_user_devices::serve(&config, descriptors, offers.clone()) {
+        Ok(devices) => devices,
+        Err(error) => return channel.send(&MachineEvent::Refused(causes(&error)), &[]),
+    };
+    channel.send(&MachineEvent::Running, &[])?;
+    let channel = Arc::new(channel);
+    let requests = Arc::clone(&channel);
+    std::thread::spawn(move || serve_requests(&requests, &offers));
+    let exit = if devices.wait().panicked { VmExit::Panicked } else { VmExit::Reset };
+    channel.send(&MachineEvent::Exited(exit), &[])
+}

@@ -1,0 +1,35 @@
+//! The VMM process: boots the machine it is told, and says how it ended.
+
+use super::channel::{Channel, ChannelError};
+use super::machine::{MachineEvent, causes, initial_offers, serve_requests};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use ::vmm::VmConfig;
+
+/// The first message. Its open files are the configuration's, then one stream for each offered port.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct VmmStart {
+    /// What to make.
+    pub config: VmConfig,
+    /// The ports the guest may connect to from the start.
+    pub offered_ports: Vec<u32>,
+}
+
+/// What the process does, to its end.
+///
+/// # Errors
+/// Where the launcher cannot be heard or told.
+pub fn run(channel: Channel) -> Result<(), ChannelError> {
+    let (VmmStart { config, offered_ports }, mut descriptors) = channel.receive()?;
+    let offers = initial_offers(&offered_ports, &mut descriptors);
+    let vm = match ::vmm::boot(&config, descriptors, offers.clone()) {
+        Ok(vm) => vm,
+        Err(error) => return channel.send(&MachineEvent::Refused(causes(&error)), &[]),
+    };
+    channel.send(&MachineEvent::Running, &[])?;
+    let channel = Arc::new(channel);
+    let requests = Arc::clone(&channel);
+    // Never joined: the thread ends with the process, or ends it when the launcher is gone.
+    std::thread::spawn(move || serve_requests(&requests, &offers));
+    channel.send(&MachineEvent::Exited(vm.wait()), &[])
+}

@@ -1,0 +1,114 @@
+//! `ps` and `rm`: what the state directory knows of sandboxes, shown and removed.
+
+use crate::cli::{PsArgs, RmArgs};
+use crate::error::{Explain, Failure};
+use crate::state::{Record, Sandboxes, StateError, Status};
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+impl Explain for StateError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            StateError::Path { path, source, .. }
+                if matches!(
+                    source.kind(),
+                    std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem
+                ) =>
+            {
+                Some(format!(
+                    "mount a directory that this user may write to (a volume or a tmpfs), or name one \
+                     with --state-dir: {} is not",
+                    path.display()
+                ))
+            }
+            StateError::NotFound(_) => Some("cofferdam ps -a lists them".to_owned()),
+            StateError::NameTaken { name, .. } => {
+                Some(format!("cofferdam rm {name} removes it when it has ended"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What `ps` prints on standard output.
+///
+/// # Errors
+/// Where the state directory cannot be read.
+pub fn ps(args: &PsArgs) -> Result<String, Failure> {
+    let sandboxes = Sandboxes::open(&args.state_dir)?;
+    sandboxes.sweep()?;
+    let mut records = sandboxes.list()?;
+    records.retain(|record| args.all || !record.status.is_final());
+    if args.json {
+        return serde_json::to_string_pretty(&records).map(|it| it + "\n").map_err(Failure::plain);
+    }
+    if args.quiet {
+        return Ok(records.iter().map(|record| format!("{}\n", record.id)).collect());
+    }
+    Ok(table(&records, SystemTime::now()))
+}
+
+/// Removes sandboxes that have ended; gives what to print on standard output.
+///
+/// # Errors
+/// At the first that cannot be removed.
+pub fn rm(args: &RmArgs) -> Result<String, Failure> {
+    let sandboxes = Sandboxes::open(&args.state_dir)?;
+    sandboxes.sweep()?;
+    let mut removed = String::new();
+    for wanted in &args.sandboxes {
+        let id = sandboxes.remove(wanted)?;
+        let _ = writeln!(removed, "{id}");
+    }
+    Ok(removed)
+}
+
+fn table(records: &[Record], now: SystemTime) -> String {
+    let mut rows = vec![["SANDBOX", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAME"].map(str::to_owned)];
+    for record in records {
+        let created = UNIX_EPOCH + Duration::from_millis(record.created_ms);
+        let age = now.duration_since(created).unwrap_or_default();
+        let status = match record.status {
+            Status::Running => "running".to_owned(),
+            Status::Exited { exit_code } => format!("exited ({exit_code})"),
+        };
+        rows.push([
+            record.id.to_string(),
+            shortened(&record.image, 40),
+            shortened(&record.command.join(" "), 30),
+            format!("{} ago", ago(age)),
+            status,
+            record.name.clone().unwrap_or_default(),
+        ]);
+    }
+    let mut widths = [0; 6];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    for row in rows {
+        let cells: Vec<_> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let _ = writeln!(out, "{}", crate::error::clean(cells.join("   ").trim_end()));
+    }
+    out
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
+}
+
+fn ago(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}

@@ -1,0 +1,65 @@
+//! The terminal side of a sandbox and its supervisor speak over a socket, even in one process, so
+//! that detaching and attaching are no second way.
+//!
+//! Owns: what they say. Never does: anything with a stream's bytes, which flow past it: the streams'
+//! ends themselves are handed to the terminal side.
+//!
+//! ```text
+//!   terminal side                          supervisor
+//!      │ ◀──────── Streams + open files ─────── │   before the machine boots
+//!      │ ◀──────── Started ──────────────────── │
+//!      │ ───────── Signal, Resize ────────────▶ │
+//!      │ ◀──────── Ended ────────────────────── │   the last message
+//! ```
+
+pub mod relay;
+pub mod terminal;
+
+use protocol::TerminalSize;
+use serde::{Deserialize, Serialize};
+
+/// From the terminal side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TerminalMessage {
+    /// The user, or whoever started us, sent this signal.
+    Signal(u8),
+    /// The terminal has a new size.
+    Resize(TerminalSize),
+}
+
+/// From the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SupervisorMessage {
+    /// The streams, as open files beside the message, in the order of the kind.
+    Streams(StreamKind),
+    /// The process runs.
+    Started,
+    /// It is over. The streams end by themselves.
+    Ended(Ending),
+}
+
+/// Which streams come with [`SupervisorMessage::Streams`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StreamKind {
+    /// Standard output, standard error, and standard input where it is wanted.
+    Pipes {
+        /// Whether a third stream, standard input, is there.
+        stdin: bool,
+    },
+    /// One stream both ways.
+    Terminal {
+        /// Whether standard input goes into it.
+        input: bool,
+    },
+}
+
+/// How it ended, as the user is to see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// The exit code.
+    pub exit_code: u8,
+    /// What to say on standard error, if anything.
+    pub message: Option<String>,
+    /// What the user can do about it.
+    pub hint: Option<String>,
+}

@@ -1,0 +1,95 @@
+//! One sandbox's record: a small versioned JSON file, replaced whole.
+
+use super::{StateError, at};
+use protocol::ContainerId;
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::Path;
+
+const FILE_NAME: &str = "record.json";
+const VERSION: u32 = 1;
+/// A record is a few hundred bytes; a longer file is not one.
+const MAX_RECORD_BYTES: u64 = 1024 * 1024;
+
+/// What is known of a sandbox from outside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    version: u32,
+    /// Its identifier, which is also its first container's.
+    pub id: ContainerId,
+    /// The name the user gave it.
+    pub name: Option<String>,
+    /// When it was made: milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// The image reference, as typed.
+    pub image: String,
+    /// The command that runs in it.
+    pub command: Vec<String>,
+    /// The process id of its supervisor, in the supervisor's own PID namespace.
+    pub supervisor_pid: u32,
+    /// Where it is in its life.
+    pub status: Status,
+}
+
+/// Where a sandbox is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "state")]
+pub enum Status {
+    /// Its supervisor lives, or was killed.
+    Running,
+    /// It ended in order.
+    Exited {
+        /// The exit code of the run.
+        exit_code: u8,
+    },
+}
+
+impl Status {
+    /// Whether nothing more happens to the sandbox by itself.
+    pub fn is_final(self) -> bool {
+        matches!(self, Status::Exited { .. })
+    }
+}
+
+impl Record {
+    /// The record of a sandbox that begins now, under this process.
+    pub fn new(id: ContainerId, name: Option<String>, image: String, command: Vec<String>) -> Self {
+        let now = std::time::SystemTime::now();
+        let created = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            version: VERSION,
+            id,
+            name,
+            created_ms: u64::try_from(created.as_millis()).unwrap_or(u64::MAX),
+            image,
+            command,
+            supervisor_pid: std::process::id(),
+            status: Status::Running,
+        }
+    }
+
+    pub(super) fn read(directory: &Path) -> Result<Self, StateError> {
+        use std::io::Read;
+        let path = directory.join(FILE_NAME);
+        let file = std::fs::File::open(&path).map_err(at("open", &path))?;
+        let mut bytes = Vec::new();
+        file.take(MAX_RECORD_BYTES).read_to_end(&mut bytes).map_err(at("read", &path))?;
+        let record: Self = serde_json::from_slice(&bytes)
+            .map_err(|source| StateError::Record { path: path.clone(), source })?;
+        if record.version != VERSION {
+            let source = serde::de::Error::custom(format!("version {}", record.version));
+            return Err(StateError::Record { path, source });
+        }
+        Ok(record)
+    }
+
+    /// Writes it beside the old one, then puts it in its place: a reader sees one or the other.
+    pub(super) fn write(&self, directory: &Path) -> Result<(), StateError> {
+        let (path, new) = (directory.join(FILE_NAME), directory.join("record.json.new"));
+        let json = serde_json::to_vec_pretty(self)
+            .map_err(|source| StateError::Record { path: path.clone(), source })?;
+        let mut file = std::fs::File::create(&new).map_err(at("make", &new))?;
+        file.write_all(&json).map_err(at("write", &new))?;
+        std::fs::rename(&new, &path).map_err(at("replace", &path))
+    }
+}

@@ -1,0 +1,286 @@
+//! The life of one sandbox, from a machine that boots to how it ended.
+//!
+//! Owns: the machine, the agent's channel, every deadline. Never does: anything with streams' bytes or
+//! the user's terminal; it decides, others carry.
+//!
+//! ```text
+//!   Booting ── Hello ──▶ Starting ── Started ──▶ Running ── Exited ──▶ PoweringOff ──▶ Outcome
+//!      │                    │ Failed                │ time-out: stop signal, then SIGKILL
+//!      └──── deadline, panic, reset, lost agent, a signal while nothing runs ──▶ Outcome
+//! ```
+
+use crate::accelerator::Machine;
+use crate::agent_client::{AgentClient, AgentError};
+use crate::jail::channel::{Channel, ChannelError};
+use crate::jail::machine::MachineEvent;
+use crate::outcome::Outcome;
+use crate::session::{SupervisorMessage, TerminalMessage};
+use protocol::{ContainerSpec, Event, ProcessRef, Request};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+use vmm::VmExit;
+
+/// How long a machine has for its last words, once its agent or its streams are gone.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How long a guest may take to sync and unmount.
+const POWER_OFF: Duration = Duration::from_secs(60);
+
+/// What is to be done in the sandbox, and with what patience.
+#[derive(Debug)]
+pub struct Job {
+    /// The container.
+    pub spec: ContainerSpec,
+    /// How long the machine may take until the agent speaks.
+    pub boot_timeout: Duration,
+    /// How long the container may run.
+    pub timeout: Option<Duration>,
+    /// What stops it.
+    pub stop_signal: u8,
+    /// How long it has, after that, until SIGKILL; `None` is for ever.
+    pub stop_timeout: Option<Duration>,
+    /// Whether its disk is kept, and so the guest must power off in order.
+    pub keep_disk: bool,
+}
+
+/// When the stages of a run were reached.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timings {
+    /// The guest kernel's own count when the agent began.
+    pub kernel: Option<Duration>,
+    /// The agent spoke.
+    pub agent: Option<Instant>,
+    /// The container's process had been started.
+    pub started: Option<Instant>,
+    /// It had ended.
+    pub exited: Option<Instant>,
+}
+
+enum Stage {
+    Booting,
+    Starting,
+    Running,
+    /// The stop signal was sent because of the time-out; SIGKILL follows at the deadline.
+    Stopping,
+    /// The outcome is known; the guest syncs.
+    PoweringOff(Outcome),
+    /// The agent's channel is closed; the machine may yet say why.
+    Lost,
+}
+
+/// Supervises one sandbox.
+pub struct Supervisor<'a> {
+    machine: &'a mut Machine,
+    agent: AgentClient,
+    session: &'a Channel,
+    job: Job,
+    init: ProcessRef,
+    stage: Stage,
+    deadline: Option<Instant>,
+    /// What was reached when.
+    pub timings: Timings,
+}
+
+type Step = ControlFlow<Outcome>;
+
+impl<'a> Supervisor<'a> {
+    /// A supervisor for a machine that has just been started.
+    pub fn new(
+        machine: &'a mut Machine,
+        agent: AgentClient,
+        session: &'a Channel,
+        job: Job,
+    ) -> Self {
+        let init = ProcessRef {
+            container: Some(job.spec.id.clone()),
+            process: job.spec.init_id.clone(),
+        };
+        let deadline = Some(Instant::now() + job.boot_timeout);
+        let (stage, timings) = (Stage::Booting, Timings::default());
+        Self { machine, agent, session, job, init, stage, deadline, timings }
+    }
+
+    /// Goes on until it is known how the sandbox ended.
+    pub fn run(&mut self) -> Outcome {
+        loop {
+            if let ControlFlow::Break(outcome) = self.step() {
+                return outcome;
+            }
+        }
+    }
+
+    fn step(&mut self) -> Step {
+        let agent_open = !matches!(self.stage, Stage::Lost);
+        let (machine, session, agent) = {
+            let mut fds = vec![
+                PollFd::new(self.machine.channel(), PollFlags::IN),
+                PollFd::new(self.session, PollFlags::IN),
+            ];
+            if agent_open {
+                fds.push(PollFd::new(&self.agent, PollFlags::IN));
+            }
+            let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            // The only error of poll that can come is an interruption, and then nothing is ready.
+            let _ = poll(&mut fds, left.as_ref());
+            let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+            (ready(0), ready(1), ready(2))
+        };
+        // The agent first: what it said last comes before how its machine ended.
+        if agent {
+            self.on_agent()?;
+        }
+        if machine {
+            self.on_machine()?;
+        }
+        if session {
+            self.on_session()?;
+        }
+        if self.deadline.is_some_and(|at| at <= Instant::now()) {
+            self.on_deadline()?;
+        }
+        Step::Continue(())
+    }
+
+    fn on_agent(&mut self) -> Step {
+        match self.read_agent() {
+            Ok(step) => step,
+            Err(AgentError::Closed) => {
+                // The machine's own end, if that is what it is, arrives in a moment.
+                if !matches!(self.stage, Stage::PoweringOff(_)) {
+                    self.stage = Stage::Lost;
+                    self.deadline = Some(Instant::now() + LAST_WORDS);
+                }
+                Step::Continue(())
+            }
+            Err(error) => Step::Break(Outcome::Agent(error)),
+        }
+    }
+
+    fn read_agent(&mut self) -> Result<Step, AgentError> {
+        let filled = self.agent.fill();
+        if matches!(self.stage, Stage::Booting)
+            && let Some(hello) = self.agent.shake_hands()?
+        {
+            self.timings.kernel = Some(Duration::from_nanos(hello.agent_started_ns));
+            self.timings.agent = Some(Instant::now());
+            self.agent.request(&Request::Start(Box::new(self.job.spec.clone())))?;
+            self.stage = Stage::Starting;
+        }
+        while !matches!(self.stage, Stage::Booting)
+            && let Some(event) = self.agent.event()?
+        {
+            if let Step::Break(outcome) = self.on_event(event)? {
+                return Ok(Step::Break(outcome));
+            }
+        }
+        filled.map(|()| Step::Continue(()))
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<Step, AgentError> {
+        match (&self.stage, event) {
+            (Stage::Starting, Event::Started { process, .. }) if process == self.init => {
+                self.timings.started = Some(Instant::now());
+                self.stage = Stage::Running;
+                self.deadline = self.job.timeout.map(|timeout| Instant::now() + timeout);
+                // The terminal side may be gone: the session's end is noticed where it is read.
+                let _ = self.session.send(&SupervisorMessage::Started, &[]);
+            }
+            (Stage::Starting, Event::Failed { process, failure }) if process == self.init => {
+                return self.end(Outcome::NotStarted(failure));
+            }
+            (Stage::Running, Event::Exited { process, status, out_of_memory })
+                if process == self.init =>
+            {
+                self.timings.exited = Some(Instant::now());
+                return self.end(Outcome::Exited { status, out_of_memory });
+            }
+            (Stage::Stopping, Event::Exited { process, .. }) if process == self.init => {
+                return self.end(Outcome::TimedOut(self.job.timeout.unwrap_or_default()));
+            }
+            // Anything else is out of order, or of a process nobody asked for: a claim not believed.
+            _ => {}
+        }
+        Ok(Step::Continue(()))
+    }
+
+    /// The outcome is known: a disk that is kept is synced first, any other sandbox is simply dropped.
+    fn end(&mut self, outcome: Outcome) -> Result<Step, AgentError> {
+        if !self.job.keep_disk {
+            return Ok(Step::Break(outcome));
+        }
+        self.agent.request(&Request::PowerOff)?;
+        self.stage = Stage::PoweringOff(outcome);
+        self.deadline = Some(Instant::now() + POWER_OFF);
+        Ok(Step::Continue(()))
+    }
+
+    fn on_machine(&mut self) -> Step {
+        match self.machine.event() {
+            MachineEvent::Running => Step::Continue(()),
+            MachineEvent::Refused(causes) => Step::Break(Outcome::MachineRefused(causes)),
+            MachineEvent::Exited(exit) => {
+                let stage = std::mem::replace(&mut self.stage, Stage::Lost);
+                match (stage, exit) {
+                    (Stage::PoweringOff(outcome), VmExit::Stopped) => Step::Break(outcome),
+                    (_, exit) => Step::Break(Outcome::MachineExited(exit)),
+                }
+            }
+        }
+    }
+
+    fn on_session(&mut self) -> Step {
+        let message = match self.session.receive::<TerminalMessage>() {
+            Ok((message, _)) => message,
+            Err(ChannelError::Malformed(_) | ChannelError::TooLong) => return Step::Continue(()),
+            Err(_) => return Step::Break(Outcome::SessionLost),
+        };
+        let request = match (&self.stage, message) {
+            (Stage::Running | Stage::Stopping, TerminalMessage::Signal(signal)) => {
+                Request::Signal { process: self.init.clone(), signal }
+            }
+            (Stage::Running | Stage::Stopping | Stage::Starting, TerminalMessage::Resize(size)) => {
+                Request::Resize { process: self.init.clone(), size }
+            }
+            (_, TerminalMessage::Signal(signal)) if ends_a_process(signal) => {
+                return Step::Break(Outcome::Interrupted(signal));
+            }
+            _ => return Step::Continue(()),
+        };
+        self.tell(&request)
+    }
+
+    fn on_deadline(&mut self) -> Step {
+        self.deadline = None;
+        let signal = match std::mem::replace(&mut self.stage, Stage::Lost) {
+            Stage::Booting => return Step::Break(Outcome::MachineExited(VmExit::Hung)),
+            Stage::Starting => return Step::Break(Outcome::StartTimedOut(self.job.boot_timeout)),
+            Stage::Lost => return Step::Break(Outcome::Agent(AgentError::Closed)),
+            Stage::PoweringOff(_) => return Step::Break(Outcome::PowerOffTimedOut(POWER_OFF)),
+            Stage::Running => {
+                self.deadline = self.job.stop_timeout.map(|patience| Instant::now() + patience);
+                self.job.stop_signal
+            }
+            Stage::Stopping => {
+                // Dropping the machine is a SIGKILL to all that is in it; a kept disk is synced first.
+                let outcome = Outcome::TimedOut(self.job.timeout.unwrap_or_default());
+                return self.end(outcome).unwrap_or_else(|error| Step::Break(Outcome::Agent(error)));
+            }
+        };
+        self.stage = Stage::Stopping;
+        let request = Request::Signal { process: self.init.clone(), signal };
+        self.tell(&request)
+    }
+
+    fn tell(&self, request: &Request) -> Step {
+        match self.agent.request(request) {
+            Ok(()) | Err(AgentError::Closed) => Step::Continue(()),
+            Err(error) => Step::Break(Outcome::Agent(error)),
+        }
+    }
+}
+
+fn ends_a_process(signal: u8) -> bool {
+    let signals = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+    signals.contains(&i32::from(signal))
+}
