@@ -1,2 +1,100 @@
-//! Builds and runs all of cofferdam.
-fn main() {}
+//! Builds and runs all of cofferdam: the commands of README end here.
+//!
+//! Owns: what is built from what, and what is cached where. Never does: anything at `cofferdam`'s own
+//! run time.
+//!
+//! ```text
+//!   kernel ─────────────┐
+//!   agent ─► initramfs ─┼─► dist/cofferdam ─► dist/cofferdam-image.tar, dist/cofferdam-tcg-image.tar
+//!   template ───────────┘                        │
+//!   images (demo, small) ────────────────────────┴─► run, test, measure, soak
+//! ```
+
+mod build;
+mod cache;
+mod digest;
+mod engine;
+mod guest;
+mod images;
+mod kernel;
+mod licences;
+
+mod packages;
+mod process;
+mod program;
+mod progress;
+mod run;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds and runs all of cofferdam")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install the Debian packages that are missing
+    Setup,
+    /// Build the guest kernel
+    Kernel,
+    /// Build the guest agent
+    Agent,
+    /// Build the initramfs
+    Initramfs,
+    /// Build the template of the writable disk
+    Template,
+    /// Build the images that tests and the demo use, and print where they are
+    Images,
+    /// Build dist/cofferdam and both outer images
+    Build,
+    /// Run the demo: four layers, and what each allows
+    Run,
+    /// Run every test
+    Test,
+    /// Refuse dependencies of unknown licence or origin
+    Licences,
+    /// Run the long tests
+    Soak,
+}
+
+fn main() -> ExitCode {
+    match dispatch(&Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> Result<()> {
+    let workspace = Workspace::find()?;
+    match command {
+        Command::Setup => setup::run(),
+        Command::Kernel => kernel::vmlinux(&workspace).map(|path| progress::result(&path)),
+        Command::Agent => program::agent(&workspace).map(|path| progress::result(&path)),
+        Command::Initramfs => guest::initramfs(&workspace).map(|path| progress::result(&path)),
+        Command::Template => guest::disk_template(&workspace).map(|path| progress::result(&path)),
+        Command::Images => {
+            progress::result(&images::small(&workspace)?.oci);
+            progress::result(&images::demo(&workspace)?.oci);
+            Ok(())
+        }
+        Command::Build => build::all(&workspace).map(drop),
+        Command::Run => run::demo(&workspace),
+        Command::Test => test::all(&workspace),
+        Command::Licences => licences::check(&workspace),
+        Command::Soak => test::soak(&workspace),
+    }
+}

@@ -1,0 +1,5 @@
+//! What is in each image: one file per image.
+
+pub mod demo;
+pub mod outer;
+pub mod small;

@@ -1,0 +1,99 @@
+//! What `make build` leaves in dist/.
+
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::digest::Inputs;
+use crate::progress::{self, Task};
+use crate::workspace::Workspace;
+use crate::{guest, images, kernel, program};
+
+/// What was built.
+pub struct Built {
+    /// Docker archive of `cofferdam:latest`.
+    pub image: PathBuf,
+    /// Docker archive of `cofferdam:tcg`.
+    pub tcg_image: PathBuf,
+}
+
+/// Builds everything that a user takes away.
+///
+/// # Errors
+/// Those of every step.
+pub fn all(workspace: &Workspace) -> Result<Built> {
+    progress::heading("Building");
+    let cofferdam = launcher_with_payload(workspace)?;
+    let image = workspace.dist.join("cofferdam-image.tar");
+    let tcg_image = workspace.dist.join("cofferdam-tcg-image.tar");
+    when_changed(workspace, &image, Inputs::default().identity(&cofferdam)?, |out| {
+        images::write_outer(workspace, &cofferdam, None, out)
+    })?;
+    let tree = images::tcg_tree(workspace)?;
+    let inputs = Inputs::default().identity(&cofferdam)?.identity(&tree)?;
+    when_changed(workspace, &tcg_image, inputs, |out| {
+        images::write_outer(workspace, &cofferdam, Some(&tree), out)
+    })?;
+    for path in [&cofferdam, &image, &tcg_image] {
+        let mib = fs::metadata(path)?.len() >> 20;
+        progress::say(&format!("{} ({mib} MiB)", path.display()));
+    }
+    Ok(Built { image, tcg_image })
+}
+
+fn launcher_with_payload(workspace: &Workspace) -> Result<PathBuf> {
+    let parts = [
+        kernel::vmlinux(workspace)?,
+        guest::initramfs(workspace)?,
+        guest::disk_template(workspace)?,
+    ];
+    let launcher = program::launcher(workspace)?;
+    let place = workspace.dist.join("cofferdam");
+    let mut inputs = Inputs::default().identity(&launcher)?;
+    for part in &parts {
+        inputs = inputs.identity(part)?;
+    }
+    when_changed(workspace, &place, inputs, |out| {
+        let open = |path: &Path| {
+            File::open(path)
+                .map(BufReader::new)
+                .with_context(|| format!("cannot open {}", path.display()))
+        };
+        let [mut kernel, mut initramfs, mut template] =
+            [open(&parts[0])?, open(&parts[1])?, open(&parts[2])?];
+        let parts: [&mut dyn Read; 3] = [&mut kernel, &mut initramfs, &mut template];
+        payload::append(open(&launcher)?, parts, out)?;
+        out.get_ref().set_permissions(fs::Permissions::from_mode(0o755))?;
+        Ok(())
+    })?;
+    Ok(place)
+}
+
+/// Writes `place` by `write`, unless it was made of the same inputs before. It appears whole or not at
+/// all.
+fn when_changed(
+    workspace: &Workspace,
+    place: &Path,
+    inputs: Inputs,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<()>,
+) -> Result<()> {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let stamp = workspace.dist.join(format!(".{name}.inputs"));
+    let digest = inputs.finish();
+    if place.exists() && fs::read_to_string(&stamp).is_ok_and(|known| known == digest) {
+        return Ok(());
+    }
+    let task = Task::begin(&format!("dist/{name}"));
+    fs::create_dir_all(&workspace.dist)?;
+    let unfinished = workspace.dist.join(format!(".{name}.unfinished"));
+    let mut out = BufWriter::new(File::create(&unfinished)?);
+    write(&mut out)?;
+    out.into_inner()?;
+    fs::rename(&unfinished, place)?;
+    fs::write(stamp, digest)?;
+    task.end();
+    Ok(())
+}

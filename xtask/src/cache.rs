@@ -1,0 +1,59 @@
+//! Results that are slow to make, each in a directory named by the digest of its inputs.
+//!
+//! A directory appears whole or not at all: it is made beside its place and renamed. Whoever makes one
+//! holds the lock of its kind, so that two builds do not make it twice.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::workspace::Workspace;
+
+/// Gives the directory of `kind` for `digest`; where there is none, `make` fills it first.
+///
+/// # Errors
+/// Those of `make` and of the file system.
+pub fn entry(
+    workspace: &Workspace,
+    kind: &str,
+    digest: &str,
+    make: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let shelf = workspace.cache.join(kind);
+    let place = shelf.join(digest);
+    if place.is_dir() {
+        return Ok(place);
+    }
+    let _lock = lock(&shelf)?;
+    if place.is_dir() {
+        return Ok(place);
+    }
+    let unfinished = shelf.join(format!("unfinished-{digest}"));
+    remove(&unfinished)?;
+    fs::create_dir(&unfinished).with_context(|| format!("cannot make {}", unfinished.display()))?;
+    make(&unfinished)?;
+    fs::rename(&unfinished, &place)
+        .with_context(|| format!("cannot put {} in its place", place.display()))?;
+    Ok(place)
+}
+
+/// Removes a directory tree, if it is there.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn lock(shelf: &Path) -> Result<File> {
+    fs::create_dir_all(shelf).with_context(|| format!("cannot make {}", shelf.display()))?;
+    let file = File::create(shelf.join("lock"))?;
+    file.lock().with_context(|| format!("cannot lock {}", shelf.display()))?;
+    Ok(file)
+}

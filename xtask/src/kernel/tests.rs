@@ -1,0 +1,89 @@
+//! What the finished configuration must hold, by lists that do not come from the fragments.
+
+use std::collections::BTreeSet;
+
+use super::configure::{Options, parse};
+use super::*;
+
+/// Ships with Debian's docker.io: the check that Docker's own documentation tells users to run.
+const MOBY_CHECK: &str = "/usr/share/docker.io/contrib/check-config.sh";
+
+fn finished() -> (PathBuf, Options) {
+    let path = config(&Workspace::find().unwrap()).unwrap();
+    let options = parse(&fs::read_to_string(&path).unwrap());
+    (path, options)
+}
+
+/// The names in one of kernel-config's lists: first words, comments left out.
+fn list(name: &str) -> BTreeSet<String> {
+    let path = Workspace::find().unwrap().root.join("kernel-config/expectations").join(name);
+    let text = fs::read_to_string(&path).unwrap();
+    let names: BTreeSet<_> = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default())
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect();
+    assert!(!names.is_empty(), "{} is empty", path.display());
+    names
+}
+
+#[test]
+fn what_we_promise_is_built_in() {
+    let (_, options) = finished();
+    let missing: Vec<_> = list("required.list")
+        .into_iter()
+        .filter(|name| {
+            options.get(&format!("CONFIG_{name}")).cloned().flatten().as_deref() != Some("y")
+        })
+        .collect();
+    assert!(missing.is_empty(), "missing: {missing:?}");
+}
+
+#[test]
+fn what_must_not_be_there_is_not() {
+    let (_, options) = finished();
+    let present: Vec<_> = list("forbidden.list")
+        .into_iter()
+        .filter(|name| options.get(&format!("CONFIG_{name}")).cloned().flatten().is_some())
+        .collect();
+    assert!(present.is_empty(), "present: {present:?}");
+}
+
+/// moby's script, as it is: what it finds missing is exactly what we say is missing, and why.
+#[test]
+fn moby_misses_only_what_we_explain() {
+    let (path, _) = finished();
+    let output = Command::new("bash").arg(MOBY_CHECK).arg(&path).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut verdicts = 0;
+    let mut missing = BTreeSet::new();
+    for line in text.lines() {
+        // Its colours are escape sequences around the words.
+        let Some(at) = line.find("CONFIG_") else { continue };
+        let name: String = line[at + "CONFIG_".len()..]
+            .chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+            .collect();
+        verdicts += usize::from(line.contains("enabled") || line.contains("missing"));
+        if line.contains("missing") {
+            missing.insert(name);
+        }
+    }
+    assert!(verdicts > 50, "the check said little:\n{text}");
+    assert_eq!(missing, list("moby-missing.list"));
+}
+
+#[test]
+fn no_option_stands_in_two_fragments() {
+    let mut seen = BTreeSet::new();
+    for fragment in fragments(&Workspace::find().unwrap()).unwrap() {
+        for name in parse(&fs::read_to_string(&fragment).unwrap()).into_keys() {
+            assert!(
+                seen.insert(name.clone()),
+                "{name} stands twice, also in {}",
+                fragment.display()
+            );
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The two static programs: the launcher and the guest's agent.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::process;
+use crate::progress::Task;
+use crate::workspace::{TARGET, Workspace};
+
+/// Builds the agent and gives its path.
+///
+/// # Errors
+/// Those of cargo.
+pub fn agent(workspace: &Workspace) -> Result<PathBuf> {
+    build(workspace, "guest-agent", "guest-agent")
+}
+
+/// Builds the launcher, with nothing appended, and gives its path.
+///
+/// # Errors
+/// Those of cargo.
+pub fn launcher(workspace: &Workspace) -> Result<PathBuf> {
+    build(workspace, "launcher", "cofferdam")
+}
+
+fn build(workspace: &Workspace, package: &str, binary: &str) -> Result<PathBuf> {
+    let task = Task::begin(&format!("{binary}: static binary"));
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .current_dir(&workspace.root)
+        .args(["build", "--locked", "--release", "--target", TARGET, "--package", package])
+        // For the target only: build scripts and macros cannot be static.
+        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")
+        // Either would be taken in place of the line above.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        // For crates that link libseccomp.
+        .env("LIBSECCOMP_LINK_TYPE", "static")
+        .env("LIBSECCOMP_LIB_PATH", "/usr/lib/x86_64-linux-gnu");
+    process::run(&mut command)?;
+    task.end();
+    Ok(workspace.target.join(TARGET).join("release").join(binary))
+}
