@@ -1,0 +1,42 @@
+//! What is said besides the container's own words, and which kernel boots.
+
+use crate::cases;
+use crate::harness::{World, kernel};
+
+cases! {
+    Both: the_console_has_the_kernels_log, another_kernel;
+    Tcg: quiet_says_nothing, tcg_says_what_it_is_not, a_kernel_that_is_none_is_refused;
+}
+
+fn the_console_has_the_kernels_log(world: &World) {
+    let file = world.scratch_file("console");
+    world.sh(&["--console", file.to_str().unwrap()], "uname -r").exits(0);
+    let log = std::fs::read_to_string(&file).unwrap();
+    assert!(log.contains("Linux version 6.12"), "{log}");
+}
+
+fn another_kernel(world: &World) {
+    let release = world.sh(&[], "uname -r").exits(0).text();
+    let (path, other) = kernel::renamed(world, &release);
+    world.sh(&["--kernel", path.to_str().unwrap()], "uname -r").prints(&other);
+}
+
+fn quiet_says_nothing(world: &World) {
+    let output = world.sh(&[], "true");
+    output.exits(0);
+    assert_eq!(output.stderr, "");
+}
+
+fn tcg_says_what_it_is_not(world: &World) {
+    let output = world.sandbox().loud().run(&["true"]);
+    output.exits(0);
+    let said = output.stderr.to_lowercase();
+    assert!(said.contains("slow") && said.contains("wall"), "{said}");
+}
+
+fn a_kernel_that_is_none_is_refused(world: &World) {
+    let file =
+        world.file("no-kernel", "this is no kernel, but it is long enough to be looked at twice");
+    world.sh(&["--kernel", file.to_str().unwrap()], "true").exits(125).complains(&["kernel"]);
+    world.sh(&["--kernel", "/no/such/kernel"], "true").exits(125).complains(&["/no/such/kernel"]);
+}

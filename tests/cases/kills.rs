@@ -1,0 +1,135 @@
+//! `kill -9` of each kind of process at moments that a seed chooses: nothing is left that the next
+//! command trips on, or that it does not remove.
+
+use crate::cases;
+use crate::harness::{Kind, Random, World, leftovers};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+cases! {
+    Both: the_launcher, unpacking;
+    Kvm: the_vmm, the_probe;
+    Tcg: the_emulator, its_devices;
+}
+
+fn the_launcher(world: &World) {
+    some(world, Kind::Launcher);
+}
+
+fn the_vmm(world: &World) {
+    some(world, Kind::Vmm);
+}
+
+fn the_emulator(world: &World) {
+    some(world, Kind::Qemu);
+}
+
+fn its_devices(world: &World) {
+    some(world, Kind::Devices);
+}
+
+fn unpacking(world: &World) {
+    some(world, Kind::Unpack);
+}
+
+fn the_probe(world: &World) {
+    some(world, Kind::Probe);
+}
+
+fn some(world: &World, kind: Kind) {
+    let mut random = Random::new(world.seed ^ kind as u64);
+    for _ in 0..2 {
+        let delay = Duration::from_millis(random.below(longest_delay(kind)));
+        kill_once(world, kind, delay);
+    }
+}
+
+/// How long after it was first seen such a process may yet live, in milliseconds.
+pub fn longest_delay(kind: Kind) -> u64 {
+    match kind {
+        Kind::Probe => 20,
+        Kind::Unpack => 60,
+        Kind::Launcher | Kind::Vmm | Kind::Qemu | Kind::Devices => 3500,
+    }
+}
+
+/// Starts a sandbox, kills one such process `delay` after it was first seen, and looks at what is left.
+pub fn kill_once(world: &World, kind: Kind, delay: Duration) {
+    let state = world.fresh_state();
+    let mut sandbox = world.sandbox().state(&state);
+    if kind == Kind::Unpack {
+        sandbox = sandbox.image(&world.images.heavy);
+    } else {
+        // What the first run leaves is no matter of killing.
+        sandbox.run(&["true"]).exits(0);
+    }
+    if kind == Kind::Probe {
+        sandbox = sandbox.accel("auto");
+    }
+    let before = leftovers::files(&state);
+    let running = sandbox.start(&["sh", "-c", "echo some > /file; sleep 2; exit 5"]);
+    let (family, killed) = kill(running.pid(), kind, delay);
+    let output = running.wait();
+    let context = format!("{kind:?} {delay:?} after it began, killed: {killed}: {}", output.stderr);
+    let right = match (kind, killed) {
+        (_, false) => output.code == 5,
+        (Kind::Launcher, true) => output.code == -9,
+        // A probe that was killed has shown that nothing can be relied on here.
+        (Kind::Probe, true) => output.code == 5 || output.code == 125,
+        (_, true) => output.code == 125 || output.code == 5,
+    };
+    assert!(right, "exit code {} after {context}", output.code);
+    if output.code == 125 {
+        output.complains(&[]);
+    }
+    leftovers::all_gone(&family);
+    leaves_nothing(world, &state, &before, kind, &context);
+}
+
+fn leaves_nothing(
+    world: &World,
+    state: &Path,
+    before: &std::collections::BTreeSet<String>,
+    kind: Kind,
+    context: &str,
+) {
+    world.command(&["ps", "--state-dir", state.to_str().unwrap()]).exits(0);
+    let mut sandbox = world.sandbox().state(state);
+    if kind == Kind::Unpack {
+        sandbox = sandbox.image(&world.images.heavy);
+    } else {
+        assert_eq!(&leftovers::files(state), before, "files are left: {context}");
+    }
+    sandbox.sh("echo next").prints("next");
+    if kind == Kind::Unpack {
+        let single = world.fresh_state();
+        world.sandbox().state(&single).image(&world.images.heavy).run(&["true"]).exits(0);
+        assert_eq!(leftovers::files(state), leftovers::files(&single), "files are left: {context}");
+    }
+}
+
+/// Waits for a process of a kind, then some more, then kills it. Gives all the processes there were at
+/// that time, and whether it still lived.
+fn kill(
+    root: u32,
+    kind: Kind,
+    delay: Duration,
+) -> (std::collections::BTreeSet<leftovers::Process>, bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let victim = loop {
+        let family = leftovers::family(root);
+        if let Some(victim) = family.iter().find(|it| it.kind == Some(kind)) {
+            break victim.clone();
+        }
+        assert!(Instant::now() < deadline, "no such process came: {kind:?} in {family:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    std::thread::sleep(delay);
+    let family = leftovers::family(root);
+    let alive = family.contains(&victim);
+    if alive && let Some(pid) = rustix::process::Pid::from_raw(victim.pid.cast_signed()) {
+        // It may have ended just now.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    (family, alive)
+}

@@ -1,0 +1,74 @@
+//! Limits of the container, and the size of the machine around it.
+
+use crate::cases;
+use crate::harness::World;
+
+cases! {
+    Both: ulimit, cpus, memory, too_much_memory_is_death, pids_limit, vm_memory, vm_cpus, the_smallest_machine;
+    Tcg: impossible_sizes_are_refused;
+}
+
+const CGROUP: &str = "cd /sys/fs/cgroup";
+
+fn ulimit(world: &World) {
+    let flags = ["--ulimit", "nofile=123:456", "--ulimit", "core=0", "--ulimit", "nproc=77"];
+    let script = "ulimit -Sn; ulimit -Hn; ulimit -c; ulimit -p";
+    world.sh(&flags, script).prints("123\n456\n0\n77");
+}
+
+fn cpus(world: &World) {
+    world.sh(&["--cpus", "0.5"], &format!("{CGROUP}; cat cpu.max")).prints("50000 100000");
+}
+
+fn memory(world: &World) {
+    let script = format!("{CGROUP}; cat memory.max; ps | grep -c .");
+    let output = world.sh(&["--memory", "48m"], &script);
+    output.exits(0);
+    assert_eq!(output.text().lines().next(), Some("50331648"));
+}
+
+fn too_much_memory_is_death(world: &World) {
+    let script = "head -c 200000000 /dev/zero | tail > /dev/null; echo survived $?";
+    // The shell outlives the one that took too much; a container that is itself the one does not.
+    world.sh(&["--memory", "32m"], script).exits(0).shows("survived 137");
+    let output =
+        world.sandbox().flags(&["--memory", "32m"]).run(&["tail", "-f", "-c", "+1", "/dev/zero"]);
+    output.exits(137).complains(&["memory"]);
+}
+
+fn pids_limit(world: &World) {
+    let script = format!(
+        "{CGROUP}; cat pids.max; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 2 & done 2>&1 | \
+         grep -q -i 'fork' && echo refused"
+    );
+    let output = world.sh(&["--pids-limit", "8"], &script);
+    output.shows("8");
+}
+
+fn vm_memory(world: &World) {
+    let total = |size: &str| -> u64 {
+        let output = world.sandbox().machine(size, "1").sh("grep MemTotal /proc/meminfo");
+        output.exits(0).text().split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let (small, large) = (total("128m"), total("512m"));
+    assert!((90_000..131_072).contains(&small), "{small} KiB of 128 MiB");
+    assert!((450_000..524_288).contains(&large), "{large} KiB of 512 MiB");
+}
+
+fn vm_cpus(world: &World) {
+    let output = world.sandbox().machine("256m", "3").sh("nproc; grep -c ^processor /proc/cpuinfo");
+    output.prints("3\n3");
+}
+
+fn the_smallest_machine(world: &World) {
+    world.sandbox().machine("64m", "1").sh("echo fits").prints("fits");
+}
+
+fn impossible_sizes_are_refused(world: &World) {
+    for (memory, cpus) in [("16m", "1"), ("0", "1"), ("256m", "0"), ("256m", "33"), ("900g", "1")] {
+        let output = world.sandbox().machine(memory, cpus).run(&["true"]);
+        output.exits(125).complains(&["--vm-"]);
+    }
+    let flags = ["--memory", "600m"];
+    world.sandbox().flags(&flags).run(&["true"]).exits(125).complains(&["memory"]);
+}

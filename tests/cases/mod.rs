@@ -1,0 +1,48 @@
+//! All cases: one file for each thing that a user would give a name.
+
+use crate::harness::Case;
+
+mod console;
+mod disasters;
+mod doctor;
+mod engines;
+mod exit_codes;
+mod image_config;
+mod kills;
+mod layers;
+mod lifecycle;
+mod limits;
+mod privileges;
+mod process;
+mod records;
+mod repeat;
+mod rootfs;
+mod seccomp;
+pub mod soak;
+mod streams;
+mod terminal;
+
+/// Every case of `make test`.
+pub fn all() -> Vec<Case> {
+    [
+        exit_codes::CASES,
+        streams::CASES,
+        terminal::CASES,
+        process::CASES,
+        image_config::CASES,
+        rootfs::CASES,
+        layers::CASES,
+        privileges::CASES,
+        seccomp::CASES,
+        limits::CASES,
+        lifecycle::CASES,
+        records::CASES,
+        console::CASES,
+        doctor::CASES,
+        disasters::CASES,
+        repeat::CASES,
+        kills::CASES,
+        engines::CASES,
+    ]
+    .concat()
+}

@@ -1,0 +1,44 @@
+//! The container's root file system as a whole: writable, read-only, or covered in places.
+
+use crate::cases;
+use crate::harness::World;
+
+cases! {
+    Both: writes_stay_in_the_sandbox, read_only, tmpfs, a_file_larger_than_memory, the_usual_mounts_are_there;
+}
+
+fn writes_stay_in_the_sandbox(world: &World) {
+    world.sh(&[], "echo mine > /etc/passwd; rm /bin/vi; cat /etc/passwd").prints("mine");
+    world.sh(&[], "grep -c worker /etc/passwd; test -e /bin/vi && echo there").prints("1\nthere");
+}
+
+fn read_only(world: &World) {
+    let script = "touch /x 2>/dev/null || echo refused; touch /dev/shm/y && echo shm";
+    world.sh(&["--read-only"], script).prints("refused\nshm");
+}
+
+fn tmpfs(world: &World) {
+    let script = "mount | grep -E ' /(scratch|plain) '; \
+                  dd if=/dev/zero of=/scratch/big bs=1M count=3 2>/dev/null || echo full; \
+                  stat -c %a /scratch; touch /plain/x && echo writable";
+    let flags = ["--read-only", "--tmpfs", "/scratch:size=2m,mode=700,noexec", "--tmpfs", "/plain"];
+    let output = world.sh(&flags, script);
+    output.exits(0).shows("on /scratch type tmpfs").shows("size=2048k").shows("noexec");
+    output.shows("on /plain type tmpfs").shows("full\n700\nwritable");
+}
+
+/// The writable layer is a disk: this would not fit in the machine's memory eight times over.
+fn a_file_larger_than_memory(world: &World) {
+    let script = "dd if=/dev/zero of=/big bs=1M count=2048 2>/dev/null && stat -c %s /big && \
+                  tail -c 1 /big | od -An -tx1";
+    world.sandbox().machine("256m", "1").sh(script).prints("2147483648\n 00");
+}
+
+fn the_usual_mounts_are_there(world: &World) {
+    let script = "for p in /proc /sys /dev /dev/pts /dev/shm /dev/mqueue /sys/fs/cgroup; do \
+                  grep -q \" $p \" /proc/mounts || echo no $p; done; \
+                  for d in null zero full random urandom tty; do test -c /dev/$d || echo no $d; done; \
+                  ls /proc/1 > /dev/null && touch /proc/sys/kernel/domainname 2>/dev/null; \
+                  echo x 2>/dev/null > /proc/sys/kernel/printk || echo guarded";
+    world.sh(&[], script).prints("guarded");
+}

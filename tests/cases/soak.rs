@@ -1,0 +1,85 @@
+//! Long runs, for `make soak` alone: many sandboxes, many kills, much data.
+
+use super::{kills, repeat};
+use crate::cases;
+use crate::harness::{Kind, Random, World, image};
+use sha2::{Digest, Sha256};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Sandboxes one after the other.
+pub const RUNS: u32 = 200;
+/// Kills of each kind of process.
+pub const KILLS_OF_EACH_KIND: u32 = 6;
+/// Bytes through standard input to standard output.
+pub const BYTES: u64 = 1 << 30;
+
+cases! {
+    Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, a_gibibyte_comes_back;
+    Kvm: kills_of_the_vmm, kills_of_the_probe;
+    Tcg: kills_of_the_emulator, kills_of_its_devices;
+}
+
+fn many_in_a_row(world: &World) {
+    let state = world.fresh_state();
+    repeat::in_a_row(world, &state, RUNS);
+}
+
+/// The moments are spread over the whole life of a sandbox: one in each part of it.
+fn kills(world: &World, kind: Kind) {
+    let mut random = Random::new(world.seed ^ ((kind as u64) << 32));
+    let part = kills::longest_delay(kind) / u64::from(KILLS_OF_EACH_KIND);
+    for number in 0..u64::from(KILLS_OF_EACH_KIND) {
+        let delay = number * part + random.below(part.max(1));
+        kills::kill_once(world, kind, Duration::from_millis(delay));
+    }
+}
+
+fn kills_of_the_launcher(world: &World) {
+    kills(world, Kind::Launcher);
+}
+
+fn kills_of_unpacking(world: &World) {
+    kills(world, Kind::Unpack);
+}
+
+fn kills_of_the_vmm(world: &World) {
+    kills(world, Kind::Vmm);
+}
+
+fn kills_of_the_probe(world: &World) {
+    kills(world, Kind::Probe);
+}
+
+fn kills_of_the_emulator(world: &World) {
+    kills(world, Kind::Qemu);
+}
+
+fn kills_of_its_devices(world: &World) {
+    kills(world, Kind::Devices);
+}
+
+fn a_gibibyte_comes_back(world: &World) {
+    let mut child = Command::new(&world.product)
+        .args(world.sandbox().flags(&["-i"]).arguments(&["cat"]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut random = Random::new(world.seed);
+    let writer = std::thread::spawn(move || {
+        let mut hash = Sha256::new();
+        const STEP: usize = 1 << 20;
+        for _ in 0..BYTES / STEP as u64 {
+            let bytes = random.bytes(STEP);
+            hash.update(&bytes);
+            stdin.write_all(&bytes).unwrap();
+        }
+        format!("sha256:{:x}", hash.finalize())
+    });
+    let (digest, count) = image::digest_of(&mut child.stdout.take().unwrap()).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!((count, digest), (BYTES, writer.join().unwrap()));
+}

@@ -1,0 +1,77 @@
+//! End to end, through the real binary: each case once for each accelerator.
+//!
+//! ```text
+//!   e2e [FILTER] [libtest's flags]              natively on TCG; on KVM in the reference host
+//!   e2e --soak SEED [--out FILE] [--accel NAME] long runs, with their result as JSON
+//! ```
+//!
+//! What runs outside and what runs in the guest stand together in one file of `cases/`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails so")]
+#![allow(clippy::cast_possible_truncation, clippy::print_stdout, missing_docs, reason = "a test")]
+
+mod cases;
+mod harness;
+
+use harness::{Accelerator, Images, Where, World, reference_host, soak, trial};
+use libtest_mimic::Arguments;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Two sandboxes at a time is what a machine of two cores bears.
+const THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let cases = cases::all();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--inside-reference-host", order] => {
+            reference_host::run_inside(
+                Path::new(order),
+                &[&cases[..], cases::soak::CASES].concat(),
+            );
+            return ExitCode::SUCCESS;
+        }
+        ["--soak", ..] => return soak_main(&words[1..]),
+        _ => {}
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(THREADS));
+    let tcg = trial::wanted(&arguments, &cases, "tcg", &[Where::Both, Where::Tcg]);
+    let kvm = trial::wanted(&arguments, &cases, "kvm", &[Where::Both, Where::Kvm]);
+    let outer = trial::wanted(&arguments, &cases, "outer", &[Where::Outer]);
+
+    let scratch = scratch();
+    let seed =
+        std::env::var("COFFERDAM_TEST_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(1);
+    let images = if arguments.list { Images::default() } else { Images::make(scratch.path()) };
+    let mut trials = Vec::new();
+    if !tcg.is_empty() && !arguments.list {
+        let world = World::new(Accelerator::Tcg, images.clone(), scratch.path(), seed);
+        trials.extend(trial::native(tcg, &Arc::new(world)));
+    } else {
+        trials.extend(trial::hosted(tcg, "tcg"));
+    }
+    reference_host::share(images, scratch.path().to_owned(), seed);
+    trials.extend(trial::hosted(kvm, "kvm"));
+    trials.extend(trial::hosted(outer, "outer"));
+    trial::keep_panics_quiet();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn scratch() -> tempfile::TempDir {
+    let made = tempfile::Builder::new().prefix("cofferdam-e2e-").tempdir();
+    made.expect("a temporary directory")
+}
+
+fn soak_main(words: &[String]) -> ExitCode {
+    let Some(order) = soak::Order::parse(words) else {
+        eprintln!("e2e --soak SEED [--out FILE] [--accel tcg|kvm]");
+        return ExitCode::from(2);
+    };
+    trial::keep_panics_quiet();
+    let scratch = scratch();
+    let all_well = soak::run(&order, cases::soak::CASES, scratch.path());
+    if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,87 @@
+//! What every case stands on.
+//!
+//! Owns: the places where cases run, the images they run, and the real binary. Never does: decides
+//! what is right; a case does.
+//!
+//! ```text
+//!   this machine ── tcg::… cases, two at a time ──▶ dist/cofferdam --accel tcg
+//!       │
+//!       ├─ boots the reference host once ── this binary again ── kvm::… cases ──▶ --accel kvm
+//!       └─ and once more ── docker, podman ── outer::… cases
+//! ```
+
+pub mod image;
+pub mod kernel;
+pub mod layered;
+pub mod leftovers;
+pub mod product;
+pub mod random;
+pub mod reference_host;
+pub mod soak;
+pub mod terminal;
+pub mod trial;
+
+pub use image::Images;
+pub use leftovers::Kind;
+pub use product::{Accelerator, Output, Running};
+pub use random::Random;
+pub use trial::{Case, Where};
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The workspace's root.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate has a folder around it")
+}
+
+/// The place where a case runs, with all that it shares with others there.
+#[derive(Debug)]
+pub struct World {
+    /// Who runs VMs here.
+    pub accelerator: Accelerator,
+    /// The real binary.
+    pub product: PathBuf,
+    /// The images.
+    pub images: Images,
+    /// What all choices that look random grow from.
+    pub seed: u64,
+    scratch: PathBuf,
+    files: AtomicU32,
+}
+
+impl World {
+    /// A place with a directory of its own.
+    pub fn new(accelerator: Accelerator, images: Images, scratch: &Path, seed: u64) -> Self {
+        let product = workspace().join("dist/cofferdam");
+        assert!(product.is_file(), "{} is not there: run make build", product.display());
+        let scratch = scratch.join(accelerator.name());
+        std::fs::create_dir_all(scratch.join("state")).expect("a directory for the state");
+        Self { accelerator, product, images, seed, scratch, files: AtomicU32::new(0) }
+    }
+
+    /// The state directory that cases share: an image is unpacked there once.
+    pub fn state(&self) -> PathBuf {
+        self.scratch.join("state")
+    }
+
+    /// A state directory that nobody has used.
+    pub fn fresh_state(&self) -> PathBuf {
+        let path = self.scratch_file("state");
+        std::fs::create_dir_all(&path).expect("a directory for the state");
+        path
+    }
+
+    /// The path of a file that is not there yet.
+    pub fn scratch_file(&self, name: &str) -> PathBuf {
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        self.scratch.join(format!("{number}-{name}"))
+    }
+
+    /// A file with this text.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.scratch_file(name);
+        std::fs::write(&path, text).expect("a file is written");
+        path
+    }
+}

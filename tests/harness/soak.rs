@@ -1,0 +1,97 @@
+//! `--soak SEED`: the long cases on both accelerators, and what came of them as JSON.
+
+use super::{Accelerator, Case, Images, Where, World, reference_host, workspace};
+use crate::cases::soak::{BYTES, KILLS_OF_EACH_KIND, RUNS};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// What was typed after `--soak`.
+#[derive(Debug, Clone)]
+pub struct Order {
+    seed: u64,
+    out: Option<PathBuf>,
+    accelerator: Option<String>,
+}
+
+impl Order {
+    /// Reads `SEED [--out FILE] [--accel NAME]`.
+    pub fn parse(words: &[String]) -> Option<Self> {
+        let (seed, mut rest) = words.split_first()?;
+        let mut order = Self { seed: seed.parse().ok()?, out: None, accelerator: None };
+        while let [flag, value, more @ ..] = rest {
+            match flag.as_str() {
+                "--out" => order.out = Some(value.into()),
+                "--accel" => order.accelerator = Some(value.clone()),
+                _ => return None,
+            }
+            rest = more;
+        }
+        rest.is_empty().then_some(order)
+    }
+}
+
+/// Runs all; true where all went well.
+pub fn run(order: &Order, cases: &[Case], scratch: &Path) -> bool {
+    let images = Images::make(scratch);
+    reference_host::share(images.clone(), scratch.to_owned(), order.seed);
+    let wanted = |name: &str| order.accelerator.as_deref().is_none_or(|it| it == name);
+    let mut results = Vec::new();
+    if wanted("tcg") {
+        let world = World::new(Accelerator::Tcg, images, scratch, order.seed);
+        for case in of(cases, Where::Tcg) {
+            results.push(timed("tcg", &case, || case.outcome(&world)));
+        }
+    }
+    if wanted("kvm") {
+        let cases = of(cases, Where::Kvm);
+        let names = cases.iter().map(Case::name).collect();
+        let session = reference_host::Session::new("kvm-soak", names);
+        for case in cases {
+            results.push(timed("kvm", &case, || session.outcome(&case.name())));
+        }
+    }
+    let all_well = results.iter().all(|result| result["failure"].is_null());
+    let document = json!({
+        "date": words_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
+        "command": format!("make soak (e2e --soak {})", order.seed),
+        "seed": order.seed,
+        "commit": words_of("git", &["rev-parse", "HEAD"]),
+        "uncommitted_changes": !words_of("git", &["status", "--porcelain"]).is_empty(),
+        "kernel": words_of("uname", &["-r"]),
+        "consecutive_runs": RUNS,
+        "kills_of_each_kind": KILLS_OF_EACH_KIND,
+        "digested_bytes": BYTES,
+        "all_well": all_well,
+        "results": results,
+    });
+    let text = serde_json::to_string_pretty(&document).expect("it is plain data") + "\n";
+    match &order.out {
+        Some(path) => std::fs::write(path, text).expect("the result is written"),
+        None => println!("{text}"),
+    }
+    all_well
+}
+
+fn of(cases: &[Case], place: Where) -> Vec<Case> {
+    let here = |case: &&Case| case.place == Where::Both || case.place == place;
+    cases.iter().filter(here).copied().collect()
+}
+
+fn timed(accelerator: &str, case: &Case, run: impl FnOnce() -> Result<(), String>) -> Value {
+    let begun = Instant::now();
+    let failure = run().err();
+    let seconds = begun.elapsed().as_millis() as f64 / 1000.0;
+    let word = if failure.is_some() { "FAILED" } else { "ok" };
+    println!("soak {accelerator}::{} ... {word} ({seconds} s)", case.name());
+    if let Some(words) = &failure {
+        println!("{words}");
+    }
+    json!({ "accelerator": accelerator, "case": case.name(), "seconds": seconds, "failure": failure })
+}
+
+fn words_of(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).current_dir(workspace()).output();
+    output.map(|it| String::from_utf8_lossy(&it.stdout).trim().to_owned()).unwrap_or_default()
+}
