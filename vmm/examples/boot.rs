@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::time::Instant;
 use vmm::virtio::vsock::Offers;
 use vmm::{FdSlot, FileExtent, VmConfig};
 
@@ -30,7 +31,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let log = std::io::stdout().as_fd().try_clone_to_owned()?;
     let descriptors = vec![kvm.into(), kernel.into(), initramfs.into(), log];
-    let exit = vmm::boot(&config, descriptors, Offers::new())?.wait();
-    println!("{exit:?}");
+    let begin = Instant::now();
+    let vm = vmm::boot(&config, descriptors, Offers::new())?;
+    let booted = begin.elapsed();
+    let exit = vm.wait();
+    println!("{exit:?} (boot {booted:?}, all {:?})", begin.elapsed());
     Ok(())
 }
