@@ -1,2 +1,76 @@
-//! PID 1 of the guest: starts containers and relays their streams.
-fn main() {}
+//! PID 1 of the guest: starts containers and relays their streams. The only program in the guest.
+//!
+//! The same program is, by its arguments, the agent, the starter of one process
+//! ([`process::starter`]), or the reaper of one container ([`process::reaper`]).
+
+mod agent;
+mod cgroup;
+mod container;
+mod control;
+mod disks;
+mod early;
+mod error;
+mod log;
+mod power;
+mod process;
+mod rootfs;
+mod seccomp;
+mod stdio;
+mod streams;
+mod supervisor;
+mod sys;
+mod terminal;
+
+use agent::Agent;
+use control::{Control, ControlError};
+use error::{OsError, Tried};
+use std::sync::Arc;
+
+fn main() {
+    let arguments: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if arguments.first().is_some_and(|name| name == process::reaper::REAPER_NAME) {
+        process::reaper::run(arguments.get(1).map(String::as_str));
+    }
+    if let Some(socket) = process::starter::recognise(&arguments) {
+        process::starter::run(socket);
+    }
+    if std::process::id() != 1 {
+        // Only the kernel has a use for it under another name.
+        std::process::exit(127);
+    }
+    if let Err(error) = live() {
+        log::fatal(&error);
+    }
+    power::stop()
+}
+
+/// The life of PID 1: says hello first, and makes the rest while the launcher answers.
+fn live() -> Result<(), ControlError> {
+    let control = Control::open(monotonic_ns())?;
+    early::mount_root()?;
+    log::read_command_line();
+    early::mount_devices()?;
+    early::mount_cgroups()?;
+    control::greet(&control)?;
+    let agent = Arc::new(Agent::new(control));
+    watch_children(&agent)?;
+    let served = control::serve(&agent);
+    if served.is_err() {
+        power::release(&agent);
+    }
+    served
+}
+
+fn watch_children(agent: &Arc<Agent>) -> Result<(), OsError> {
+    let own = Arc::clone(agent);
+    let thread = std::thread::Builder::new().name("reaper".to_owned()).stack_size(32 * 1024);
+    thread.spawn(move || own.supervisor.reap_for_ever()).tried("start", "the reaper's thread")?;
+    Ok(())
+}
+
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
+}

@@ -1,0 +1,269 @@
+//! What the agent knows, and the life of each process it was asked for, in a thread of its own:
+//!
+//! ```text
+//!   request ─ pipes and starter ─ connections and relays ─ Started ─ ended ─ relays done ─ Exited
+//!                                                       └─ Failed
+//! ```
+
+use crate::cgroup;
+use crate::container::bundle::NamespaceKind;
+use crate::container::directory;
+use crate::control::Control;
+use crate::disks::{DiskError, Disks};
+use crate::error::{OsError, Tried, setup_failure};
+use crate::process::launch::{Launch, LaunchError, Launched, Starter};
+use crate::rootfs::{RootfsPaths, UpperPath};
+use crate::streams::{Near, Streams};
+use crate::supervisor::Supervisor;
+use protocol::{
+    ContainerId, ContainerSpec, Event, Failure, NamespaceRef, ProcessRef, ProcessSpec,
+    SeccompProfile, Upper,
+};
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The name of the cgroup of processes that run in the guest itself. It can be no container's name.
+const GUEST_CGROUP: &str = "_guest";
+
+/// What the agent keeps of a container.
+#[derive(Debug)]
+struct Container {
+    init: ProcessRef,
+    seccomp: Option<SeccompProfile>,
+}
+
+/// All that the agent knows.
+#[derive(Debug)]
+pub struct Agent {
+    /// The control channel.
+    pub control: Control,
+    /// The processes.
+    pub supervisor: Supervisor,
+    /// The disks.
+    pub disks: Disks,
+    containers: Mutex<HashMap<ContainerId, Container>>,
+}
+
+/// Why a process could not be started.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Os(#[from] OsError),
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error("there is a container {0} already")]
+    ContainerTaken(ContainerId),
+    #[error("there is no running container {0}")]
+    NoContainer(ContainerId),
+    #[error("a {0} namespace other than its own, or the guest's user namespace, is not offered")]
+    Namespace(&'static str),
+    #[error("a container needs a layer")]
+    NoLayer,
+}
+
+/// What is launched, and the open files that go with it.
+struct Order {
+    launch: Launch,
+    kept: Vec<OwnedFd>,
+}
+
+impl Agent {
+    /// An agent with no process yet.
+    pub fn new(control: Control) -> Self {
+        Self {
+            control,
+            supervisor: Supervisor::default(),
+            disks: Disks::default(),
+            containers: Mutex::default(),
+        }
+    }
+
+    fn containers(&self) -> MutexGuard<'_, HashMap<ContainerId, Container>> {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process id of a container's init process.
+    fn init_pid(&self, container: &ContainerId) -> Option<u32> {
+        let init = self.containers().get(container)?.init.clone();
+        self.supervisor.pid(&init)
+    }
+
+    fn container_order(&self, spec: ContainerSpec) -> Result<Order, StartError> {
+        if spec.namespaces.mount != NamespaceRef::New {
+            return Err(StartError::Namespace("mount"));
+        }
+        if spec.namespaces.user != NamespaceRef::Guest {
+            return Err(StartError::Namespace("user"));
+        }
+        if spec.rootfs.layers.is_empty() {
+            return Err(StartError::NoLayer);
+        }
+        let mut joined = Vec::new();
+        let mut kept = Vec::new();
+        for kind in NamespaceKind::ALL {
+            if let NamespaceRef::Container(other) = kind.of(&spec.namespaces) {
+                let pid = self.init_pid(other);
+                let pid = pid.ok_or_else(|| StartError::NoContainer(other.clone()))?;
+                let path = format!("/proc/{pid}/ns/{}", kind.file_name());
+                let file = OwnedFd::from(File::open(&path).tried("open", &path)?);
+                joined.push((kind, file.as_raw_fd()));
+                kept.push(file);
+            }
+        }
+        let layers: Result<Vec<_>, _> =
+            spec.rootfs.layers.iter().map(|extent| self.disks.layer(*extent)).collect();
+        let upper = match spec.rootfs.upper {
+            Upper::Disk => UpperPath::Directory(self.disks.upper()?.join(spec.id.as_str())),
+            Upper::Memory { limit_bytes } => {
+                UpperPath::Memory { mount_point: directory(&spec.id).join("memory"), limit_bytes }
+            }
+        };
+        let rootfs = RootfsPaths { layers: layers?, upper };
+        Ok(Order { launch: Launch::Container { spec: Box::new(spec), rootfs, joined }, kept })
+    }
+
+    fn process_order(
+        &self,
+        container: Option<&ContainerId>,
+        process: ProcessSpec,
+    ) -> Result<Order, StartError> {
+        let process = Box::new(process);
+        let Some(container) = container else {
+            let launch = Launch::Guest { cgroup: GUEST_CGROUP.to_owned(), process };
+            return Ok(Order { launch, kept: Vec::new() });
+        };
+        let missing = || StartError::NoContainer(container.clone());
+        let pid = self.init_pid(container).ok_or_else(missing)?;
+        let seccomp = self.containers().get(container).ok_or_else(missing)?.seccomp.clone();
+        let cgroup = cgroup::position(container, pid);
+        let launch = Launch::Exec { container: container.clone(), process, seccomp, cgroup };
+        Ok(Order { launch, kept: Vec::new() })
+    }
+
+    fn fail(&self, process: ProcessRef, failure: Failure) {
+        self.control.tell(&Event::Failed { process, failure });
+    }
+}
+
+/// Makes a container and starts its init process, in a thread of its own.
+pub fn start_container(agent: &Arc<Agent>, spec: ContainerSpec) {
+    let id = spec.id.clone();
+    let process = ProcessRef { container: Some(id.clone()), process: spec.init_id.clone() };
+    let container = Container { init: process.clone(), seccomp: spec.seccomp.clone() };
+    let taken = {
+        let mut containers = agent.containers();
+        let taken = containers.contains_key(&id);
+        if !taken {
+            containers.insert(id.clone(), container);
+        }
+        taken
+    };
+    if taken {
+        return agent.fail(process, setup_failure(&StartError::ContainerTaken(id)));
+    }
+    let stdio = spec.init.stdio;
+    in_thread(agent, process, move |agent, process| {
+        live(agent, process, stdio, |agent| agent.container_order(spec));
+        cgroup::kill_all(&id);
+        agent.containers().remove(&id);
+        crate::container::remove(&id);
+    });
+}
+
+/// Starts a further process, in a thread of its own.
+pub fn run_process(agent: &Arc<Agent>, process: ProcessRef, spec: ProcessSpec) {
+    let container = process.container.clone();
+    let stdio = spec.stdio;
+    in_thread(agent, process, move |agent, process| {
+        live(agent, process, stdio, |agent| agent.process_order(container.as_ref(), spec));
+    });
+}
+
+fn in_thread(
+    agent: &Arc<Agent>,
+    process: ProcessRef,
+    life: impl FnOnce(&Agent, &ProcessRef) + Send + 'static,
+) {
+    let own = Arc::clone(agent);
+    let named = process.clone();
+    let thread = std::thread::Builder::new().name("process".to_owned()).stack_size(128 * 1024);
+    if let Err(error) = thread.spawn(move || life(&own, &named)) {
+        agent.fail(process, setup_failure(&error));
+    }
+}
+
+/// The whole life of a process: it is started, relayed, waited for and told.
+fn live(
+    agent: &Agent,
+    process: &ProcessRef,
+    stdio: protocol::Stdio,
+    order: impl FnOnce(&Agent) -> Result<Order, StartError>,
+) {
+    if let Err(error) = agent.supervisor.begin(process) {
+        return agent.fail(process.clone(), setup_failure(&error));
+    }
+    match start(agent, stdio, order) {
+        Err(error) => {
+            agent.supervisor.not_started(process);
+            agent.fail(process.clone(), setup_failure(&error));
+        }
+        Ok((Launched { pid, terminal, failure }, streams)) => {
+            let terminal = terminal.map(Arc::new);
+            match (pid, failure) {
+                (Some(pid), None) => {
+                    agent.supervisor.started(process, pid, terminal.clone());
+                    follow(agent, process, pid, streams, terminal);
+                }
+                (_, failure) => {
+                    agent.supervisor.not_started(process);
+                    drop(streams);
+                    let unknown = || Failure {
+                        kind: protocol::FailureKind::Setup,
+                        message: "it was not started, for no reason told".to_owned(),
+                    };
+                    agent.fail(process.clone(), failure.unwrap_or_else(unknown));
+                }
+            }
+        }
+    }
+}
+
+/// Runs the starter, connects the streams while it works, and waits for what becomes of it.
+fn start(
+    agent: &Agent,
+    stdio: protocol::Stdio,
+    order: impl FnOnce(&Agent) -> Result<Order, StartError>,
+) -> Result<(Launched, Near), StartError> {
+    let (streams, files) = Streams::new(stdio)?;
+    let order = order(agent)?;
+    let starter = Starter::spawn(files, &order.kept)?;
+    agent.supervisor.child_made();
+    drop(order.kept);
+    let told = starter.tell(&order.launch)?;
+    let near = streams.connect()?;
+    Ok((told.follow()?, near))
+}
+
+/// From the program's start to its end: `Started`, the streams, `Exited`.
+fn follow(
+    agent: &Agent,
+    process: &ProcessRef,
+    pid: u32,
+    streams: Near,
+    terminal: Option<Arc<OwnedFd>>,
+) {
+    let relays = streams.relay(terminal);
+    agent.control.tell(&Event::Started { process: process.clone(), guest_pid: pid });
+    let status = agent.supervisor.wait(process);
+    match relays {
+        Ok(relays) => relays.finish(),
+        Err(error) => crate::log::debug(&error),
+    }
+    let out_of_memory = process.container.as_ref().is_some_and(cgroup::ran_out_of_memory);
+    agent.supervisor.forget(process);
+    agent.control.tell(&Event::Exited { process: process.clone(), status, out_of_memory });
+}

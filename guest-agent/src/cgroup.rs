@@ -1,0 +1,103 @@
+//! A container's cgroup: its limits, and whether the kernel killed in it for want of memory.
+//!
+//! Follows Documentation/admin-guide/cgroup-v2.rst.
+
+use crate::early::{CGROUP_ROOT, SANDBOX_CGROUP};
+use crate::error::{OsError, Tried};
+use protocol::{ContainerId, Resources};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The period that a limit of CPU time is counted over.
+const CPU_PERIOD_US: u64 = 100_000;
+const MICROS: u64 = 1_000_000;
+
+/// The cgroup of a container.
+pub fn path(container: &ContainerId) -> PathBuf {
+    Path::new(SANDBOX_CGROUP).join(container.as_str())
+}
+
+/// Makes the cgroup of a container, with its limits.
+///
+/// # Errors
+/// The first operation that fails.
+pub fn create(container: &ContainerId, limits: &Resources) -> Result<(), OsError> {
+    let path = path(container);
+    fs::create_dir(&path).tried("make", path.display())?;
+    let set = |file: &str, value: String| {
+        let file = path.join(file);
+        fs::write(&file, &value).tried("write", format_args!("{value} to {}", file.display()))
+    };
+    if let Some(bytes) = limits.memory_bytes {
+        set("memory.max", bytes.to_string())?;
+        match set("memory.swap.max", "0".to_owned()) {
+            // A kernel without swap has no such limit to set.
+            Err(error) if !path.join("memory.swap.max").exists() => drop(error),
+            other => other?,
+        }
+    }
+    if let Some(micros) = limits.cpu_micros {
+        let quota_us = micros.saturating_mul(CPU_PERIOD_US) / MICROS;
+        // The kernel's least quota is 1 ms.
+        set("cpu.max", format!("{} {CPU_PERIOD_US}", quota_us.max(1000)))?;
+    }
+    if let Some(count) = limits.pids {
+        set("pids.max", count.to_string())?;
+    }
+    Ok(())
+}
+
+/// Moves this process into a cgroup beside those of the containers, made where it is not there.
+///
+/// # Errors
+/// The first operation that fails.
+pub fn enter(name: &str) -> Result<(), OsError> {
+    let path = Path::new(SANDBOX_CGROUP).join(name);
+    match fs::create_dir(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other.tried("make", path.display())?,
+    }
+    fs::write(path.join("cgroup.procs"), "0").tried("enter", path.display())
+}
+
+/// Where below the container's cgroup a process of it is: `None` at its root.
+pub fn position(container: &ContainerId, pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let whole = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let root = path(container);
+    let root = root.strip_prefix(CGROUP_ROOT).ok()?.to_str()?;
+    let below = whole.strip_prefix('/')?.strip_prefix(root)?.strip_prefix('/')?;
+    (!below.is_empty()).then(|| below.to_owned())
+}
+
+/// Whether the kernel has killed anything in the container for want of memory.
+pub fn ran_out_of_memory(container: &ContainerId) -> bool {
+    let events = fs::read_to_string(path(container).join("memory.events")).unwrap_or_default();
+    let count = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.is_some_and(|count| count != "0")
+}
+
+/// Kills whatever is left in the cgroup of a container.
+pub fn kill_all(container: &ContainerId) {
+    // Where there is no cgroup any more, there is nobody in it.
+    let _ = fs::write(path(container).join("cgroup.kill"), "1");
+}
+
+/// Removes the cgroup of a container and those below it, as far as nothing lives in them.
+pub fn remove(container: &ContainerId) {
+    remove_tree(&path(container), 0);
+}
+
+fn remove_tree(path: &Path, depth: u32) {
+    const MAX_DEPTH: u32 = 64;
+    if fs::remove_dir(path).is_ok() || depth > MAX_DEPTH {
+        return;
+    }
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path(), depth + 1);
+        }
+    }
+    let _ = fs::remove_dir(path);
+}

@@ -1,0 +1,69 @@
+//! The files that Docker puts into every container's /etc: hosts, hostname and resolv.conf.
+//!
+//! They are the agent's, bound over the container's own. What stands in the container's root file
+//! system is hostile: a link there may lead anywhere, so it is only ever followed within that root.
+
+use super::bundle::ETC_FILES;
+use crate::error::{OsError, Tried};
+use protocol::ContainerSpec;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat2, statat, unlinkat};
+use rustix::io::Errno;
+use std::fs;
+use std::path::Path;
+
+/// Writes the three files of a container.
+///
+/// # Errors
+/// The first operation that fails.
+pub fn write(spec: &ContainerSpec, etc: &Path) -> Result<(), OsError> {
+    fs::create_dir_all(etc).tried("make", etc.display())?;
+    for name in ETC_FILES {
+        let path = etc.join(name);
+        fs::write(&path, contents(name, &spec.hostname)).tried("write", path.display())?;
+    }
+    Ok(())
+}
+
+fn contents(name: &str, hostname: &str) -> String {
+    match name {
+        "hosts" => format!(
+            "127.0.0.1\tlocalhost\n\
+             ::1\tlocalhost ip6-localhost ip6-loopback\n\
+             fe00::\tip6-localnet\n\
+             ff00::\tip6-mcastprefix\n\
+             ff02::1\tip6-allnodes\n\
+             ff02::2\tip6-allrouters\n\
+             127.0.1.1\t{hostname}\n"
+        ),
+        "hostname" => format!("{hostname}\n"),
+        _ => String::new(),
+    }
+}
+
+/// Removes links in the root's /etc that lead nowhere, so that a file can be bound there: many
+/// images leave resolv.conf as a link into a /run that is empty.
+///
+/// # Errors
+/// A link that cannot be removed.
+pub fn make_room(root: &Path) -> Result<(), OsError> {
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root_directory = rustix::fs::open(root, directory, Mode::empty());
+    let root_directory = root_directory.tried("open", root.display())?;
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let Ok(etc) = openat2(&root_directory, "etc", directory, Mode::empty(), inside) else {
+        return Ok(());
+    };
+    for name in ETC_FILES {
+        let stat = statat(&etc, name, AtFlags::SYMLINK_NOFOLLOW);
+        if !stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_symlink()) {
+            continue;
+        }
+        let path = Path::new("etc").join(name);
+        let found =
+            openat2(&root_directory, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), inside);
+        if matches!(found, Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR)) {
+            unlinkat(&etc, name, AtFlags::empty()).tried("replace the link", path.display())?;
+        }
+    }
+    Ok(())
+}

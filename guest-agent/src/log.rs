@@ -1,0 +1,30 @@
+//! What the agent says to the kernel's log, and so to the early console: only what went wrong for
+//! good, and more where the kernel's command line has the word `cofferdam.debug`.
+
+use crate::error::one_line;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static DEBUG: AtomicBool = AtomicBool::new(false);
+
+/// Looks at the kernel's command line for the word.
+pub fn read_command_line() {
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    DEBUG.store(line.split_whitespace().any(|word| word == "cofferdam.debug"), Ordering::Relaxed);
+}
+
+/// Something that whoever looks for a cause may want to know.
+pub fn debug(error: &dyn std::error::Error) {
+    if DEBUG.load(Ordering::Relaxed) {
+        fatal(error);
+    }
+}
+
+/// Something that ends the machine.
+pub fn fatal(error: &dyn std::error::Error) {
+    // Nobody is left to be told where even this fails.
+    if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
+        let _ = log.write_all(format!("<3>cofferdam-agent: {}\n", one_line(error)).as_bytes());
+    }
+}

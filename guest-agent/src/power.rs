@@ -1,0 +1,58 @@
+//! The end of the machine: everything killed, synced and unmounted, then stopped.
+//!
+//! Follows the launcher's side of it: a byte to an I/O port says that the guest had finished.
+
+use crate::agent::Agent;
+use crate::disks::UPPER;
+use crate::sys;
+use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
+use rustix::system::{RebootCommand, reboot};
+use std::time::Duration;
+
+/// The port and the byte that say so (the VMM's `vm_exit` has the same).
+const STOP_PORT: u16 = 0xf4;
+const STOP_VALUE: u8 = 0x2a;
+
+/// How long killed processes may take to go.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// How often, and after what pauses, the writable disk is tried to be released.
+const RELEASE_TRIES: u32 = 50;
+const RELEASE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Kills whatever runs, and syncs and unmounts the writable disk.
+pub fn release(agent: &Agent) {
+    agent.supervisor.refuse_more();
+    sys::kill(-1, libc::SIGKILL);
+    if !agent.supervisor.wait_until_childless(KILL_LIMIT) {
+        crate::log::debug(&std::io::Error::other("processes outlived being killed"));
+    }
+    if agent.disks.is_upper_mounted() {
+        release_upper();
+    } else {
+        rustix::fs::sync();
+    }
+}
+
+/// Makes the writable disk read-only, which leaves nothing unwritten, and unmounts it.
+///
+/// The kernel takes a moment to let go of what an ended container had mounted on it.
+fn release_upper() {
+    for _ in 0..RELEASE_TRIES {
+        if mount_remount(UPPER, MountFlags::RDONLY | MountFlags::NOATIME, "").is_ok() {
+            let _ = unmount(UPPER, UnmountFlags::DETACH);
+            return;
+        }
+        std::thread::sleep(RELEASE_PAUSE);
+    }
+    rustix::fs::sync();
+}
+
+/// Stops the machine.
+pub fn stop() -> ! {
+    let _ = sys::write_port(STOP_PORT, STOP_VALUE);
+    // Still here: nobody listens at the port, or this kernel has no ioperm.
+    let _ = reboot(RebootCommand::Restart);
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,286 @@
+//! The last steps of every process, in a container or in the guest itself: from root with all
+//! powers, in the right namespaces, to the program that was asked for.
+//!
+//! Runs in a process of its own with one thread. Everything it reads of the container is hostile.
+//!
+//! ```text
+//!   surroundings → terminal → limits → who → where → (reaper) → bounding set → ids → capabilities
+//!     → find the program → no_new_privs → system call filter → exec
+//! ```
+//!
+//! The filter comes last, so that it needs to allow nothing but the program's own calls. Without
+//! no_new_privs loading it takes CAP_SYS_ADMIN, which is therefore kept in the permitted set until
+//! then: exec computes the program's sets from the bounding, inheritable and ambient ones alone
+//! (capabilities(7), "Transformation of capabilities during execve"). With no_new_privs, where exec
+//! also limits them by what was permitted, nothing is kept.
+
+use super::identity::{self, Identity};
+use super::launch::Reports;
+use super::{program, reaper, surroundings};
+use crate::error::{OsError, Tried, setup_failure};
+use crate::sys::{self, CapabilityState};
+use crate::terminal;
+use libc::sock_filter;
+use libcontainer::workload::{
+    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
+};
+use oci_spec::runtime::Spec;
+use protocol::{Capabilities, DeviceAccess, Failure, FailureKind, ProcessSpec, Stdio};
+use rustix::fs::Mode;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+/// What is still to be made around a container's init process; nothing for other processes.
+#[derive(Debug, Clone, Default)]
+pub struct Remaining {
+    /// Its network namespace is new: loopback is down.
+    pub new_network: bool,
+    /// Its cgroup namespace is new and may be written to: room for nested cgroups is wanted.
+    pub nested_cgroups: bool,
+    /// All devices of the guest.
+    pub all_devices: bool,
+    /// It has a /dev of its own, and so a /dev/console.
+    pub own_console: bool,
+    /// The agent's own program, where a reaper is wanted.
+    pub reaper: Option<Rc<OwnedFd>>,
+}
+
+impl Remaining {
+    /// What remains for a container's init process.
+    pub fn of(spec: &protocol::ContainerSpec, agent: Option<Rc<OwnedFd>>) -> Self {
+        let is_new =
+            |reference: &protocol::NamespaceRef| matches!(reference, protocol::NamespaceRef::New);
+        let all_devices = spec.devices == DeviceAccess::All;
+        Self {
+            new_network: is_new(&spec.namespaces.network),
+            nested_cgroups: all_devices && is_new(&spec.namespaces.cgroup),
+            all_devices,
+            own_console: true,
+            reaper: agent,
+        }
+    }
+}
+
+/// A process on its way to its program.
+#[derive(Debug, Clone)]
+pub struct BecomeProcess {
+    /// What it is to be.
+    pub process: Rc<ProcessSpec>,
+    /// Its filter.
+    pub filter: Option<Rc<[sock_filter]>>,
+    /// What is still to be made around it.
+    pub remaining: Remaining,
+    /// Where it says what became of it.
+    pub reports: Rc<Reports>,
+}
+
+impl Executor for BecomeProcess {
+    fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
+        self.run()
+    }
+
+    fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
+        Ok(())
+    }
+
+    fn setup_envs(&self, _envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        Ok(())
+    }
+}
+
+/// A process that is wholly prepared but for its privileges.
+struct Prepared {
+    identity: Identity,
+    environment: Vec<CString>,
+    path: String,
+}
+
+impl BecomeProcess {
+    /// Becomes the process: its program runs, or why it does not is reported, and nothing comes back.
+    pub fn run(&self) -> ! {
+        let failure = match self.prepare() {
+            Ok(prepared) => self.split_and_execute(&prepared),
+            Err(failure) => failure,
+        };
+        self.reports.send_failure(failure);
+        sys::exit_now(127)
+    }
+
+    fn prepare(&self) -> Result<Prepared, Failure> {
+        let setup = |error: OsError| setup_failure(&error);
+        surroundings::complete(&self.remaining).map_err(setup)?;
+        if let Stdio::Terminal { size, .. } = self.process.stdio {
+            terminal::enter(size, self.remaining.own_console, &self.reports).map_err(setup)?;
+        }
+        sys::reset_signals();
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        super::limits::apply(&self.process.rlimits)?;
+        let passwd = identity::read_database("/etc/passwd");
+        let group = identity::read_database("/etc/group");
+        let identity = identity::look_up(&self.process.user, &passwd, &group)
+            .map_err(|error| setup_failure(&error))?;
+        give_streams_to(identity.uid);
+        let cwd = &self.process.cwd;
+        enter_directory(cwd).map_err(setup)?;
+        let environment = environment(&self.process.env, &identity.home);
+        let path = variable(&self.process.env, "PATH").unwrap_or(program::DEFAULT_PATH).to_owned();
+        let environment = c_strings(&environment, "the environment")?;
+        Ok(Prepared { identity, environment, path })
+    }
+
+    /// Executes the program, in a child of the reaper where one is wanted.
+    fn split_and_execute(&self, prepared: &Prepared) -> Failure {
+        let result = match &self.remaining.reaper {
+            None => Ok(()),
+            Some(agent) => match sys::fork().tried("fork", "the reaper's child") {
+                Ok(None) => reaper::become_child(),
+                Ok(Some(pid)) => return self.execute_reaper(agent, pid, prepared),
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = result.and_then(|()| self.take_privileges(&prepared.identity)) {
+            return setup_failure(&error);
+        }
+        match self.execute_program(prepared) {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        }
+    }
+
+    fn execute_program(&self, prepared: &Prepared) -> Result<std::convert::Infallible, Failure> {
+        let Some(name) = self.process.args.first() else {
+            let message = "no program is named".to_owned();
+            return Err(Failure { kind: FailureKind::Setup, message });
+        };
+        let program = program::find(name, &prepared.path)?;
+        let arguments = c_strings(&self.process.args, "the arguments")?;
+        self.load_filter().map_err(|error| setup_failure(&error))?;
+        let error = sys::execute(&program, &arguments, &prepared.environment);
+        let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
+        Err(program::refused(name, errno))
+    }
+
+    fn execute_reaper(&self, agent: &OwnedFd, child: libc::pid_t, prepared: &Prepared) -> Failure {
+        let arguments = reaper::arguments(child, &self.process.args);
+        if let Err(error) =
+            self.take_privileges(&prepared.identity).and_then(|()| self.load_filter())
+        {
+            return setup_failure(&error);
+        }
+        let error: Result<(), _> = Err(sys::execute_file(agent.as_fd(), &arguments, &[]));
+        error
+            .tried("run", "the reaper")
+            .err()
+            .map_or_else(|| sys::exit_now(127), |error| setup_failure(&error))
+    }
+
+    /// Whether loading the filter takes CAP_SYS_ADMIN.
+    fn filter_needs_power(&self) -> bool {
+        self.filter.is_some() && !self.process.no_new_privileges
+    }
+
+    fn take_privileges(&self, identity: &Identity) -> Result<(), OsError> {
+        let Capabilities { bounding, effective, permitted, inheritable, ambient } =
+            self.process.capabilities;
+        drop_bounding(bounding.0)?;
+        sys::set_groups(&identity.groups).tried("set", "the supplementary groups")?;
+        sys::prctl(libc::PR_SET_KEEPCAPS, 1, 0).tried("keep", "capabilities")?;
+        sys::set_ids(identity.uid, identity.gid)
+            .tried("become", format_args!("user {}:{}", identity.uid, identity.gid))?;
+        let kept = if self.filter_needs_power() { CAP_SYS_ADMIN } else { 0 };
+        let state = CapabilityState {
+            effective: effective.0 & permitted.0,
+            permitted: permitted.0 | kept,
+            inheritable: inheritable.0,
+        };
+        sys::set_capabilities(state).tried("set", "capabilities")?;
+        for number in (0..64).filter(|number| ambient.0 >> number & 1 == 1) {
+            sys::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, number)
+                .tried("raise", format_args!("the ambient capability {number}"))?;
+        }
+        if self.process.no_new_privileges {
+            sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).tried("set", "no_new_privs")?;
+        }
+        Ok(())
+    }
+
+    fn load_filter(&self) -> Result<(), OsError> {
+        let Some(filter) = &self.filter else { return Ok(()) };
+        if self.filter_needs_power() {
+            let Capabilities { effective, permitted, inheritable, .. } = self.process.capabilities;
+            let state = CapabilityState {
+                effective: effective.0 & permitted.0 | CAP_SYS_ADMIN,
+                permitted: permitted.0 | CAP_SYS_ADMIN,
+                inheritable: inheritable.0,
+            };
+            sys::set_capabilities(state).tried("set", "capabilities")?;
+        }
+        sys::load_seccomp(filter).tried("load", "the system call filter")
+    }
+}
+
+/// Drops from the bounding set what is not in `kept`.
+fn drop_bounding(kept: u64) -> Result<(), OsError> {
+    for number in (0..64).filter(|number| kept >> number & 1 == 0) {
+        match sys::prctl(libc::PR_CAPBSET_DROP, number, 0) {
+            // Numbers past the kernel's last capability.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
+            other => other.tried("drop", format_args!("the bounding capability {number}"))?,
+        };
+    }
+    Ok(())
+}
+
+/// Lets the process open its own streams again by /dev/stdout and its kin, as Docker does.
+fn give_streams_to(uid: u32) {
+    let null = rustix::fs::stat("/dev/null").map(|stat| stat.st_rdev);
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    for stream in streams {
+        give_stream_to(stream, uid, null.ok());
+    }
+}
+
+fn give_stream_to(stream: BorrowedFd<'_>, uid: u32, null: Option<u64>) {
+    let Ok(stat) = rustix::fs::fstat(stream) else { return };
+    if stat.st_uid != uid && Some(stat.st_rdev) != null {
+        // It merely makes reopening possible: a stream that cannot be given away still works.
+        let _ = rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(uid)), None);
+    }
+}
+
+fn enter_directory(path: &str) -> Result<(), OsError> {
+    let path = if path.is_empty() { "/" } else { path };
+    if std::env::set_current_dir(path).is_ok() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).tried("make the working directory", path)?;
+    std::env::set_current_dir(path).tried("enter the working directory", path)
+}
+
+/// The value of a variable: the last one counts.
+fn variable<'a>(environment: &'a [String], name: &str) -> Option<&'a str> {
+    environment.iter().rev().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The environment, with HOME where it has none.
+fn environment(given: &[String], home: &str) -> Vec<String> {
+    let mut environment = given.to_vec();
+    if variable(given, "HOME").is_none_or(str::is_empty) {
+        environment.retain(|entry| !entry.starts_with("HOME="));
+        environment.push(format!("HOME={home}"));
+    }
+    environment
+}
+
+fn c_strings(texts: &[String], what: &str) -> Result<Vec<CString>, Failure> {
+    let strings: Result<Vec<_>, _> = texts.iter().map(|text| CString::new(text.as_str())).collect();
+    strings.map_err(|_| Failure {
+        kind: FailureKind::Setup,
+        message: format!("a zero byte stands in {what}"),
+    })
+}

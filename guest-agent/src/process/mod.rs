@@ -1,0 +1,10 @@
+//! One process: from the agent's wish, through a starter of its own, to its program.
+
+pub mod become_process;
+pub mod identity;
+pub mod launch;
+pub mod limits;
+pub mod program;
+pub mod reaper;
+pub mod starter;
+pub mod surroundings;

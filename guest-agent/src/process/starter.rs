@@ -1,0 +1,168 @@
+//! The agent re-executed to start one process: libcontainer clones from raw code, which only a
+//! process with one thread may do.
+//!
+//! Makes a container with its init process, joins a container with a further one, or starts one in
+//! the guest itself; reports, and ends. What it started is then the agent's to wait for.
+
+use super::become_process::{BecomeProcess, Remaining};
+use super::launch::{Launch, Report, Reports, STARTER_WORD};
+use crate::container::bundle::{self, NamespaceKind, Surroundings};
+use crate::container::{STATE, directory, etc_files};
+use crate::error::{OsError, Tried};
+use crate::rootfs::{self, RootfsPaths};
+use crate::seccomp::{self, SeccompError};
+use crate::{cgroup, sys};
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::error::LibcontainerError;
+use libcontainer::syscall::syscall::SyscallType;
+use protocol::{ContainerId, ContainerSpec, ProcessSpec, SeccompProfile};
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+/// Why a process could not be started.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Os(#[from] OsError),
+    #[error("cannot make the runtime specification")]
+    Specification(#[from] oci_spec::OciSpecError),
+    #[error(transparent)]
+    Container(#[from] LibcontainerError),
+    #[error(transparent)]
+    Seccomp(#[from] SeccompError),
+}
+
+/// Whether these arguments make a starter; its socket's number.
+pub fn recognise(arguments: &[String]) -> Option<&str> {
+    match arguments {
+        [_, word, socket] if word == STARTER_WORD => Some(socket),
+        _ => None,
+    }
+}
+
+/// Starts one process and ends.
+pub fn run(socket: &str) -> ! {
+    let Ok(reports) = Reports::inherit(socket) else { sys::exit_now(1) };
+    let reports = Rc::new(reports);
+    let launch = match reports.read_launch() {
+        Ok(launch) => launch,
+        Err(error) => {
+            reports.send_error(&error);
+            sys::exit_now(1)
+        }
+    };
+    let result = match launch {
+        Launch::Container { spec, rootfs, joined } => {
+            start_container(&spec, &rootfs, &joined, &reports)
+        }
+        Launch::Exec { container, process, seccomp, cgroup } => {
+            let become_process = plain(process, seccomp.as_ref(), &reports);
+            become_process
+                .and_then(|become_process| join_container(&container, cgroup, become_process))
+        }
+        Launch::Guest { cgroup, process } => start_in_guest(&cgroup, process, &reports),
+    };
+    match result {
+        Ok(pid) => reports.send(&Report::Created { pid }),
+        Err(error) => reports.send_error(&error),
+    }
+    sys::exit_now(0)
+}
+
+fn filter(
+    profile: Option<&SeccompProfile>,
+) -> Result<Option<Rc<[libc::sock_filter]>>, SeccompError> {
+    profile.map(|profile| seccomp::compile(profile).map(Rc::from)).transpose()
+}
+
+fn plain(
+    process: Box<ProcessSpec>,
+    seccomp: Option<&SeccompProfile>,
+    reports: &Rc<Reports>,
+) -> Result<BecomeProcess, StartError> {
+    Ok(BecomeProcess {
+        process: Rc::new(*process),
+        filter: filter(seccomp)?,
+        remaining: Remaining::default(),
+        reports: Rc::clone(reports),
+    })
+}
+
+fn start_container(
+    spec: &ContainerSpec,
+    paths: &RootfsPaths,
+    joined: &[(NamespaceKind, i32)],
+    reports: &Rc<Reports>,
+) -> Result<u32, StartError> {
+    // Mounts made from here on are this container's alone and go when its last process does.
+    sys::unshare_mounts().tried("unshare", "the mount namespace")?;
+    let bundle = directory(&spec.id);
+    let root = bundle.join("rootfs");
+    rootfs::mount(paths, &root)?;
+    let etc = bundle.join("etc");
+    etc_files::write(spec, &etc)?;
+    etc_files::make_room(&root)?;
+    cgroup::create(&spec.id, &spec.resources)?;
+    let around = Surroundings { rootfs: &root, etc: &etc, joined };
+    let specification = bundle::runtime_spec(spec, &around)?;
+    specification.save(bundle.join("config.json"))?;
+    let agent = if spec.reaper { Some(Rc::new(open_agent()?)) } else { None };
+    let become_process = BecomeProcess {
+        process: Rc::new(spec.init.clone()),
+        filter: filter(spec.seccomp.as_ref())?,
+        remaining: Remaining::of(spec, agent),
+        reports: Rc::clone(reports),
+    };
+    let mut container = ContainerBuilder::new(spec.id.to_string(), SyscallType::default())
+        .with_executor(become_process)
+        .with_root_path(STATE)?
+        .as_init(&bundle)
+        .with_systemd(false)
+        .build()?;
+    let pid = container.pid().map_or(0, |pid| pid.as_raw());
+    container.start()?;
+    Ok(pid.unsigned_abs())
+}
+
+fn open_agent() -> Result<OwnedFd, OsError> {
+    const AGENT: &str = "/proc/self/exe";
+    fs::File::open(AGENT).map(OwnedFd::from).tried("open", AGENT)
+}
+
+fn join_container(
+    container: &ContainerId,
+    cgroup: Option<String>,
+    become_process: BecomeProcess,
+) -> Result<u32, StartError> {
+    // The same for every further process: what differs is in what it becomes.
+    let description = directory(container).join("process.json");
+    if !description.exists() {
+        let json =
+            serde_json::to_vec(&bundle::privileged_process()?).map_err(std::io::Error::other);
+        let written = json.and_then(|json| fs::write(&description, json));
+        written.tried("write", description.display())?;
+    }
+    let pid = ContainerBuilder::new(container.to_string(), SyscallType::default())
+        .with_executor(become_process)
+        .with_root_path(STATE)?
+        .as_tenant()
+        .with_process(Some(&description))
+        .with_sub_cgroup(cgroup)
+        .with_detach(true)
+        .build()?;
+    Ok(pid.as_raw().unsigned_abs())
+}
+
+fn start_in_guest(
+    cgroup: &str,
+    process: Box<ProcessSpec>,
+    reports: &Rc<Reports>,
+) -> Result<u32, StartError> {
+    cgroup::enter(cgroup)?;
+    let become_process = plain(process, None, reports)?;
+    rustix::process::setsid().tried("begin", "a session")?;
+    sys::close_on_exec_from(3).tried("mark", "open files")?;
+    reports.send(&Report::Created { pid: std::process::id() });
+    become_process.run()
+}

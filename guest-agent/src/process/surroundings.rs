@@ -1,0 +1,53 @@
+//! What a container's init process still lacks when libcontainer has made its namespaces and its
+//! root: loopback, room for nested cgroups, the guest's devices.
+
+use super::become_process::Remaining;
+use crate::disks::{FileSystem, attach};
+use crate::error::{OsError, Tried};
+use crate::sys;
+use rustix::fs::CWD;
+use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// What is mounted below a container's /dev.
+const BELOW_DEV: [&str; 3] = ["/dev/pts", "/dev/shm", "/dev/mqueue"];
+/// Where a container's first processes live, so that its root cgroup may have children with
+/// controllers: the kernel allows no processes beside them. Docker in Docker uses the same name.
+const INIT_CGROUP: &str = "/sys/fs/cgroup/init";
+
+/// Makes what remains.
+///
+/// # Errors
+/// The first operation that fails.
+pub fn complete(remaining: &Remaining) -> Result<(), OsError> {
+    if remaining.new_network {
+        sys::bring_loopback_up().tried("bring up", "the loopback interface")?;
+    }
+    if remaining.nested_cgroups {
+        fs::create_dir(INIT_CGROUP).tried("make", INIT_CGROUP)?;
+        fs::write(format!("{INIT_CGROUP}/cgroup.procs"), "0").tried("enter", INIT_CGROUP)?;
+    }
+    if remaining.all_devices {
+        mount_all_devices()?;
+    }
+    Ok(())
+}
+
+/// Puts the guest's own devtmpfs over /dev, so that every device is there, new ones too, and moves
+/// what was mounted below /dev over to it.
+fn mount_all_devices() -> Result<(), OsError> {
+    let mut below: Vec<(&str, OwnedFd)> = Vec::new();
+    for path in BELOW_DEV {
+        let mount = open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLOEXEC).tried("open", path)?;
+        below.push((path, mount));
+    }
+    let devices = FileSystem::open("devtmpfs")?.mount(MountAttrFlags::MOUNT_ATTR_NOSUID)?;
+    attach(&devices, Path::new("/dev"))?;
+    for (path, mount) in below {
+        move_mount(&mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .tried("move a mount to", path)?;
+    }
+    Ok(())
+}
