@@ -74,11 +74,7 @@ pub enum BootError {
 ///
 /// # Errors
 /// [`BootError`]: nothing of the machine is left then.
-pub fn boot(
-    config: &VmConfig,
-    descriptors: Descriptors,
-    offers: Offers,
-) -> Result<Vm, BootError> {
+pub fn boot(config: &VmConfig, descriptors: Descriptors, offers: Offers) -> Result<Vm, BootError> {
     validate(config, &descriptors)?;
     let memory_bytes = u64::from(config.memory_mib) << 20;
     let low_memory_end = layout::low_memory_end(memory_bytes);
@@ -92,8 +88,7 @@ pub fn boot(
     let kernel_source = source(&descriptors, config.kernel)?;
     let kernel = kernel::load_kernel(&memory, kernel_source, low_memory_end)?;
     let initramfs_source = source(&descriptors, config.initramfs)?;
-    let initramfs =
-        kernel::load_initramfs(&memory, initramfs_source, kernel.end, low_memory_end)?;
+    let initramfs = kernel::load_initramfs(&memory, initramfs_source, kernel.end, low_memory_end)?;
 
     let devices = attach(devices(config, &descriptors, offers)?, &machine, &memory)?;
     let serial = attach_serial(config, &descriptors, &machine)?;
@@ -170,11 +165,7 @@ fn source(descriptors: &Descriptors, extent: FileExtent) -> Result<Source<'_>, B
     Ok(Source { file: lend(descriptors, extent.file, "a boot file")?, extent })
 }
 
-fn keep(
-    descriptors: &Descriptors,
-    slot: FdSlot,
-    what: &'static str,
-) -> Result<OwnedFd, BootError> {
+fn keep(descriptors: &Descriptors, slot: FdSlot, what: &'static str) -> Result<OwnedFd, BootError> {
     let descriptor = lend(descriptors, slot, what)?;
     descriptor.try_clone_to_owned().map_err(|source| BootError::Descriptor { what, source })
 }

@@ -3,9 +3,9 @@
 
 use crate::arch::layout;
 use crate::serial::SerialPort;
+use crate::virtio::Memory;
 use crate::virtio::MmioTransport;
 use crate::vm_exit::{PANIC_MARK, RESET_FLAG_ADDRESS, STOP_PORT, STOP_VALUE, VmExit};
-use crate::virtio::Memory;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use vm_memory::{Bytes, GuestAddress};
 

@@ -66,8 +66,7 @@ mod tests {
     fn each_device_is_named_in_order_and_the_configurations_words_come_last() {
         let slots = [layout::device_slot(0), layout::device_slot(1)];
         let line = build(false, &slots, &["quiet".into(), "a.b=c".into()]).unwrap();
-        let devices =
-            "virtio_mmio.device=4096@0xd0000000:16 virtio_mmio.device=4096@0xd0001000:17";
+        let devices = "virtio_mmio.device=4096@0xd0000000:16 virtio_mmio.device=4096@0xd0001000:17";
         assert!(line.ends_with(&format!(" {devices} quiet a.b=c")), "{line}");
     }
 

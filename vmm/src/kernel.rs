@@ -46,7 +46,9 @@ pub enum KernelError {
         value: u64,
     },
     /// A segment lies outside the file or outside itself.
-    #[error("the kernel's segment {index} has {file_bytes} bytes at {offset}, which its file does not")]
+    #[error(
+        "the kernel's segment {index} has {file_bytes} bytes at {offset}, which its file does not"
+    )]
     Outside {
         /// Which.
         index: u16,
@@ -56,7 +58,9 @@ pub enum KernelError {
         file_bytes: u64,
     },
     /// A segment is to be where there is no memory for it.
-    #[error("the kernel's segment {index} of {bytes} bytes does not fit guest memory at {address:#x}")]
+    #[error(
+        "the kernel's segment {index} of {bytes} bytes does not fit guest memory at {address:#x}"
+    )]
     Misplaced {
         /// Which.
         index: u16,
@@ -136,8 +140,8 @@ impl Source<'_> {
         address: u64,
     ) -> Result<(), KernelError> {
         let failed = |source| KernelError::Read { what, offset, bytes, source };
-        let count = usize::try_from(bytes)
-            .map_err(|_| failed(io::ErrorKind::InvalidInput.into()))?;
+        let count =
+            usize::try_from(bytes).map_err(|_| failed(io::ErrorKind::InvalidInput.into()))?;
         let slice = memory.get_slice(GuestAddress(address), count)?;
         let position = self.extent.offset.saturating_add(offset);
         sys::read_exact_at(self.file, &slice, position).map_err(failed)
@@ -161,12 +165,7 @@ pub(crate) fn load_kernel(
         kernel.read("kernel", at, &mut bytes)?;
         let Some(segment) = parse_segment(&bytes) else { continue };
         let segment_end = check_segment(index, segment, kernel, low_memory_end)?;
-        kernel.load(
-            "kernel",
-            memory,
-            (segment.offset, segment.file_bytes),
-            segment.address,
-        )?;
+        kernel.load("kernel", memory, (segment.offset, segment.file_bytes), segment.address)?;
         entered |= (segment.address..segment_end).contains(&entry);
         end = end.max(segment_end);
     }

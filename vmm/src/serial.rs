@@ -2,8 +2,8 @@
 
 use rustix::fd::OwnedFd;
 use std::io::{self, Write};
-use vm_superio::serial::{NoEvents, Serial};
 use vm_superio::Trigger;
+use vm_superio::serial::{NoEvents, Serial};
 use vmm_sys_util::eventfd::EventFd;
 
 /// How many bytes are kept back at most for the sake of writing whole lines.

@@ -3,6 +3,8 @@
 //! The instructions are such that a KVM that interprets ring 0 runs them too. Where there is no KVM
 //! at all, or none that this user may open, nothing can be seen here and the tests say so.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs::File;
 use std::io::Write;
 use std::time::{Duration, Instant};

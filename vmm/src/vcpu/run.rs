@@ -32,7 +32,8 @@ fn handle(exit: VcpuExit<'_>, bus: &Bus) -> Option<VmExit> {
             return Some(VmExit::Failed("kvm could not emulate an instruction".to_owned()));
         }
         VcpuExit::FailEntry(reason, cpu) => {
-            let words = format!("the processor refused to enter the guest ({reason:#x}, cpu {cpu})");
+            let words =
+                format!("the processor refused to enter the guest ({reason:#x}, cpu {cpu})");
             return Some(VmExit::Failed(words));
         }
         other => return Some(VmExit::Failed(format!("a vcpu returned with {other:?}"))),

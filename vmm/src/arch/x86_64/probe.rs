@@ -63,8 +63,7 @@ const PROGRAM: &[u8] = &[
 
 /// Makes a vCPU that begins with the probe's instructions.
 pub(crate) fn prepare(kvm_fd: &Kvm, vm: &VmFd, memory: &Memory) -> Result<VcpuFd, ArchError> {
-    vm.set_identity_map_address(layout::KVM_IDENTITY_MAP)
-        .map_err(kvm("place its identity map"))?;
+    vm.set_identity_map_address(layout::KVM_IDENTITY_MAP).map_err(kvm("place its identity map"))?;
     vm.set_tss_address(layout::KVM_TSS).map_err(kvm("place its task segment"))?;
     registers::write_tables(memory)?;
     memory.write_slice(PROGRAM, GuestAddress(CODE))?;

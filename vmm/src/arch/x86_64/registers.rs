@@ -14,7 +14,7 @@ const CR4_OSFXSR: u64 = 1 << 9;
 const EFER_LME_LMA: u64 = (1 << 8) | (1 << 10);
 const PRESENT_WRITABLE: u64 = 0b11;
 const HUGE_PAGE: u64 = 1 << 7;
-const HUGE_PAGE_BYTES: u64 = 2 << 20;
+const HUGE_PAGE_BYTES: usize = 2 << 20;
 const PAGE_BYTES: u64 = 0x1000;
 /// Bit 1 is always one.
 const RFLAGS: u64 = 2;
@@ -33,7 +33,7 @@ pub(crate) fn write_tables(memory: &Memory) -> Result<(), GuestMemoryError> {
     memory.write_obj(level3 | PRESENT_WRITABLE, GuestAddress(level4))?;
     memory.write_obj(level2 | PRESENT_WRITABLE, GuestAddress(level3))?;
     let mut pages = Vec::new();
-    for address in (0..layout::BOOT_MAPPED_BYTES).step_by(HUGE_PAGE_BYTES as usize) {
+    for address in (0..layout::BOOT_MAPPED_BYTES).step_by(HUGE_PAGE_BYTES) {
         pages.extend((address | PRESENT_WRITABLE | HUGE_PAGE).to_le_bytes());
     }
     memory.write_slice(&pages, GuestAddress(level2))

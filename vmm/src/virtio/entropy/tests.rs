@@ -81,7 +81,7 @@ fn buffers_are_filled_and_the_driver_is_told() {
 fn a_chain_gets_no_more_than_its_limit() {
     let (_device, guest) = serving();
     guest.descriptor(0, 0x8000, 0x8_0000, WRITABLE, 0);
-    assert_eq!(guest.run(&[0]), [(0, BYTES_PER_CHAIN as u32)]);
+    assert_eq!(guest.run(&[0]), [(0, u32::try_from(BYTES_PER_CHAIN).unwrap())]);
     let beyond = GuestAddress(0x8000 + BYTES_PER_CHAIN as u64);
     assert_eq!(guest.memory.read_obj::<u64>(beyond).unwrap(), 0);
 }

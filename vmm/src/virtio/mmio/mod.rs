@@ -59,8 +59,11 @@ impl MmioTransport {
             features: device.features() | TRANSPORT_FEATURES,
             queue_sizes: device.queue_sizes().to_vec(),
         };
-        let notify =
-            offer.queue_sizes.iter().map(|_| EventFd::new(EFD_NONBLOCK)).collect::<Result<_, _>>()?;
+        let notify = offer
+            .queue_sizes
+            .iter()
+            .map(|_| EventFd::new(EFD_NONBLOCK))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             registers: Registers::new(&offer),
             device,
@@ -85,7 +88,8 @@ impl MmioTransport {
     /// The driver reads its window.
     pub fn read(&self, at: u64, data: &mut [u8]) {
         if let Some(at) = at.checked_sub(offset::CONFIG) {
-            let space = usize::try_from(at).ok().and_then(|at| self.device.config_space().get(at..));
+            let space =
+                usize::try_from(at).ok().and_then(|at| self.device.config_space().get(at..));
             let bytes = space.unwrap_or_default().iter().chain(std::iter::repeat(&0));
             data.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
             return;

@@ -130,11 +130,10 @@ impl Registers {
                 1 => (offer.features >> 32) as u32,
                 _ => 0,
             },
-            offset::QUEUE_SIZE_MAX => {
-                self.selected().and_then(|queue| offer.queue_sizes.get(queue)).map_or(0, |size| {
-                    u32::from(*size)
-                })
-            }
+            offset::QUEUE_SIZE_MAX => self
+                .selected()
+                .and_then(|queue| offer.queue_sizes.get(queue))
+                .map_or(0, |size| u32::from(*size)),
             offset::QUEUE_READY => self
                 .selected()
                 .and_then(|queue| self.queues.get(queue))

@@ -1,3 +1,6 @@
+// Registers are halves of 64-bit values.
+#![allow(clippy::cast_possible_truncation)]
+
 use super::*;
 use crate::memory;
 use crate::virtio::{ActivateError, DeviceId, DeviceState, Entropy};
@@ -11,11 +14,14 @@ const AVAILABLE: u64 = 0x2000;
 const USED: u64 = 0x3000;
 const VERSION_1: u64 = 1 << 32;
 
+/// The features and the number of queues of each activation.
+type Seen = Arc<Mutex<Vec<(u64, usize)>>>;
+
 /// A device that only keeps its queues, and tells what it was activated with.
 #[derive(Default)]
 struct Keeper {
     queues: Vec<VirtQueue>,
-    seen: Arc<Mutex<Vec<(u64, usize)>>>,
+    seen: Seen,
 }
 
 impl VirtioDevice for Keeper {
@@ -45,7 +51,7 @@ impl VirtioDevice for Keeper {
     }
 }
 
-fn keeper() -> (MmioTransport, Arc<Mutex<Vec<(u64, usize)>>>) {
+fn keeper() -> (MmioTransport, Seen) {
     let device = Keeper::default();
     let seen = device.seen.clone();
     let memory = memory::create(MEMORY_BYTES).unwrap();
