@@ -85,7 +85,9 @@ impl Explain for UnknownCapability {
             !wanted.is_empty() && (known.contains(&wanted) || wanted.contains(**known))
         });
         Some(match near {
-            Some(near) => format!("did you mean {near}? capabilities(7) lists them; ALL stands for all"),
+            Some(near) => {
+                format!("did you mean {near}? capabilities(7) lists them; ALL stands for all")
+            }
             None => "capabilities(7) lists them; ALL stands for all".to_owned(),
         })
     }

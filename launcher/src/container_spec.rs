@@ -5,8 +5,8 @@
 use crate::capabilities;
 use crate::plan::{ProcessPlan, RunPlan};
 use protocol::{
-    ContainerId, ContainerSpec, LayerExtent, Namespaces, ProcessId, ProcessSpec, Rootfs, Stdio, Upper,
-    port,
+    ContainerId, ContainerSpec, LayerExtent, Namespaces, ProcessId, ProcessSpec, Rootfs, Stdio,
+    Upper, port,
 };
 
 /// Every file system image, and so every extent, is a multiple of this, in bytes.
@@ -79,7 +79,7 @@ pub fn layer_extents(lengths: &[u64]) -> Result<Vec<LayerExtent>, LayersError> {
     let mut offset = 0u64;
     let mut extents = Vec::with_capacity(lengths.len());
     for (index, &length) in lengths.iter().enumerate() {
-        if length == 0 || length % LAYER_ALIGNMENT != 0 {
+        if length == 0 || !length.is_multiple_of(LAYER_ALIGNMENT) {
             return Err(LayersError::Length { index, length });
         }
         extents.push(LayerExtent { offset, length });
@@ -137,3 +137,5 @@ fn stdio(plan: &RunPlan, ports: StreamPorts) -> Stdio {
     }
 }
 
+#[cfg(test)]
+mod tests;

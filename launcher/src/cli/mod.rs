@@ -14,7 +14,7 @@ pub use run::{Accelerator, RunArgs};
 
 use crate::error::{Explain, Failure};
 use clap::error::{ContextKind, ErrorKind};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 
 /// Where sandboxes, images and layers live unless `--state-dir` says otherwise.
@@ -78,27 +78,31 @@ impl Explain for UsageError {
 pub fn parse<I, T>(arguments: I) -> Result<Parsed, Failure>
 where
     I: IntoIterator<Item = T>,
-    T: Into<OsString> + Clone,
+    T: Into<OsString>,
 {
-    match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    match Cli::try_parse_from(&arguments) {
         Ok(cli) => Ok(Parsed::Command(cli.command)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 Ok(Parsed::Text(error.render().to_string()))
             }
-            _ => Err(usage_error(&error).into()),
+            _ => Err(usage_error(&error, arguments.get(1)).into()),
         },
     }
 }
 
-/// Puts clap's several paragraphs into our two lines.
-fn usage_error(error: &clap::Error) -> UsageError {
+/// Puts clap's several paragraphs into our two lines. `command` is the first word that was typed.
+fn usage_error(error: &clap::Error, command: Option<&OsString>) -> UsageError {
     let rendered = error.render().to_string();
     let mut lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
-    let mut message = lines.next().unwrap_or("bad arguments").trim_start_matches("error: ").to_owned();
+    let mut message =
+        lines.next().unwrap_or("bad arguments").trim_start_matches("error: ").to_owned();
     if message.ends_with(':') {
         let listed: Vec<&str> = lines.take_while(|line| !line.starts_with("Usage:")).collect();
         message = format!("{message} {}", listed.join(", "));
+    } else if let Some(values) = lines.next().filter(|line| line.starts_with("[possible values")) {
+        message = format!("{message} {values}");
     }
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         message = "no command was given".to_owned();
@@ -109,7 +113,13 @@ fn usage_error(error: &clap::Error) -> UsageError {
         .find_map(|&kind| error.get(kind))
         .map(|value| format!("did you mean {value}? "))
         .unwrap_or_default();
-    let command = if rendered.contains("cofferdam run") { "cofferdam run" } else { "cofferdam" };
+    let known = Cli::command();
+    let command = command.and_then(|word| known.find_subcommand(word)).map_or_else(
+        || "cofferdam".to_owned(),
+        |command| format!("cofferdam {}", command.get_name()),
+    );
     UsageError { message, hint: format!("{suggestion}see {command} --help") }
 }
 
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,6 @@
 //! `cofferdam run`: Docker's flags with Docker's meaning, and a few of our own.
+//!
+//! As with Docker, a flag's value is whatever word follows it, even one that begins with a hyphen.
 
 use super::DEFAULT_STATE_DIR;
 use clap::{ArgAction, Args, ValueEnum};
@@ -22,8 +24,8 @@ pub enum Accelerator {
     disable_help_flag = true,
     override_usage = "cofferdam run [FLAGS] IMAGE [CMD]...",
     after_help = "IMAGE is oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE.\n\
-                  Exit codes: the container's own; 128+n by signal n; 124 --timeout; 125 cofferdam; \
-                  126 cannot invoke; 127 not found."
+                  Exit codes: the container's own; 128+n ended by signal n; 124 ended by --timeout;\n\
+                  125 cofferdam's own failure; 126 cannot be invoked; 127 not found."
 )]
 pub struct RunArgs {
     /// Keep stdin open
@@ -33,38 +35,56 @@ pub struct RunArgs {
     #[arg(short, long, help_heading = "Process")]
     pub tty: bool,
     /// Set a variable; NAME alone takes it from here
-    #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Process")]
+    #[arg(
+        short,
+        long,
+        value_name = "NAME[=VALUE]",
+        help_heading = "Process",
+        allow_hyphen_values = true
+    )]
     pub env: Vec<String>,
     /// Read variables from a file, one a line
-    #[arg(long, value_name = "FILE", help_heading = "Process")]
+    #[arg(long, value_name = "FILE", help_heading = "Process", allow_hyphen_values = true)]
     pub env_file: Vec<PathBuf>,
     /// Working directory
-    #[arg(short, long, value_name = "DIR", help_heading = "Process")]
+    #[arg(short, long, value_name = "DIR", help_heading = "Process", allow_hyphen_values = true)]
     pub workdir: Option<String>,
     /// User, and perhaps group, by name or number
-    #[arg(short, long, value_name = "USER[:GROUP]", help_heading = "Process")]
+    #[arg(
+        short,
+        long,
+        value_name = "USER[:GROUP]",
+        help_heading = "Process",
+        allow_hyphen_values = true
+    )]
     pub user: Option<String>,
     /// Program instead of the image's entry point
-    #[arg(long, value_name = "PROGRAM", help_heading = "Process")]
+    #[arg(long, value_name = "PROGRAM", help_heading = "Process", allow_hyphen_values = true)]
     pub entrypoint: Option<String>,
     /// Reap children as PID 1
     #[arg(long, help_heading = "Process")]
     pub init: bool,
     /// Signal that stops it, by name or number
-    #[arg(long, value_name = "SIGNAL", help_heading = "Process")]
+    #[arg(long, value_name = "SIGNAL", help_heading = "Process", allow_hyphen_values = true)]
     pub stop_signal: Option<String>,
     /// Seconds between that signal and SIGKILL [default: 10]
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Process")]
+    #[arg(long, value_name = "SECONDS", help_heading = "Process", allow_hyphen_values = true)]
     pub stop_timeout: Option<String>,
     /// Stop it after this time, and exit with 124
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Process")]
+    #[arg(long, value_name = "SECONDS", help_heading = "Process", allow_hyphen_values = true)]
     pub timeout: Option<String>,
 
     /// Name of the sandbox
-    #[arg(long, help_heading = "Container")]
+    #[arg(long, help_heading = "Container", allow_hyphen_values = true)]
     pub name: Option<String>,
     /// Host name [default: the sandbox's id]
-    #[arg(short = 'h', long, value_name = "NAME", help_heading = "Container")]
+    #[arg(
+        short = 'h',
+        long,
+        value_name = "NAME",
+        help_heading = "Container",
+        allow_hyphen_values = true
+    )]
     pub hostname: Option<String>,
     /// Remove everything of it when it ends
     #[arg(long, help_heading = "Container")]
@@ -73,65 +93,85 @@ pub struct RunArgs {
     #[arg(long, help_heading = "Container")]
     pub read_only: bool,
     /// Mount a tmpfs
-    #[arg(long, value_name = "PATH[:OPTIONS]", help_heading = "Container")]
+    #[arg(
+        long,
+        value_name = "PATH[:OPTIONS]",
+        help_heading = "Container",
+        allow_hyphen_values = true
+    )]
     pub tmpfs: Vec<String>,
 
     /// Grant everything inside the VM: that is what the VM is for
     #[arg(long, help_heading = "Privilege")]
     pub privileged: bool,
     /// Add a capability, or ALL
-    #[arg(long, value_name = "CAP", help_heading = "Privilege")]
+    #[arg(long, value_name = "CAP", help_heading = "Privilege", allow_hyphen_values = true)]
     pub cap_add: Vec<String>,
     /// Drop a capability, or ALL
-    #[arg(long, value_name = "CAP", help_heading = "Privilege")]
+    #[arg(long, value_name = "CAP", help_heading = "Privilege", allow_hyphen_values = true)]
     pub cap_drop: Vec<String>,
     /// no-new-privileges, seccomp=FILE, seccomp=unconfined
-    #[arg(long, value_name = "OPTION", help_heading = "Privilege")]
+    #[arg(long, value_name = "OPTION", help_heading = "Privilege", allow_hyphen_values = true)]
     pub security_opt: Vec<String>,
 
     /// Memory limit of the container (512m, 2g)
-    #[arg(short, long, value_name = "SIZE", allow_negative_numbers = true, help_heading = "Limits")]
+    #[arg(short, long, value_name = "SIZE", help_heading = "Limits", allow_hyphen_values = true)]
     pub memory: Option<String>,
     /// CPU limit of the container (0.5)
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Limits")]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits", allow_hyphen_values = true)]
     pub cpus: Option<String>,
     /// Process limit of the container; -1 for none
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Limits")]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits", allow_hyphen_values = true)]
     pub pids_limit: Option<String>,
     /// Resource limit of its processes
-    #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = "Limits")]
+    #[arg(
+        long,
+        value_name = "NAME=SOFT[:HARD]",
+        help_heading = "Limits",
+        allow_hyphen_values = true
+    )]
     pub ulimit: Vec<String>,
 
     /// Who runs the VM
     #[arg(long, value_enum, default_value_t, value_name = "WHO", help_heading = "Virtual machine")]
     pub accel: Accelerator,
     /// Memory of the VM (64m or more) [default: from this place's limit]
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, help_heading = "Virtual machine")]
+    #[arg(long, value_name = "SIZE", help_heading = "Virtual machine", allow_hyphen_values = true)]
     pub vm_memory: Option<String>,
     /// CPUs of the VM, 1 to 32 [default: from this place's limit]
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, help_heading = "Virtual machine")]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        help_heading = "Virtual machine",
+        allow_hyphen_values = true
+    )]
     pub vm_cpus: Option<String>,
     /// Boot this kernel (an ELF vmlinux) instead of the built-in one
-    #[arg(long, value_name = "FILE", help_heading = "Virtual machine")]
+    #[arg(long, value_name = "FILE", help_heading = "Virtual machine", allow_hyphen_values = true)]
     pub kernel: Option<PathBuf>,
     /// Write the VM's serial console here
-    #[arg(long, value_name = "FILE", help_heading = "Virtual machine")]
+    #[arg(long, value_name = "FILE", help_heading = "Virtual machine", allow_hyphen_values = true)]
     pub console: Option<PathBuf>,
-    /// Give up if the guest is not up after this time [default: 30, on TCG 120]
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, help_heading = "Virtual machine")]
+    /// Give up if the guest is not up by then [default: 30, on TCG 120]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        help_heading = "Virtual machine",
+        allow_hyphen_values = true
+    )]
     pub boot_timeout: Option<String>,
 
     /// Where images and sandboxes live
-    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR, help_heading = "Other")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR, help_heading = "Other", allow_hyphen_values = true)]
     pub state_dir: PathBuf,
     /// Write how long each stage took to a file, as JSON
-    #[arg(long, value_name = "FILE", help_heading = "Other")]
+    #[arg(long, value_name = "FILE", help_heading = "Other", allow_hyphen_values = true)]
     pub timings: Option<PathBuf>,
     /// Say nothing but errors
     #[arg(short, long, help_heading = "Other")]
     pub quiet: bool,
     /// Print this help
-    #[arg(long, action = ArgAction::Help, help_heading = "Other")]
+    #[arg(long, action = ArgAction::HelpShort, help_heading = "Other")]
     help: Option<bool>,
 
     /// The image, then the command and its arguments.

@@ -72,10 +72,9 @@ fn verdict(survey: &Survey, checks: &[Check]) -> Verdict {
         checks.iter().filter(|c| c.status == Level::Fail).map(|check| check.name).collect();
     let (accelerator, summary) = match accelerator(survey) {
         Accelerator::Kvm => ("kvm", "run will work, on KVM".to_owned()),
-        Accelerator::Tcg(reason) => (
-            "tcg",
-            format!("run will work, on QEMU's TCG: slow, and no hardware wall ({reason})"),
-        ),
+        Accelerator::Tcg(reason) => {
+            ("tcg", format!("run will work, on QEMU's TCG: slow, and no hardware wall ({reason})"))
+        }
         Accelerator::None(reason) => {
             let named = match (&survey.kvm, &survey.qemu) {
                 (KvmFacts::Refused { .. }, Some(_)) => "; run --accel tcg will, slowly",
@@ -125,7 +124,11 @@ fn kvm(survey: &Survey) -> Vec<Check> {
         KvmFacts::Refused { owner, error } => {
             return vec![
                 Check::ok("kvm-device", owned(owner)),
-                Check::fail("kvm-open", format!("cannot open {DEVICE}: {error}"), owner.access_hint()),
+                Check::fail(
+                    "kvm-open",
+                    format!("cannot open {DEVICE}: {error}"),
+                    owner.access_hint(),
+                ),
             ];
         }
         KvmFacts::Open(device) => device,
@@ -192,7 +195,9 @@ fn memory(survey: &Survey) -> Check {
         None => format!("{}, no limit", rounded(memory.total_bytes)),
     };
     match vm_size::default_memory_bytes(memory) {
-        Ok(bytes) => Check::ok("memory", format!("{place}: a VM gets {} by default", rounded(bytes))),
+        Ok(bytes) => {
+            Check::ok("memory", format!("{place}: a VM gets {} by default", rounded(bytes)))
+        }
         Err(error) => {
             let hint = crate::error::Explain::hint(&error).unwrap_or_default();
             Check::fail("memory", format!("{place}: {error}"), hint)
@@ -228,7 +233,9 @@ fn state_dir(survey: &Survey) -> Check {
     let found = match &survey.state_dir.found {
         Ok(found) => found,
         Err(Errno::NOENT) => return Check::fail(NAME, format!("no {path}"), mount_hint()),
-        Err(error) => return Check::fail(NAME, format!("cannot open {path}: {error}"), mount_hint()),
+        Err(error) => {
+            return Check::fail(NAME, format!("cannot open {path}: {error}"), mount_hint());
+        }
     };
     if let Err(error) = found.writable {
         return Check::fail(NAME, format!("cannot write to {path}: {error}"), mount_hint());
@@ -237,7 +244,8 @@ fn state_dir(survey: &Survey) -> Check {
     let value =
         format!("{path}: {}, {} free{nameless}", found.file_system, rounded(found.free_bytes));
     if found.free_bytes < LITTLE_SPACE_BYTES {
-        let hint = format!("images and writable disks need space: {} or more", show(LITTLE_SPACE_BYTES));
+        let hint =
+            format!("images and writable disks need space: {} or more", show(LITTLE_SPACE_BYTES));
         Check::warn(NAME, value, hint)
     } else {
         Check::ok(NAME, value)
@@ -303,15 +311,18 @@ fn process(survey: &Survey) -> Vec<Check> {
 
 fn landlock(survey: &Survey) -> Check {
     const NAME: &str = "landlock";
-    const LOST: &str = "the VMM's process keeps its other walls, but is not kept from files by Landlock";
+    const LOST: &str =
+        "the VMM's process keeps its other walls, but is not kept from files by Landlock";
     match &survey.landlock {
         LandlockFacts::Abi(abi) if *abi >= USEFUL_LANDLOCK_ABI => {
             Check::ok(NAME, format!("ABI {abi}"))
         }
         LandlockFacts::Abi(abi) => Check::warn(NAME, format!("ABI {abi}"), LOST),
-        LandlockFacts::NotBuilt => {
-            Check::warn(NAME, "the kernel does not have it", format!("{LOST}: use Linux 5.13 or newer"))
-        }
+        LandlockFacts::NotBuilt => Check::warn(
+            NAME,
+            "the kernel does not have it",
+            format!("{LOST}: use Linux 5.13 or newer"),
+        ),
         LandlockFacts::Disabled => Check::warn(
             NAME,
             "the kernel has it switched off",

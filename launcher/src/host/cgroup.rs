@@ -92,11 +92,7 @@ fn unescape(field: &str) -> String {
     if !field.contains('\\') {
         return field.to_owned();
     }
-    field
-        .replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\")
+    field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 /// This process's path in a hierarchy, from `/proc/self/cgroup` (`ID:CONTROLLERS:PATH`).

@@ -68,7 +68,9 @@ impl NamedInputs {
         let environment = if takes_variables {
             // What is not UTF-8 cannot be passed on as text, and counts as not set.
             std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
                 .collect()
         } else {
             BTreeMap::new()

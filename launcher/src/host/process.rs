@@ -44,7 +44,8 @@ impl ProcessFacts {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
             groups: groups.into_iter().map(rustix::process::Gid::as_raw).collect(),
-            capabilities: field(&status, "CapEff").and_then(|hex| u64::from_str_radix(hex, 16).ok()),
+            capabilities: field(&status, "CapEff")
+                .and_then(|hex| u64::from_str_radix(hex, 16).ok()),
             no_new_privileges: field(&status, "NoNewPrivs").map(|value| value == "1"),
             seccomp: seccomp_mode(&status),
             label: label(),

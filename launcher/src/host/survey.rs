@@ -1,10 +1,10 @@
 //! Everything that is asked of this place, for `doctor`.
 
+use super::HostFacts;
 use super::cgroup::Limits;
 use super::kvm::{self, KvmFacts};
 use super::place::{self, LandlockFacts, QemuFacts, StateDirFacts};
 use super::process::ProcessFacts;
-use super::HostFacts;
 use std::path::Path;
 
 /// Everything that is asked of this place.

@@ -57,7 +57,9 @@ pub enum EnvironmentError {
 impl Explain for EnvironmentError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            EnvironmentError::NoName(_) => "write --env NAME=value, or --env NAME to pass it on".into(),
+            EnvironmentError::NoName(_) => {
+                "write --env NAME=value, or --env NAME to pass it on".into()
+            }
             EnvironmentError::Null(_) => "a variable ends at its first null character".into(),
             EnvironmentError::Line { .. } => {
                 "a line is NAME=value, NAME to pass it on, # for a comment, or empty".into()

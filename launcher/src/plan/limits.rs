@@ -22,8 +22,21 @@ const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What `--ulimit` may name: what Docker's may.
 const ULIMITS: [&str; 15] = [
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
-    "rtprio", "rttime", "sigpending", "stack",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 /// Why a limit cannot be.
@@ -71,10 +84,14 @@ impl Explain for LimitError {
     fn hint(&self) -> Option<String> {
         match self {
             LimitError::Memory(_) => Some(SIZE_HINT.into()),
-            LimitError::MemoryTooSmall(_) => Some("a number without a unit is bytes: write 64m".into()),
+            LimitError::MemoryTooSmall(_) => {
+                Some("a number without a unit is bytes: write 64m".into())
+            }
             LimitError::Cpus(_) => Some("--cpus 0.5 is half of one CPU".into()),
             LimitError::Pids(_) => Some("-1 is no limit".into()),
-            LimitError::UlimitForm(_) => Some("for example --ulimit nofile=1024:4096; -1 is unlimited".into()),
+            LimitError::UlimitForm(_) => {
+                Some("for example --ulimit nofile=1024:4096; -1 is unlimited".into())
+            }
             LimitError::UlimitName(_) => Some(format!("known limits are {}", ULIMITS.join(", "))),
             LimitError::UlimitOrder { name, soft, .. } => {
                 Some(format!("write --ulimit {name}={soft} for both"))
@@ -126,7 +143,9 @@ fn cpus(text: &str) -> Result<Option<u64>, LimitError> {
 fn pids(text: &str) -> Result<Option<u64>, LimitError> {
     match text.parse::<i64>() {
         Ok(-1) => Ok(None),
-        Ok(count) if (1..=MAX_PIDS.cast_signed()).contains(&count) => Ok(Some(count.unsigned_abs())),
+        Ok(count) if (1..=MAX_PIDS.cast_signed()).contains(&count) => {
+            Ok(Some(count.unsigned_abs()))
+        }
         _ => Err(LimitError::Pids(text.to_owned())),
     }
 }
@@ -169,10 +188,7 @@ fn rlimit(typed: &str) -> Result<Rlimit, LimitError> {
 ///
 /// # Errors
 /// [`LimitError::Seconds`].
-pub fn timeout(
-    flag: &'static str,
-    typed: Option<&str>,
-) -> Result<Option<Duration>, LimitError> {
+pub fn timeout(flag: &'static str, typed: Option<&str>) -> Result<Option<Duration>, LimitError> {
     let wrong = |value: &str| LimitError::Seconds { flag, value: value.to_owned() };
     typed
         .map(|value| match seconds(value) {

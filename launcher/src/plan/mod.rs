@@ -166,7 +166,9 @@ impl Explain for PlanError {
             PlanError::User(_) => {
                 Some("a user and a group are each a name or a number: --user 1000:1000".into())
             }
-            PlanError::NoImage => Some("an image is oci:DIR, oci-archive:FILE or docker-archive:FILE".into()),
+            PlanError::NoImage => {
+                Some("an image is oci:DIR, oci-archive:FILE or docker-archive:FILE".into())
+            }
             PlanError::Null => None,
         }
     }
@@ -238,11 +240,7 @@ impl ContainerPlan {
 }
 
 impl ProcessChoices {
-    fn resolve(
-        args: &RunArgs,
-        inputs: &NamedInputs,
-        facts: &HostFacts,
-    ) -> Result<Self, PlanError> {
+    fn resolve(args: &RunArgs, inputs: &NamedInputs, facts: &HostFacts) -> Result<Self, PlanError> {
         if args.tty && args.interactive && !facts.terminal.stdin {
             return Err(PlanError::NotATerminal);
         }
@@ -266,7 +264,8 @@ impl ProcessChoices {
 /// `USER[:GROUP]`: two names or numbers. Whether they exist, only the container's own files know.
 fn user(typed: &str) -> Result<String, PlanError> {
     let part = |text: &str| {
-        !text.is_empty() && !text.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control())
+        !text.is_empty()
+            && !text.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control())
     };
     let fine = match typed.split_once(':') {
         Some((user, group)) => part(user) && part(group),
@@ -275,3 +274,5 @@ fn user(typed: &str) -> Result<String, PlanError> {
     if fine { Ok(typed.to_owned()) } else { Err(PlanError::User(typed.to_owned())) }
 }
 
+#[cfg(test)]
+mod tests;

@@ -65,5 +65,9 @@ pub fn sandbox(text: &str) -> Result<ContainerId, NameError> {
 /// # Errors
 /// [`NameError::Workdir`].
 pub fn workdir(text: &str) -> Result<String, NameError> {
-    if text.starts_with('/') { Ok(text.to_owned()) } else { Err(NameError::Workdir(text.to_owned())) }
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err(NameError::Workdir(text.to_owned()))
+    }
 }

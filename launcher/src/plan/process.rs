@@ -57,7 +57,9 @@ pub enum ProcessError {
 impl Explain for ProcessError {
     fn hint(&self) -> Option<String> {
         match self {
-            ProcessError::NoCommand => Some("write it after the image: cofferdam run IMAGE sh".into()),
+            ProcessError::NoCommand => {
+                Some("write it after the image: cofferdam run IMAGE sh".into())
+            }
             ProcessError::Null(_) => None,
             ProcessError::StopSignal(_) => Some("override it with --stop-signal".into()),
         }
@@ -123,9 +125,13 @@ fn arguments(entrypoint: Option<&str>, command: &[String], image: &ImageDefaults
     };
     match entrypoint {
         Some("") => command.to_vec(),
-        Some(program) => std::iter::once(program.to_owned()).chain(command.iter().cloned()).collect(),
+        Some(program) => {
+            std::iter::once(program.to_owned()).chain(command.iter().cloned()).collect()
+        }
         None => {
-            let mut args = image.entrypoint.clone();
+            // An image writes [""] to say that it has none, though its base had.
+            let reset = image.entrypoint.first().is_some_and(String::is_empty);
+            let mut args = if reset { Vec::new() } else { image.entrypoint.clone() };
             args.extend(from_image(command, &image.cmd));
             args
         }

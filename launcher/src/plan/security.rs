@@ -77,11 +77,12 @@ impl Explain for SecurityError {
     fn hint(&self) -> Option<String> {
         match self {
             SecurityError::Capability(error) => error.hint(),
-            SecurityError::Option(option) if is_label(option) => Some(
-                "the guest kernel has no such labels; leave it out, the VM is the wall".into(),
-            ),
+            SecurityError::Option(option) if is_label(option) => {
+                Some("the guest kernel has no such labels; leave it out, the VM is the wall".into())
+            }
             SecurityError::Option(_) => Some(
-                "known are no-new-privileges[=true|false], seccomp=FILE and seccomp=unconfined".into(),
+                "known are no-new-privileges[=true|false], seccomp=FILE and seccomp=unconfined"
+                    .into(),
             ),
             SecurityError::Boolean(_) => Some("write --security-opt no-new-privileges".into()),
             SecurityError::TwoFilters(..) => Some("one profile is in force: give one".into()),

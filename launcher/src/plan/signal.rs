@@ -6,13 +6,14 @@
 pub struct SignalError(pub String);
 
 /// What helps.
-pub const SIGNAL_HINT: &str = "a signal is a name or a number from 1 to 64: TERM, SIGINT, 15, RTMIN+3";
+pub const SIGNAL_HINT: &str =
+    "a signal is a name or a number from 1 to 64: TERM, SIGINT, 15, RTMIN+3";
 
 /// Linux on x86-64 and arm64, as signal(7) numbers them; the C library's first and last real-time ones.
 const NAMES: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 const RTMIN: u8 = 34;
 const RTMAX: u8 = 64;

@@ -54,6 +54,6 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
 pub fn show(bytes: u64) -> String {
     [(1 << 40, "TiB"), (1 << 30, "GiB"), (MIB, "MiB"), (1 << 10, "KiB")]
         .into_iter()
-        .find(|&(unit, _)| bytes >= unit && bytes % unit == 0)
+        .find(|&(unit, _)| bytes >= unit && bytes.is_multiple_of(unit))
         .map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{} {name}", bytes / unit))
 }

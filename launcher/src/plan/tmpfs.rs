@@ -14,6 +14,9 @@ pub enum TmpfsError {
     /// It would hide the container.
     #[error("--tmpfs {0:?} would hide the container's root file system")]
     Root(String),
+    /// A path that climbs.
+    #[error("--tmpfs {0:?}: the path holds \"..\"")]
+    Climbing(String),
     /// An option that a tmpfs does not have.
     #[error("--tmpfs {path}: unknown option {option:?}")]
     Option {
@@ -32,6 +35,7 @@ impl Explain for TmpfsError {
         Some(match self {
             TmpfsError::Relative(typed) => format!("write --tmpfs /{typed}"),
             TmpfsError::Root(_) => "mount it below the root, for example --tmpfs /tmp".into(),
+            TmpfsError::Climbing(_) => "write it without \"..\"".into(),
             TmpfsError::Option { .. } => {
                 "options are ro, rw, exec, noexec, suid, nosuid, dev, nodev, size=, mode=, uid=, gid=, \
                  nr_inodes=, nr_blocks="
@@ -76,8 +80,12 @@ fn mount(typed: &str) -> Result<Mount, TmpfsError> {
     if !path.starts_with('/') {
         return Err(TmpfsError::Relative(typed.to_owned()));
     }
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    if parts.is_empty() || parts.contains(&"..") {
+    let parts: Vec<&str> =
+        path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if parts.contains(&"..") {
+        return Err(TmpfsError::Climbing(typed.to_owned()));
+    }
+    if parts.is_empty() {
         return Err(TmpfsError::Root(typed.to_owned()));
     }
     let destination = format!("/{}", parts.join("/"));

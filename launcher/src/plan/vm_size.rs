@@ -124,7 +124,7 @@ pub fn overhead_bytes(limit_bytes: u64) -> u64 {
 
 /// The smallest limit that a VM fits in.
 fn least_limit() -> u64 {
-    (u64::from(MIN_MEMORY_MIB) + 48) * MIB * 8 / 7 + MIB
+    (u64::from(MIN_MEMORY_MIB) + 48) * MIB * 8 / 7
 }
 
 /// Resolves the VM's size, and says what may go wrong with it.
@@ -174,10 +174,9 @@ fn typed_memory(
         ));
     }
     match (&args.memory, resources.memory_bytes) {
-        (Some(limit), Some(limit_bytes)) if limit_bytes > bytes => Err(VmSizeError::MemoryOverVm {
-            memory: limit.clone(),
-            vm_memory: typed.to_owned(),
-        }),
+        (Some(limit), Some(limit_bytes)) if limit_bytes > bytes => {
+            Err(VmSizeError::MemoryOverVm { memory: limit.clone(), vm_memory: typed.to_owned() })
+        }
         _ => Ok(bytes),
     }
 }

@@ -36,6 +36,5 @@ pub fn parse(json: &[u8], capabilities: CapabilitySet) -> Result<SeccompProfile,
     resolve::resolve(profile, capabilities)
 }
 
-
 #[cfg(test)]
 mod tests;

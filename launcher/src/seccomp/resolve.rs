@@ -139,11 +139,8 @@ pub(super) fn resolve(
         return Err(SeccompError::Flag(flag));
     }
     let default_errno = errno("defaultErrnoRet", profile.default_errno_ret)?;
-    let default_action = action(
-        "defaultAction",
-        &profile.default_action,
-        default_errno.unwrap_or(DEFAULT_ERRNO),
-    )?;
+    let default_action =
+        action("defaultAction", &profile.default_action, default_errno.unwrap_or(DEFAULT_ERRNO))?;
     let declared = match (profile.arch_map, profile.architectures) {
         (Some(map), Some(list)) if !map.is_empty() && !list.is_empty() => {
             return Err(SeccompError::TwoArchitectures);
@@ -325,8 +322,7 @@ fn argument(place: &str, written: Argument) -> Result<SeccompArgument, SeccompEr
             return Err(SeccompError::Comparison { place: place.to_owned(), op: written.op });
         }
     };
-    let too_high =
-        || SeccompError::ArgumentIndex { place: place.to_owned(), index: written.index };
+    let too_high = || SeccompError::ArgumentIndex { place: place.to_owned(), index: written.index };
     let index = u8::try_from(written.index).ok().filter(|_| written.index <= MAX_ARGUMENT_INDEX);
     Ok(SeccompArgument {
         index: index.ok_or_else(too_high)?,

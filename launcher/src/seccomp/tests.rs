@@ -39,12 +39,22 @@ fn the_built_in_profile_does_what_dockers_does() {
     let profile = built_in(default_set()).unwrap();
     assert_eq!(profile.default_action, SeccompAction::Errno(1));
     assert_eq!(profile.architectures, ["SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
-    for name in ["read", "openat2", "chroot", "landlock_create_ruleset", "seccomp", "ptrace", "mseal"] {
+    for name in
+        ["read", "openat2", "chroot", "landlock_create_ruleset", "seccomp", "ptrace", "mseal"]
+    {
         assert_eq!(call(&profile, name, 0), SeccompAction::Allow, "{name}");
     }
-    for name in
-        ["mount", "unshare", "setns", "bpf", "io_uring_setup", "keyctl", "kexec_load", "userfaultfd", "mbind"]
-    {
+    for name in [
+        "mount",
+        "unshare",
+        "setns",
+        "bpf",
+        "io_uring_setup",
+        "keyctl",
+        "kexec_load",
+        "userfaultfd",
+        "mbind",
+    ] {
         assert_eq!(call(&profile, name, 0), SeccompAction::Errno(1), "{name}");
     }
     const ENOSYS: u16 = 38;
@@ -124,14 +134,15 @@ fn every_action_is_understood() {
 
 #[test]
 fn errno_comes_from_the_rule_then_the_default_then_eperm() {
-    let profile = one(
-        r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":38,"syscalls":[
+    let profile = one(r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":38,"syscalls":[
             {"names":["mount"],"action":"SCMP_ACT_ERRNO","errnoRet":13},
-            {"names":["umount2"],"action":"SCMP_ACT_ERRNO"}]}"#,
-    );
+            {"names":["umount2"],"action":"SCMP_ACT_ERRNO"}]}"#);
     assert_eq!(call(&profile, "mount", 0), SeccompAction::Errno(13));
     assert_eq!(call(&profile, "umount2", 0), SeccompAction::Errno(38));
-    assert_eq!(rules(r#"{"name":"mkdir","action":"SCMP_ACT_ERRNO"}"#)[0].action, SeccompAction::Errno(1));
+    assert_eq!(
+        rules(r#"{"name":"mkdir","action":"SCMP_ACT_ERRNO"}"#)[0].action,
+        SeccompAction::Errno(1)
+    );
 }
 
 #[test]
@@ -150,7 +161,8 @@ fn conditions_are_decided_for_this_guest_and_container() {
         (r#""excludes":{"caps":["CAP_SYS_ADMIN"]}"#, true),
         (r#""includes":{},"excludes":{"caps":[],"arches":null}"#, true),
     ] {
-        let found = rules(&format!(r#"{{"names":["mkdir"],"action":"SCMP_ACT_ALLOW",{condition}}}"#));
+        let found =
+            rules(&format!(r#"{{"names":["mkdir"],"action":"SCMP_ACT_ALLOW",{condition}}}"#));
         assert_eq!(found.len() == 1, holds, "{condition}");
     }
 }
@@ -187,10 +199,15 @@ fn architectures_are_the_guests_own_and_its_kin() {
 #[test]
 fn what_is_wrong_is_said_with_its_place() {
     let rule = |rest: &str| {
-        format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{{"names":["a"],"action":"SCMP_ACT_LOG"}},{{{rest}}}]}}"#)
+        format!(
+            r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{{"names":["a"],"action":"SCMP_ACT_LOG"}},{{{rest}}}]}}"#
+        )
     };
     for (json, message) in [
-        ("{".to_owned(), "it is no seccomp profile: EOF while parsing an object at line 1 column 1"),
+        (
+            "{".to_owned(),
+            "it is no seccomp profile: EOF while parsing an object at line 1 column 1",
+        ),
         (
             r#"{"defaultAction":"SCMP_ACT_MAYBE"}"#.into(),
             r#"defaultAction: unknown action "SCMP_ACT_MAYBE""#,
@@ -204,11 +221,15 @@ fn what_is_wrong_is_said_with_its_place() {
             "syscalls[1] (b): errnoRet 4096 is more than 4095",
         ),
         (
-            rule(r#""names":["b"],"action":"SCMP_ACT_LOG","args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]"#),
+            rule(
+                r#""names":["b"],"action":"SCMP_ACT_LOG","args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]"#,
+            ),
             "syscalls[1] (b): argument 6 is more than 5",
         ),
         (
-            rule(r#""names":["b"],"action":"SCMP_ACT_LOG","args":[{"index":0,"value":0,"op":"EQ"}]"#),
+            rule(
+                r#""names":["b"],"action":"SCMP_ACT_LOG","args":[{"index":0,"value":0,"op":"EQ"}]"#,
+            ),
             r#"syscalls[1] (b): unknown comparison "EQ""#,
         ),
         (

@@ -11,8 +11,7 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     root
 }
 
-const V2_MOUNT: &str =
-    "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
+const V2_MOUNT: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
 
 #[test]
 fn the_smallest_limit_of_all_ancestors_counts() {
@@ -94,7 +93,8 @@ fn version_one_and_its_ways_of_saying_none() {
 #[test]
 fn nothing_to_read_is_no_limit() {
     assert_eq!(Limits::read(tree(&[]).path()), Limits::default());
-    let root = tree(&[("proc/self/cgroup", "::\n0\n"), ("proc/self/mountinfo", "x - cgroup2\n - \n")]);
+    let root =
+        tree(&[("proc/self/cgroup", "::\n0\n"), ("proc/self/mountinfo", "x - cgroup2\n - \n")]);
     assert_eq!(Limits::read(root.path()), Limits::default());
 }
 

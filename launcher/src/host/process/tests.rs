@@ -2,7 +2,8 @@ use super::*;
 
 #[test]
 fn fields_are_whole_names() {
-    let status = "Name:\tx\nSeccomp_filters:\t3\nSeccomp:\t2\nNoNewPrivs:\t1\nCapEff:\t00000000a80425fb\n";
+    let status =
+        "Name:\tx\nSeccomp_filters:\t3\nSeccomp:\t2\nNoNewPrivs:\t1\nCapEff:\t00000000a80425fb\n";
     assert_eq!(field(status, "Seccomp"), Some("2"));
     assert_eq!(seccomp_mode(status), Some(SeccompMode::Filter(3)));
     assert_eq!(field(status, "Cap"), None);

@@ -1,0 +1,104 @@
+use super::*;
+use crate::cli::{Command, Parsed, parse};
+use crate::host::{CpuFacts, HostFacts, MemoryFacts, NamedInputs, TerminalFacts};
+use crate::plan::ImageDefaults;
+use proptest::prelude::*;
+use protocol::{CapabilitySet, DeviceAccess, TerminalSize};
+
+fn spec(line: &[&str]) -> ContainerSpec {
+    let Ok(Parsed::Command(Command::Run(args))) = parse(["cofferdam", "run"].iter().chain(line))
+    else {
+        panic!("{line:?}")
+    };
+    let size = TerminalSize { rows: 30, columns: 100 };
+    let facts = HostFacts {
+        memory: MemoryFacts { total_bytes: 8 << 30, limit_bytes: None },
+        cpus: CpuFacts { usable: 2, quota_micros: None },
+        terminal: TerminalFacts { stdin: true, stdout: true, stderr: true, size: Some(size) },
+    };
+    let plan = RunPlan::resolve(&args, &NamedInputs::default(), &facts).unwrap();
+    let image = ImageDefaults { cmd: vec!["sh".into()], ..ImageDefaults::default() };
+    let process = plan.with_image(&image, "abcdef").unwrap();
+    let names = Names {
+        container: ContainerId::try_from("abcdef".to_owned()).unwrap(),
+        init: ProcessId::try_from("init".to_owned()).unwrap(),
+    };
+    let layers = layer_extents(&[4096, 8192]).unwrap();
+    container_spec(&plan, &process, names, layers, StreamPorts::for_plan(&plan))
+}
+
+#[test]
+fn streams_are_what_was_asked_for() {
+    let pipes = |stdin_port| Stdio::Pipes { stdin_port, stdout_port: 1025, stderr_port: 1026 };
+    let size = TerminalSize { rows: 30, columns: 100 };
+    assert_eq!(spec(&["i"]).init.stdio, pipes(None));
+    assert_eq!(spec(&["-i", "i"]).init.stdio, pipes(Some(1024)));
+    assert_eq!(spec(&["-t", "i"]).init.stdio, Stdio::Terminal { port: 1024, input: false, size });
+    assert_eq!(spec(&["-it", "i"]).init.stdio, Stdio::Terminal { port: 1024, input: true, size });
+}
+
+#[test]
+fn what_was_planned_is_what_the_agent_is_told() {
+    let spec = spec(&[
+        "--read-only",
+        "--init",
+        "--privileged",
+        "--tmpfs",
+        "/t",
+        "-m",
+        "64m",
+        "--ulimit",
+        "core=0",
+        "--security-opt",
+        "no-new-privileges",
+        "-u",
+        "5:6",
+        "-w",
+        "/w",
+        "i",
+        "a",
+        "b",
+    ]);
+    assert!(spec.rootfs.readonly && spec.reaper && spec.init.no_new_privileges);
+    assert_eq!(spec.rootfs.layers.len(), 2);
+    assert_eq!(spec.devices, DeviceAccess::All);
+    assert_eq!(spec.seccomp, None);
+    assert_eq!(spec.mounts.len(), 1);
+    assert_eq!(spec.resources.memory_bytes, Some(64 << 20));
+    assert_eq!(spec.init.rlimits.len(), 1);
+    assert_eq!((spec.init.user.as_str(), spec.init.cwd.as_str()), ("5:6", "/w"));
+    assert_eq!(spec.init.args, ["a", "b"]);
+    assert_eq!(spec.init.capabilities.bounding, CapabilitySet(0x1ff_ffff_ffff));
+    assert_eq!(spec.init.capabilities.ambient, CapabilitySet(0));
+    assert_eq!(spec.hostname, "abcdef");
+}
+
+#[test]
+fn the_usual_spec_fits_a_message() {
+    let request = protocol::Request::Start(Box::new(spec(&["--cap-add", "ALL", "i"])));
+    let bytes = protocol::frame::encode(&request).unwrap();
+    assert!(bytes.len() < 32 * 1024, "{} bytes", bytes.len());
+}
+
+#[test]
+fn layers_that_make_no_disk_are_refused() {
+    assert_eq!(layer_extents(&[]), Err(LayersError::None));
+    assert_eq!(layer_extents(&[4096, 0]), Err(LayersError::Length { index: 1, length: 0 }));
+    assert_eq!(layer_extents(&[4097]), Err(LayersError::Length { index: 0, length: 4097 }));
+    let half = 1 << 63;
+    assert_eq!(layer_extents(&[half, half]), Err(LayersError::TooLong));
+}
+
+proptest! {
+    #[test]
+    fn layers_stand_one_after_the_other(blocks in prop::collection::vec(1u64..1_000_000, 1..200)) {
+        let lengths: Vec<u64> = blocks.iter().map(|count| count * LAYER_ALIGNMENT).collect();
+        let extents = layer_extents(&lengths).unwrap();
+        let mut end = 0;
+        for (extent, length) in extents.iter().zip(&lengths) {
+            prop_assert_eq!((extent.offset, extent.length), (end, *length));
+            end += length;
+        }
+        prop_assert_eq!(end, lengths.iter().sum::<u64>());
+    }
+}
