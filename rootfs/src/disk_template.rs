@@ -43,15 +43,20 @@ const OPTIONS: &[&str] = &[
 /// # Errors
 /// Those of mkfs.ext4, of reading and of writing.
 pub fn write(scratch: &Path, out: &mut impl Write) -> Result<()> {
-    let status = Command::new("/sbin/mkfs.ext4")
+    let made = Command::new("/sbin/mkfs.ext4")
         .args(OPTIONS)
         .arg(scratch)
         .arg(VIRTUAL_SIZE)
         // e2fsprogs takes the superblock's times from here.
         .env("E2FSPROGS_FAKE_TIME", EPOCH.to_string())
-        .status()
+        .output()
         .context("cannot start mkfs.ext4")?;
-    ensure!(status.success(), "mkfs.ext4 of the disk template failed: {status}");
+    let said = String::from_utf8_lossy(&made.stderr);
+    ensure!(
+        made.status.success(),
+        "mkfs.ext4 of the disk template failed ({}): {said}",
+        made.status
+    );
     let file = File::open(scratch).with_context(|| format!("cannot open {}", scratch.display()))?;
     payload::sparse::encode(&file, out).context("cannot encode the disk template")
 }

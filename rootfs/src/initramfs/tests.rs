@@ -14,11 +14,11 @@ fn the_same_agent_gives_the_same_bytes() {
     assert_ne!(archive(b"agent"), archive(b"other"));
 }
 
-/// Read by a program that is not ours: busybox's cpio, as the kernel's reader is not at hand.
+/// Read by a program that is not ours: GNU cpio, as the kernel's reader is not at hand.
 #[test]
 fn another_reader_finds_the_agent_and_the_console() {
-    let mut child = Command::new("busybox")
-        .args(["cpio", "-tv"])
+    let mut child = Command::new("cpio")
+        .args(["--quiet", "-tv"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
