@@ -16,7 +16,7 @@ mod limits;
 pub(crate) mod path;
 pub(crate) mod tar;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tree;
 
 pub use error::{EntryError, Limited, Quoted, TarError, UnpackError};

@@ -6,8 +6,6 @@
 mod docker_archive;
 mod file;
 mod oci_layout;
-#[cfg(test)]
-mod tests;
 
 use crate::archive::ArchiveError;
 use crate::config::{ConfigError, ImageConfig};

@@ -12,8 +12,6 @@ mod blocks;
 mod directory;
 mod format;
 mod layout;
-#[cfg(test)]
-mod tests;
 
 pub(super) use format::{MAX_XATTR_BYTES, XattrSize, xattr_namespace};
 

@@ -9,8 +9,6 @@
 mod header;
 mod pax;
 mod sparse;
-#[cfg(test)]
-mod tests;
 
 pub use header::EntryKind;
 pub use sparse::Segment;
