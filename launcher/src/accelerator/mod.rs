@@ -46,10 +46,10 @@ pub enum Machine {
     },
     /// QEMU.
     Tcg {
+        /// QEMU itself. It stands first, so that it is killed before it can miss its devices.
+        qemu: Child,
         /// The process that serves block and vsock.
         devices: Child,
-        /// QEMU itself.
-        qemu: Child,
     },
 }
 

@@ -230,9 +230,12 @@ fn state_dir(survey: &Survey) -> Check {
             survey.process.uid
         )
     };
+    let missing = !survey.state_dir.exists;
     let found = match &survey.state_dir.found {
+        Ok(found) if missing && found.writable.is_err() => {
+            return Check::fail(NAME, format!("no {path}, and it cannot be made"), mount_hint());
+        }
         Ok(found) => found,
-        Err(Errno::NOENT) => return Check::fail(NAME, format!("no {path}"), mount_hint()),
         Err(error) => {
             return Check::fail(NAME, format!("cannot open {path}: {error}"), mount_hint());
         }
@@ -240,9 +243,13 @@ fn state_dir(survey: &Survey) -> Check {
     if let Err(error) = found.writable {
         return Check::fail(NAME, format!("cannot write to {path}: {error}"), mount_hint());
     }
+    let made = if missing { "will be made; " } else { "" };
     let nameless = if found.nameless_files { "" } else { ", no O_TMPFILE" };
-    let value =
-        format!("{path}: {}, {} free{nameless}", found.file_system, rounded(found.free_bytes));
+    let value = format!(
+        "{path}: {made}{}, {} free{nameless}",
+        found.file_system,
+        rounded(found.free_bytes)
+    );
     if found.free_bytes < LITTLE_SPACE_BYTES {
         let hint =
             format!("images and writable disks need space: {} or more", show(LITTLE_SPACE_BYTES));

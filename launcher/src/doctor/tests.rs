@@ -53,6 +53,7 @@ fn good() -> Survey {
         landlock: LandlockFacts::Abi(6),
         state_dir: StateDirFacts {
             path: "/var/lib/cofferdam".into(),
+            exists: true,
             found: Ok(StateDir {
                 writable: Ok(()),
                 nameless_files: true,
@@ -172,13 +173,15 @@ fn a_kvm_that_lacks_something_is_no_kvm() {
 #[test]
 fn a_state_directory_that_is_not_there_or_not_writable_fails() {
     let path = || "/var/lib/cofferdam".into();
-    let missing = StateDirFacts { path: path(), found: Err(Errno::NOENT) };
     let Ok(mut found) = good().state_dir.found else { panic!() };
     found.writable = Err(Errno::ROFS);
-    let read_only = StateDirFacts { path: path(), found: Ok(found) };
+    let missing = StateDirFacts { path: path(), exists: false, found: Ok(found.clone()) };
+    let read_only = StateDirFacts { path: path(), exists: true, found: Ok(found) };
+    let closed = StateDirFacts { path: path(), exists: true, found: Err(Errno::ACCESS) };
     for (state_dir, value) in [
-        (missing, "no /var/lib/cofferdam"),
+        (missing, "no /var/lib/cofferdam, and it cannot be made"),
         (read_only, "cannot write to /var/lib/cofferdam: Read-only file system (os error 30)"),
+        (closed, "cannot open /var/lib/cofferdam: Permission denied (os error 13)"),
     ] {
         let survey = Survey { state_dir, ..good() };
         let check = check(&survey, "state-directory");
@@ -188,6 +191,14 @@ fn a_state_directory_that_is_not_there_or_not_writable_fails() {
         assert_eq!(verdict.summary, "run will not work: see state-directory");
         assert!(!verdict.works && verdict.accelerator.is_none());
     }
+}
+
+#[test]
+fn a_state_directory_that_can_be_made_is_well() {
+    let state_dir = StateDirFacts { exists: false, ..good().state_dir };
+    let check = check(&Survey { state_dir, ..good() }, "state-directory");
+    assert_eq!(check.status, Level::Ok);
+    assert_eq!(check.value, "/var/lib/cofferdam: will be made; tmpfs, 10 GiB free");
 }
 
 #[test]

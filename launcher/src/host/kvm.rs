@@ -26,7 +26,7 @@ const NEEDED: [(Cap, &str); 6] = [
 /// What was found.
 #[derive(Debug)]
 pub enum KvmFacts {
-    /// There is no such file, or it cannot be asked for.
+    /// There is no such file, or nothing behind it.
     Absent(std::io::Error),
     /// There is a file of that name that is no device.
     NoDevice,
@@ -122,7 +122,10 @@ pub fn ask() -> KvmFacts {
     let opened = std::fs::File::options().read(true).write(true).open(DEVICE);
     let (device, kvm) = match opened.and_then(|device| Ok((device.try_clone()?, device))) {
         Ok((device, copy)) => (device, crate::host::sys::kvm(copy)),
-        Err(error) => return KvmFacts::Refused { owner, error },
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return KvmFacts::Refused { owner, error };
+        }
+        Err(error) => return KvmFacts::Absent(error),
     };
     let api_version = kvm.get_api_version();
     let missing: Vec<&'static str> = NEEDED

@@ -85,7 +85,7 @@ impl NamedInputs {
             .iter()
             .filter_map(|option| crate::plan::security::seccomp_file(option))
             .map(|path| {
-                Ok((path.to_owned(), read_file("--security-opt seccomp=", Path::new(path))?))
+                Ok((path.to_owned(), read_file("--security-opt seccomp", Path::new(path))?))
             })
             .collect::<Result<_, NamedError>>()?;
         Ok(Self { environment, env_files, seccomp_files })
@@ -105,3 +105,6 @@ fn read_file(flag: &'static str, path: &Path) -> Result<Vec<u8>, NamedError> {
     }
     Ok(contents)
 }
+
+#[cfg(test)]
+mod tests;

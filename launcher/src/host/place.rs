@@ -40,6 +40,8 @@ impl LandlockFacts {
 pub struct StateDirFacts {
     /// Where.
     pub path: PathBuf,
+    /// It is there. Where it is not, what was found is its nearest ancestor, in which `run` makes it.
+    pub exists: bool,
     /// What is true of it, or the errno of the first question that failed.
     pub found: Result<StateDir, Errno>,
 }
@@ -62,7 +64,9 @@ pub struct StateDir {
 impl StateDirFacts {
     /// Asks. Leaves nothing behind.
     pub fn ask(path: &Path) -> Self {
-        Self { path: path.to_owned(), found: state_dir(path) }
+        let nearest = path.ancestors().find(|it| it.as_os_str().is_empty() || it.exists());
+        let nearest = nearest.filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self { path: path.to_owned(), exists: path.exists(), found: state_dir(nearest) }
     }
 }
 

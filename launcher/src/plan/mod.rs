@@ -206,7 +206,7 @@ impl RunPlan {
 impl SandboxPlan {
     fn resolve(args: &RunArgs, vm: VmSize) -> Result<Self, PlanError> {
         Ok(Self {
-            name: args.name.as_deref().map(names::sandbox).transpose()?,
+            name: given(&args.name).map(names::sandbox).transpose()?,
             state_dir: args.state_dir.clone(),
             remove: args.rm,
             accelerator: args.accel,
@@ -228,7 +228,7 @@ impl ContainerPlan {
         resources: Resources,
     ) -> Result<Self, PlanError> {
         Ok(Self {
-            hostname: args.hostname.as_deref().map(names::hostname).transpose()?,
+            hostname: given(&args.hostname).map(names::hostname).transpose()?,
             readonly_root: args.read_only,
             mounts: tmpfs::mounts(&args.tmpfs)?,
             resources,
@@ -247,18 +247,23 @@ impl ProcessChoices {
         if args.command().iter().chain(&args.entrypoint).any(|text| text.contains('\0')) {
             return Err(PlanError::Null);
         }
-        let stop_signal = args.stop_signal.as_deref().map(signal::parse).transpose();
+        let stop_signal = given(&args.stop_signal).map(signal::parse).transpose();
         Ok(Self {
             interactive: args.interactive,
             terminal: args.tty.then(|| facts.terminal.size.unwrap_or(DEFAULT_TERMINAL)),
             entrypoint: args.entrypoint.clone(),
             command: args.command().to_vec(),
             env: environment::changes(args, inputs)?,
-            user: args.user.as_deref().map(user).transpose()?,
-            workdir: args.workdir.as_deref().map(names::workdir).transpose()?,
+            user: given(&args.user).map(user).transpose()?,
+            workdir: given(&args.workdir).map(names::workdir).transpose()?,
             stop_signal: stop_signal.map_err(PlanError::StopSignal)?,
         })
     }
+}
+
+/// What was typed, unless it is empty: to Docker that is as good as nothing.
+fn given(typed: &Option<String>) -> Option<&str> {
+    typed.as_deref().filter(|text| !text.is_empty())
 }
 
 /// `USER[:GROUP]`: two names or numbers. Whether they exist, only the container's own files know.
@@ -269,7 +274,7 @@ fn user(typed: &str) -> Result<String, PlanError> {
     };
     let fine = match typed.split_once(':') {
         Some((user, group)) => part(user) && part(group),
-        None => typed.is_empty() || part(typed),
+        None => part(typed),
     };
     if fine { Ok(typed.to_owned()) } else { Err(PlanError::User(typed.to_owned())) }
 }

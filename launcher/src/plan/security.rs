@@ -77,11 +77,12 @@ impl Explain for SecurityError {
     fn hint(&self) -> Option<String> {
         match self {
             SecurityError::Capability(error) => error.hint(),
-            SecurityError::Option(option) if is_label(option) => {
-                Some("the guest kernel has no such labels; leave it out, the VM is the wall".into())
-            }
+            SecurityError::Option(option) if is_label(option) => Some(
+                "labels are not applied inside the VM: leave it out, the VM is the wall".into(),
+            ),
             SecurityError::Option(_) => Some(
-                "known are no-new-privileges[=true|false], seccomp=FILE and seccomp=unconfined"
+                "known are no-new-privileges[=true|false], seccomp=FILE, seccomp=unconfined and \
+                 systempaths=unconfined"
                     .into(),
             ),
             SecurityError::Boolean(_) => Some("write --security-opt no-new-privileges".into()),
@@ -93,7 +94,7 @@ impl Explain for SecurityError {
 }
 
 fn is_label(option: &str) -> bool {
-    ["apparmor", "label", "systempaths"].iter().any(|known| option.starts_with(known))
+    ["apparmor", "label"].iter().any(|known| option.starts_with(known))
 }
 
 /// What follows the first `=` or `:` of an option, as Docker splits it.
@@ -117,22 +118,23 @@ pub fn seccomp_file(option: &str) -> Option<&str> {
 /// # Errors
 /// [`SecurityError`].
 pub fn resolve(args: &RunArgs, inputs: &NamedInputs) -> Result<Security, SecurityError> {
-    let (no_new_privileges, filter) = options(&args.security_opt)?;
+    let options = Options::read(&args.security_opt)?;
     // Checked even where --privileged makes them moot: a misspelt name is never what was meant.
     let granted = capabilities::granted(&args.cap_add, &args.cap_drop)?;
     let capabilities = if args.privileged { capabilities::all() } else { granted };
-    let seccomp = match filter {
+    let seccomp = match options.filter {
         Some("unconfined") => None,
         Some(path) if path != "builtin" => Some(from_file(path, inputs, capabilities)?),
         None if args.privileged => None,
         _ => Some(seccomp::built_in(capabilities).map_err(SecurityError::BuiltIn)?),
     };
+    let open_paths = args.privileged || options.open_paths;
     let paths = |paths: &[&str]| {
-        if args.privileged { Vec::new() } else { paths.iter().map(|&p| p.to_owned()).collect() }
+        if open_paths { Vec::new() } else { paths.iter().map(|&p| p.to_owned()).collect() }
     };
     Ok(Security {
         capabilities,
-        no_new_privileges,
+        no_new_privileges: options.no_new_privileges,
         seccomp,
         devices: if args.privileged { DeviceAccess::All } else { DeviceAccess::Standard },
         masked_paths: paths(&MASKED_PATHS),
@@ -140,27 +142,39 @@ pub fn resolve(args: &RunArgs, inputs: &NamedInputs) -> Result<Security, Securit
     })
 }
 
-/// no_new_privileges, and the filter that is named.
-fn options(typed: &[String]) -> Result<(bool, Option<&str>), SecurityError> {
-    let mut no_new_privileges = false;
-    let mut filter: Option<&str> = None;
-    for option in typed {
-        match split(option) {
-            ("no-new-privileges", None | Some("true")) => no_new_privileges = true,
-            ("no-new-privileges", Some("false")) => no_new_privileges = false,
-            ("no-new-privileges", Some(value)) => {
-                return Err(SecurityError::Boolean(value.to_owned()));
-            }
-            ("seccomp", Some(value)) if !value.is_empty() => match filter {
-                Some(earlier) if earlier != value => {
-                    return Err(SecurityError::TwoFilters(earlier.to_owned(), value.to_owned()));
+/// What `--security-opt` says.
+#[derive(Default)]
+struct Options<'a> {
+    no_new_privileges: bool,
+    /// The filter that is named.
+    filter: Option<&'a str>,
+    /// No path is masked or read-only.
+    open_paths: bool,
+}
+
+impl<'a> Options<'a> {
+    fn read(typed: &'a [String]) -> Result<Self, SecurityError> {
+        let mut options = Self::default();
+        for option in typed {
+            match split(option) {
+                ("no-new-privileges", None | Some("true")) => options.no_new_privileges = true,
+                ("no-new-privileges", Some("false")) => options.no_new_privileges = false,
+                ("no-new-privileges", Some(value)) => {
+                    return Err(SecurityError::Boolean(value.to_owned()));
                 }
-                _ => filter = Some(value),
-            },
-            _ => return Err(SecurityError::Option(option.clone())),
+                ("systempaths", Some("unconfined")) => options.open_paths = true,
+                ("seccomp", Some(value)) if !value.is_empty() => match options.filter {
+                    Some(earlier) if earlier != value => {
+                        let (earlier, later) = (earlier.to_owned(), value.to_owned());
+                        return Err(SecurityError::TwoFilters(earlier, later));
+                    }
+                    _ => options.filter = Some(value),
+                },
+                _ => return Err(SecurityError::Option(option.clone())),
+            }
         }
+        Ok(options)
     }
-    Ok((no_new_privileges, filter))
 }
 
 fn from_file(

@@ -80,6 +80,9 @@ fn security_options() {
     assert!(!of(&["no-new-privileges", "no-new-privileges=false"]).no_new_privileges);
     assert_eq!(of(&["seccomp=unconfined"]).seccomp, None);
     assert_eq!(of(&["seccomp:unconfined"]).seccomp, None);
+    let open = of(&["systempaths=unconfined"]);
+    assert!(open.masked_paths.is_empty() && open.readonly_paths.is_empty());
+    assert!(open.seccomp.is_some());
 }
 
 #[test]
@@ -173,12 +176,20 @@ fn names_and_users() {
     for bad in ["", "-a", "a-", "a..b", ".a", "a_b", "a b", &"x".repeat(64)] {
         assert!(names::hostname(bad).is_err(), "{bad}");
     }
-    for good in ["root", "1000", "1000:1000", "www-data:www", ""] {
+    for good in ["root", "1000", "1000:1000", "www-data:www"] {
         assert!(user(good).is_ok(), "{good}");
     }
-    for bad in [":", "a:", ":b", "a:b:c", "a b"] {
+    for bad in ["", ":", "a:", ":b", "a:b:c", "a b"] {
         assert!(user(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn an_empty_value_is_none_as_in_docker() {
+    let plan = plan(&["-u", "", "-w", "", "-h", "", "--name", "", "--stop-signal", ""]);
+    assert_eq!((plan.process.user, plan.process.workdir), (None, None));
+    assert_eq!((plan.container.hostname, plan.sandbox.name), (None, None));
+    assert_eq!(plan.process.stop_signal, None);
 }
 
 #[test]
@@ -248,12 +259,13 @@ fn what_cannot_be_is_refused_in_two_lines() {
         (
             &["--security-opt", "apparmor=x"],
             "cofferdam: --security-opt \"apparmor=x\" is not known\n\
-             hint: the guest kernel has no such labels; leave it out, the VM is the wall\n",
+             hint: labels are not applied inside the VM: leave it out, the VM is the wall\n",
         ),
         (
             &["--security-opt", "seccomp"],
             "cofferdam: --security-opt \"seccomp\" is not known\n\
-             hint: known are no-new-privileges[=true|false], seccomp=FILE and seccomp=unconfined\n",
+             hint: known are no-new-privileges[=true|false], seccomp=FILE, seccomp=unconfined and \
+             systempaths=unconfined\n",
         ),
         (
             &["--security-opt", "no-new-privileges=1"],

@@ -22,11 +22,20 @@ fn without_nameless_files_a_named_one_is_made_and_removed() {
 #[test]
 fn what_is_no_directory_is_told_by_its_errno() {
     let directory = tempfile::tempdir().unwrap();
-    let missing = directory.path().join("missing");
-    assert_eq!(StateDirFacts::ask(&missing).found, Err(Errno::NOENT));
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
     assert_eq!(StateDirFacts::ask(&file).found, Err(Errno::NOTDIR));
+}
+
+#[test]
+fn where_it_is_not_there_its_nearest_ancestor_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let facts = StateDirFacts::ask(&directory.path().join("missing/deeper"));
+    assert!(!facts.exists);
+    assert_eq!(facts.found.unwrap().writable, Ok(()));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    let facts = StateDirFacts::ask(Path::new("missing-below-here"));
+    assert!(!facts.exists && facts.found.is_ok());
 }
 
 #[test]
