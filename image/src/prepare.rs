@@ -114,7 +114,7 @@ pub enum ImageError {
         reference: String,
         /// Why not.
         #[source]
-        source: SourceError,
+        source: Box<SourceError>,
     },
     /// One of its layers is not to be had.
     #[error("cannot prepare layer {number} of {count}, {diff_id}")]
@@ -127,7 +127,7 @@ pub enum ImageError {
         diff_id: Digest,
         /// Why not.
         #[source]
-        source: LayerError,
+        source: Box<LayerError>,
     },
 }
 
@@ -186,7 +186,7 @@ pub fn prepare(
 ) -> Result<Image, ImageError> {
     let ResolvedImage { digest, config, layers } =
         source::resolve(request.reference, request.platform).map_err(|source| {
-            ImageError::Source { reference: request.reference.to_string(), source }
+            ImageError::Source { reference: request.reference.to_string(), source: source.into() }
         })?;
     let count = layers.len();
     let mut found: Vec<Result<StoredLayer, LayerError>> = Vec::with_capacity(count);
@@ -217,6 +217,7 @@ pub fn prepare(
             Err(_) if first_reason.is_some_and(|first| first != index) => {}
             Err(source) => {
                 let diff_id = layer.diff_id;
+                let source = source.into();
                 return Err(ImageError::Layer { number: index + 1, count, diff_id, source });
             }
         }

@@ -14,7 +14,7 @@ fn index(bytes: &[u8]) -> (File, Result<Index, ArchiveError>) {
 }
 
 fn content(file: &File, extent: Extent) -> Vec<u8> {
-    let mut bytes = vec![0; extent.length as usize];
+    let mut bytes = vec![0; extent.length.try_into().unwrap()];
     file.read_exact_at(&mut bytes, extent.offset).unwrap();
     bytes
 }

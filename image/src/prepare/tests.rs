@@ -245,7 +245,7 @@ fn digests_select_in_a_layout() {
     let by = |digest: &Digest| format!("oci:{}@{digest}", scratch.path().display());
     run(&by(&top), scratch.path(), &Here::default()).unwrap();
     let error = run(&by(&sha256(b"")), scratch.path(), &Here::default()).unwrap_err();
-    assert!(matches!(error, ImageError::Source { source: SourceError::NoSuchImage { .. }, .. }));
+    assert!(matches!(source_error(error), SourceError::NoSuchImage { .. }));
 }
 
 /// Runs an image whose files were changed, and gives the error.
@@ -266,7 +266,14 @@ fn run_changed(
 
 fn layer_error(error: ImageError) -> LayerError {
     match error {
-        ImageError::Layer { source, .. } => source,
+        ImageError::Layer { source, .. } => *source,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn source_error(error: ImageError) -> SourceError {
+    match error {
+        ImageError::Source { source, .. } => *source,
         other => panic!("{other:?}"),
     }
 }
@@ -286,10 +293,8 @@ fn damaged_images_are_refused() {
         )
     };
     for index in 5..8 {
-        let error = flipped(index);
-        let ImageError::Source { source: SourceError::Digest { .. }, .. } = error else {
-            panic!("{index}: {error:?}")
-        };
+        let error = source_error(flipped(index));
+        assert!(matches!(error, SourceError::Digest { .. }), "{index}: {error:?}");
     }
     // A damaged layer is told by its digest, whatever else is wrong with it.
     assert!(matches!(layer_error(flipped(3)), LayerError::BlobDigest { .. }));
@@ -298,9 +303,9 @@ fn damaged_images_are_refused() {
     let gone = run_changed(|files| drop(files.remove(3)), &here);
     assert!(matches!(layer_error(gone), LayerError::Source(SourceError::Read { .. })));
     let no_index = run_changed(|files| drop(files.remove(1)), &here);
-    assert!(matches!(no_index, ImageError::Source { source: SourceError::NoLayout(_), .. }));
+    assert!(matches!(source_error(no_index), SourceError::NoLayout(_)));
     let huge = run_changed(|files| files[1].1.resize(5 << 20, b' '), &here);
-    assert!(matches!(huge, ImageError::Source { source: SourceError::Size { .. }, .. }));
+    assert!(matches!(source_error(huge), SourceError::Size { .. }));
 }
 
 #[test]

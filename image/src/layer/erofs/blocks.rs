@@ -1,11 +1,10 @@
 //! Writes a file from its begin to its end in large pieces, and leaves blocks of zeroes out as holes.
 
 use super::super::error::{Limited, UnpackError};
-use super::format::BLOCK_BYTES;
+use super::format::{BLOCK, BLOCK_BYTES};
 use std::io::{Seek, SeekFrom, Write};
 
 const BUFFER_BYTES: usize = 1 << 20;
-const BLOCK: usize = BLOCK_BYTES as usize;
 
 /// A file in the making.
 #[derive(Debug)]

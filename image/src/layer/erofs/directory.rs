@@ -1,12 +1,11 @@
 //! Directories: blocks, each with a table of entries and then their names, in the order of the names.
 
 use super::super::tree::{Directory, NodeId, Tree};
-use super::format::{self, BLOCK_BYTES};
+use super::format::{self, BLOCK, BLOCK_BYTES};
 use super::layout::Layout;
 
 /// `struct erofs_dirent`: inode, where the name begins, type.
 const ENTRY_BYTES: usize = 12;
-const BLOCK: usize = BLOCK_BYTES as usize;
 
 /// The names of a directory in the order of their bytes, `.` and `..` among them.
 fn names(directory: &Directory, own: NodeId) -> Vec<(&[u8], NodeId)> {

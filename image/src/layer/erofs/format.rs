@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 
 /// The size of a block, in bytes.
 pub(in super::super) const BLOCK_BYTES: u64 = 4096;
+/// The same, for memory.
+pub(super) const BLOCK: usize = 4096;
 /// The size of an extended inode, in bytes. The compact form has no time and 16-bit owners.
-pub(super) const INODE_BYTES: u64 = 64;
+pub(super) const INODE_BYTES: u64 = INODE as u64;
+const INODE: usize = 64;
 /// What an inode's number counts, in bytes.
 pub(super) const SLOT_BYTES: u64 = 32;
 /// No block: a hole in a table of chunks.
@@ -75,8 +78,8 @@ pub(super) fn encode_inode(
     head: &InodeHead,
     attributes: &Attributes,
     xattr_bytes: usize,
-) -> [u8; INODE_BYTES as usize] {
-    let mut out = Bytes([0; INODE_BYTES as usize]);
+) -> [u8; INODE] {
+    let mut out = Bytes([0; INODE]);
     let xattr_count = match xattr_bytes.checked_sub(XATTR_HEADER_BYTES) {
         None => 0,
         Some(entries) => u16::try_from(entries / 4 + 1).unwrap_or(u16::MAX),
@@ -108,8 +111,8 @@ pub(super) struct Superblock {
 
 impl Superblock {
     /// `struct erofs_super_block` in the first block.
-    pub(super) fn encode(&self) -> [u8; BLOCK_BYTES as usize] {
-        let mut out = Bytes([0; BLOCK_BYTES as usize]);
+    pub(super) fn encode(&self) -> [u8; BLOCK] {
+        let mut out = Bytes([0; BLOCK]);
         let incompat = if self.has_chunks { FEATURE_INCOMPAT_CHUNKED_FILE } else { 0 };
         let root_nid = u16::try_from(self.root_nid).unwrap_or(u16::MAX);
         let block_bits = u8::try_from(BLOCK_BYTES.trailing_zeros()).unwrap_or(0);
@@ -156,7 +159,7 @@ pub(in super::super) fn xattr_namespace(name: &[u8]) -> Option<(u8, &[u8])> {
     XATTR_PREFIXES.iter().find_map(|(index, prefix)| {
         let rest = name.strip_prefix(*prefix)?;
         // ACLs are whole names, the others are prefixes of some.
-        (rest.is_empty() == !prefix.ends_with(b".")).then_some((*index, rest))
+        (rest.is_empty() != prefix.ends_with(b".")).then_some((*index, rest))
     })
 }
 

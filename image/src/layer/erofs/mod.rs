@@ -19,7 +19,7 @@ use super::error::UnpackError;
 use super::tar::{Segment, TarInput, TarReader};
 use super::tree::{FileData, FileLayout, Node, NodeKind, ROOT, Tree};
 use blocks::BlockWriter;
-use format::{BLOCK_BYTES, INODE_BYTES, InodeHead, NO_BLOCK, Superblock};
+use format::{BLOCK_BYTES, InodeHead, NO_BLOCK, Superblock};
 use layout::{Body, Layout};
 use std::io::{Seek, Write};
 
@@ -265,5 +265,3 @@ fn inode_head(node: &Node, place: &layout::Place, number: u32) -> InodeHead {
         number,
     }
 }
-
-const _: () = assert!(INODE_BYTES.is_power_of_two());

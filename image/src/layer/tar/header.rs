@@ -4,6 +4,8 @@ use super::super::error::TarError;
 
 /// The unit of a tar archive, in bytes.
 pub(super) const BLOCK: u64 = 512;
+/// One unit.
+pub(super) type Block = [u8; 512];
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn parse(block: &[u8; BLOCK as usize], offset: u64) -> Result<Self, TarError> {
+    pub(super) fn parse(block: &Block, offset: u64) -> Result<Self, TarError> {
         check_sum(block, offset)?;
         let number = |from: usize, length: usize, field: &'static str| {
             number(bytes(block, from, length))
@@ -93,7 +95,7 @@ impl Header {
         })
     }
 
-    pub(super) fn path(&self, block: &[u8; BLOCK as usize]) -> Vec<u8> {
+    pub(super) fn path(&self, block: &Block) -> Vec<u8> {
         let name = text(bytes(block, 0, 100));
         let prefix = match (bytes(block, 257, 8), bytes(block, 508, 4)) {
             (b"ustar\x0000", b"tar\0") => text(bytes(block, 345, 131)),
@@ -104,7 +106,7 @@ impl Header {
     }
 }
 
-fn check_sum(block: &[u8; BLOCK as usize], offset: u64) -> Result<(), TarError> {
+fn check_sum(block: &Block, offset: u64) -> Result<(), TarError> {
     let stated = number(bytes(block, 148, 8));
     let blank = |index: usize, byte: u8| if (148..156).contains(&index) { b' ' } else { byte };
     let unsigned: i64 =
@@ -123,7 +125,7 @@ fn check_sum(block: &[u8; BLOCK as usize], offset: u64) -> Result<(), TarError> 
 }
 
 /// A field of a block. All callers name constants within it.
-pub(super) fn bytes(block: &[u8; BLOCK as usize], from: usize, length: usize) -> &[u8] {
+pub(super) fn bytes(block: &Block, from: usize, length: usize) -> &[u8] {
     block.get(from..from + length).unwrap_or(&[])
 }
 

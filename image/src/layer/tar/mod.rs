@@ -14,7 +14,7 @@ pub use header::EntryKind;
 pub use sparse::Segment;
 
 use super::error::TarError;
-use header::{BLOCK, Header};
+use header::{BLOCK, Block, Header};
 use pax::PaxRecords;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
@@ -186,7 +186,7 @@ impl<I: TarInput> TarReader<I> {
     fn entry(
         &mut self,
         header: &Header,
-        block: &[u8; BLOCK as usize],
+        block: &Block,
         extensions: Extensions,
     ) -> Result<Entry, TarError> {
         let at = self.offset - BLOCK;
@@ -234,7 +234,7 @@ impl<I: TarInput> TarReader<I> {
     }
 
     /// One header; `None` at two blocks of zeroes, or where the archive ends without them.
-    fn header_block(&mut self) -> Result<Option<[u8; BLOCK as usize]>, TarError> {
+    fn header_block(&mut self) -> Result<Option<Block>, TarError> {
         let at = self.offset;
         let Some(block) = self.block()? else { return Ok(None) };
         if block.iter().any(|&byte| byte != 0) {
@@ -249,8 +249,8 @@ impl<I: TarInput> TarReader<I> {
     }
 
     /// One block; `None` where the input ends exactly before it.
-    fn block(&mut self) -> Result<Option<[u8; BLOCK as usize]>, TarError> {
-        let mut block = [0; BLOCK as usize];
+    fn block(&mut self) -> Result<Option<Block>, TarError> {
+        let mut block: Block = [0; 512];
         let mut filled = 0;
         while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match self.input.read(rest) {
@@ -266,12 +266,12 @@ impl<I: TarInput> TarReader<I> {
     }
 
     /// A block that belongs to the entry's data or header and so must be there.
-    fn required_block(&mut self) -> Result<[u8; BLOCK as usize], TarError> {
+    fn required_block(&mut self) -> Result<Block, TarError> {
         self.block()?.ok_or_else(|| self.truncated())
     }
 
     /// A block at the begin of the entry's data.
-    fn data_block(&mut self) -> Result<[u8; BLOCK as usize], TarError> {
+    fn data_block(&mut self) -> Result<Block, TarError> {
         let left = self.data_left.checked_sub(BLOCK).ok_or_else(|| self.truncated())?;
         self.data_left = left;
         self.required_block()

@@ -2,7 +2,7 @@
 //! Sparse Files" in GNU tar's manual). A map is believed only after [`Map::check`].
 
 use super::super::error::TarError;
-use super::header::{self, BLOCK};
+use super::header::{self, Block};
 use super::{TarInput, TarReader, pax};
 
 /// The most segments of one file: 16 MiB of memory. A disk image of 4 GiB with every other block
@@ -62,7 +62,7 @@ pub(super) fn pairs(numbers: &[u64]) -> Option<Vec<Segment>> {
 /// The map of an old GNU entry: four segments in its header, 21 in each block that follows.
 pub(super) fn read_gnu<I: TarInput>(
     reader: &mut TarReader<I>,
-    first: &[u8; BLOCK as usize],
+    first: &Block,
 ) -> Result<Map, TarError> {
     let at = reader.offset;
     let error = || TarError::SparseMap { offset: at };

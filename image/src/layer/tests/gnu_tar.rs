@@ -20,8 +20,9 @@ fn make_tree(root: &Path) {
     let sparse = File::create(root.join("sparse")).unwrap();
     sparse.set_len(SPARSE_BYTES).unwrap();
     // More stretches than one old sparse header, and one of its extension blocks, have room for.
-    for stretch in 0..60u64 {
-        sparse.write_all_at(&[stretch as u8 + 1; 5000], 100_000 + stretch * 500_000).unwrap();
+    for stretch in 0..60u8 {
+        let offset = 100_000 + u64::from(stretch) * 500_000;
+        sparse.write_all_at(&[stretch + 1; 5000], offset).unwrap();
     }
 }
 
