@@ -65,7 +65,7 @@ impl Qemu {
         let serial = format!("disk{}", self.disks.len());
         let name = format!("c{}", self.theirs.len());
         let connection = self.connect()?;
-        let device = format!("vhost-user-blk,chardev={name},queue-size=256");
+        let device = format!("vhost-user-blk,chardev={name}");
         self.command.args(["-device", &device]);
         self.disks.push((DiskConfig { serial, extents, writable }, connection));
         Ok(())
@@ -79,8 +79,9 @@ impl Qemu {
         let name = format!("c{}", self.theirs.len());
         let vsock = self.connect()?;
         self.command.args(["-device", &format!("vhost-user-vsock-device,chardev={name}")]);
-        let always = "console=ttyS0 quiet reboot=panic_warm panic=-1 tsc=reliable no_timer_check";
-        self.command.args(["-append", &format!("{always} {cmdline}")]);
+        let always = "console=ttyS0 quiet reboot=panic_warm,t panic=-1";
+        let clock = vmm::vhost_user_devices::clock_words();
+        self.command.args(["-append", &format!("{always} {clock} {cmdline}")]);
         let config = VhostUserConfig { disks: self.disks, vsock };
         let devices = vmm::vhost_user_devices::serve(&config, self.descriptors, offers)?;
         let mut qemu = self.command.spawn()?;

@@ -1,6 +1,6 @@
 //! QEMU's requests, one method each, and when they add up to an active device.
 
-use super::ring::{Addresses, Ring};
+use super::ring::{Addresses, MAX_RING_SIZE, Ring};
 use super::shared_memory::SharedMemory;
 use crate::virtio::{Activation, Memory, VirtioDevice, sys};
 use std::fs::File;
@@ -62,14 +62,13 @@ impl Backend {
 
     /// Activates the device when every ring is ready.
     fn activate_when_ready(&mut self) -> Result<()> {
-        let sizes = self.device.queue_sizes();
-        let ready = self.rings.len() == sizes.len() && self.rings.iter().all(Ring::is_ready);
+        let count = self.device.queue_sizes().len();
+        let ready = self.rings.len() == count && self.rings.iter().all(Ring::is_ready);
         let Some(shared) = self.shared.as_ref().filter(|_| ready && !self.active) else {
             return Ok(());
         };
         let event_idx = self.features & EVENT_IDX != 0;
-        let rings = self.rings.iter_mut().zip(sizes);
-        let queues = rings.map(|(ring, size)| ring.take(*size, shared, event_idx));
+        let queues = self.rings.iter_mut().map(|ring| ring.take(shared, event_idx));
         let queues = queues.collect::<Option<Vec<_>>>().ok_or(Error::InvalidParam)?;
         let memory = shared.memory().clone();
         let activation = Activation { memory, queues, features: self.features };
@@ -132,9 +131,8 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 
     fn set_vring_num(&mut self, index: u32, num: u32) -> Result<()> {
-        let max_size = self.device.queue_sizes().get(index as usize).copied().unwrap_or(0);
         let size = u16::try_from(num).map_err(|_| Error::InvalidParam)?;
-        if size > max_size || !size.is_power_of_two() {
+        if size > MAX_RING_SIZE || !size.is_power_of_two() {
             return Err(Error::InvalidParam);
         }
         self.idle_ring(index)?.size = size;

@@ -8,6 +8,9 @@ use std::sync::atomic::Ordering;
 use virtio_queue::{Queue, QueueT};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+/// The largest ring. QEMU's virtio-mmio offers this size to the driver, whatever the device's own is.
+pub const MAX_RING_SIZE: u16 = 1024;
+
 /// A ring's addresses, as QEMU has them mapped.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Addresses {
@@ -80,9 +83,9 @@ impl Ring {
     }
 
     /// Makes a queue of it, if it is ready and lies within memory.
-    pub fn take(&mut self, max_size: u16, shared: &SharedMemory, event_idx: bool) -> Option<VirtQueue> {
+    pub fn take(&mut self, shared: &SharedMemory, event_idx: bool) -> Option<VirtQueue> {
         let memory = shared.memory();
-        let mut queue = Queue::new(max_size).ok()?;
+        let mut queue = Queue::new(MAX_RING_SIZE).ok()?;
         queue.try_set_size(self.size).ok()?;
         let Addresses { descriptor_table, available_ring, used_ring } = self.addresses;
         queue.try_set_desc_table_address(shared.guest_address(descriptor_table)?).ok()?;
