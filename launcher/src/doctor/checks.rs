@@ -9,7 +9,6 @@ use crate::host::process::SeccompMode;
 use crate::plan::size::{MIB, show};
 use crate::plan::vm_size;
 use protocol::CapabilitySet;
-use rustix::io::Errno;
 
 /// A layer takes one descriptor, a process a dozen.
 const FEW_DESCRIPTORS: u64 = 256;
@@ -245,8 +244,11 @@ fn state_dir(survey: &Survey) -> Check {
     }
     let made = if missing { "will be made; " } else { "" };
     let nameless = if found.nameless_files { "" } else { ", no O_TMPFILE" };
+    // What lies in a tmpfs is charged to the cgroup that wrote it.
+    let counted = survey.limits.memory_bytes.is_some() && found.file_system == "tmpfs";
+    let counted = if counted { ", counts towards the memory limit" } else { "" };
     let value = format!(
-        "{path}: {made}{}, {} free{nameless}",
+        "{path}: {made}{}, {} free{nameless}{counted}",
         found.file_system,
         rounded(found.free_bytes)
     );

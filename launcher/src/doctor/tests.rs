@@ -198,7 +198,10 @@ fn a_state_directory_that_can_be_made_is_well() {
     let state_dir = StateDirFacts { exists: false, ..good().state_dir };
     let check = check(&Survey { state_dir, ..good() }, "state-directory");
     assert_eq!(check.status, Level::Ok);
-    assert_eq!(check.value, "/var/lib/cofferdam: will be made; tmpfs, 10 GiB free");
+    assert_eq!(
+        check.value,
+        "/var/lib/cofferdam: will be made; tmpfs, 10 GiB free, counts towards the memory limit"
+    );
 }
 
 #[test]

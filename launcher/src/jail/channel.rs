@@ -20,6 +20,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// The most open files a message can carry: SCM_MAX_FD of the kernel.
 pub const MAX_DESCRIPTORS: usize = 253;
+/// What every packet begins with, so that a message of no bytes is told from the end.
+const TAG: u8 = 1;
 
 /// Why a message could not be sent or received.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +78,8 @@ impl Channel {
         message: &M,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
-        let bytes = postcard::to_stdvec(message).map_err(ChannelError::Malformed)?;
+        let bytes =
+            postcard::to_extend(message, vec![TAG]).map_err(ChannelError::Malformed)?;
         if bytes.len() > MAX_MESSAGE_BYTES || descriptors.len() > MAX_DESCRIPTORS {
             return Err(ChannelError::TooLong);
         }
@@ -126,11 +129,9 @@ impl Channel {
         if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
             return Err(ChannelError::TooLong);
         }
-        // No message of ours is empty: nothing is what the kernel gives at the end.
-        if received.bytes == 0 {
-            return Err(ChannelError::Closed);
-        }
+        // No packet of ours is empty: nothing is what the kernel gives at the end.
         let packet = bytes.get(..received.bytes).unwrap_or_default();
+        let Some((_tag, packet)) = packet.split_first() else { return Err(ChannelError::Closed) };
         let (message, _) = postcard::take_from_bytes(packet).map_err(ChannelError::Malformed)?;
         Ok((message, descriptors))
     }
@@ -145,4 +146,35 @@ impl AsFd for Channel {
 fn ancillary_bytes(descriptors: usize) -> usize {
     // One control message: its header and the descriptors, each rounded up to the alignment.
     64 + descriptors * size_of::<std::os::fd::RawFd>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_no_bytes_is_not_the_end() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        ours.send(&(), &[ours.as_fd()]).unwrap();
+        let ((), descriptors) = theirs.receive().unwrap();
+        assert_eq!(descriptors.len(), 1);
+        drop((ours, descriptors));
+        assert!(matches!(theirs.receive::<()>(), Err(ChannelError::Closed)));
+    }
+
+    #[test]
+    fn what_is_over_the_limit_is_refused_at_both_ends() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let long = vec![7u8; MAX_MESSAGE_BYTES + 1];
+        assert!(matches!(ours.send(&long, &[]), Err(ChannelError::TooLong)));
+        rustix::net::send(&ours, &long, SendFlags::empty()).unwrap();
+        assert!(matches!(theirs.receive::<Vec<u8>>(), Err(ChannelError::TooLong)));
+    }
+
+    #[test]
+    fn bytes_that_are_no_message_are_an_error() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        rustix::net::send(&ours, &[TAG, 0xff, 0xff], SendFlags::empty()).unwrap();
+        assert!(matches!(theirs.receive::<String>(), Err(ChannelError::Malformed(_))));
+    }
 }
