@@ -80,7 +80,7 @@ impl Qemu {
         let vsock = self.connect()?;
         self.command.args(["-device", &format!("vhost-user-vsock-device,chardev={name}")]);
         let always = "console=ttyS0 quiet reboot=panic_warm,t panic=-1";
-        let clock = vmm::vhost_user_devices::clock_words();
+        let clock = vmm::vhost_user_devices::QEMU_CMDLINE;
         self.command.args(["-append", &format!("{always} {clock} {cmdline}")]);
         let config = VhostUserConfig { disks: self.disks, vsock };
         let devices = vmm::vhost_user_devices::serve(&config, self.descriptors, offers)?;

@@ -7,12 +7,9 @@ mod mptable;
 mod msrs;
 pub(crate) mod probe;
 pub(crate) mod registers;
-mod sys;
-mod tcg;
 
 pub(crate) use boot_params::BootData;
 use cpuid::Processor;
-pub(crate) use tcg::clock_words;
 
 use crate::virtio::Memory;
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_lapic_state};
