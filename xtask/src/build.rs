@@ -14,6 +14,8 @@ use crate::{guest, images, kernel, program};
 
 /// What was built.
 pub struct Built {
+    /// The launcher with kernel, initramfs and disk template appended.
+    pub cofferdam: PathBuf,
     /// Docker archive of `cofferdam:latest`.
     pub image: PathBuf,
     /// Docker archive of `cofferdam:tcg`.
@@ -41,7 +43,7 @@ pub fn all(workspace: &Workspace) -> Result<Built> {
         let mib = fs::metadata(path)?.len() >> 20;
         progress::say(&format!("{} ({mib} MiB)", path.display()));
     }
-    Ok(Built { image, tcg_image })
+    Ok(Built { cofferdam, image, tcg_image })
 }
 
 fn launcher_with_payload(workspace: &Workspace) -> Result<PathBuf> {

@@ -29,7 +29,8 @@ pub fn entry(
     if place.is_dir() {
         return Ok(place);
     }
-    let unfinished = shelf.join(format!("unfinished-{digest}"));
+    // Of a build that was interrupted, for these inputs or others: nobody else is at work in here.
+    let unfinished = shelf.join("unfinished");
     remove(&unfinished)?;
     fs::create_dir(&unfinished).with_context(|| format!("cannot make {}", unfinished.display()))?;
     make(&unfinished)?;

@@ -18,7 +18,7 @@ mod guest;
 mod images;
 mod kernel;
 mod licences;
-
+mod measure;
 mod packages;
 mod process;
 mod program;
@@ -64,6 +64,8 @@ enum Command {
     Test,
     /// Refuse dependencies of unknown licence or origin
     Licences,
+    /// Measure what it costs
+    Measure,
     /// Run the long tests
     Soak,
 }
@@ -95,6 +97,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Run => run::demo(&workspace),
         Command::Test => test::all(&workspace),
         Command::Licences => licences::check(&workspace),
+        Command::Measure => measure::all(&workspace),
         Command::Soak => test::soak(&workspace),
     }
 }

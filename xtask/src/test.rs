@@ -6,7 +6,11 @@ use anyhow::Result;
 
 use crate::progress::heading;
 use crate::workspace::Workspace;
-use crate::{build, images, licences, process};
+use crate::{build, licences, process};
+
+/// What all choices of the long tests grow from, so that a run can be had again.
+const SOAK_SEED: &str = "1";
+const SOAK_RESULTS: &str = "tests/soak.json";
 
 /// Checks form, then runs every test: first those beside the code, which need nothing built, then those
 /// that drive the real binary.
@@ -24,7 +28,7 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     process::run(cargo(workspace).args(["test", "--locked", "--workspace", "--exclude", "tests"]))?;
     build::all(workspace)?;
     heading("Tests through the real binary");
-    process::run(end_to_end(workspace)?.args(["test", "--locked", "--package", "tests"]))
+    process::run(cargo(workspace).args(["test", "--locked", "--package", "tests"]))
 }
 
 /// Runs the long tests.
@@ -34,18 +38,10 @@ pub fn all(workspace: &Workspace) -> Result<()> {
 pub fn soak(workspace: &Workspace) -> Result<()> {
     build::all(workspace)?;
     heading("Long tests");
-    let mut soak = end_to_end(workspace)?;
-    process::run(soak.args(["test", "--locked", "--package", "tests", "--features", "soak"]))
-}
-
-/// cargo, told where the images are that the tests use.
-fn end_to_end(workspace: &Workspace) -> Result<Command> {
-    let mut command = cargo(workspace);
-    command
-        .env("COFFERDAM_DIST", &workspace.dist)
-        .env("COFFERDAM_SMALL_IMAGE", images::small(workspace)?.oci)
-        .env("COFFERDAM_DEMO_IMAGE", images::demo(workspace)?.oci);
-    Ok(command)
+    let mut soak = cargo(workspace);
+    soak.args(["test", "--locked", "--package", "tests", "--test", "e2e", "--"]);
+    soak.args(["--soak", SOAK_SEED, "--out"]).arg(workspace.root.join(SOAK_RESULTS));
+    process::run(&mut soak)
 }
 
 fn cargo(workspace: &Workspace) -> Command {
