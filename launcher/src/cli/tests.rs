@@ -161,6 +161,9 @@ fn the_help_of_run_is_grouped_and_fits_a_terminal() {
         assert!(text.contains(heading), "{heading}");
     }
     assert!(text.contains("cofferdam run [FLAGS] IMAGE [CMD]..."));
+    assert!(
+        text.lines().any(|line| line.contains("--tty ") && line.contains("Give it a terminal"))
+    );
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
 }
 

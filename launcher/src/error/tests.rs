@@ -50,3 +50,26 @@ fn text_that_would_move_the_cursor_is_shown_as_escapes() {
     assert_eq!(failure.to_string(), "cofferdam: no \\u{1b}[2Jsuch\\nfile \\u{202e}gnp\n");
     assert_eq!(clean("größer ✓"), "größer ✓");
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("it failed: {0}")]
+struct Chatty(#[source] Refused);
+
+#[test]
+fn a_source_that_its_error_has_already_told_is_not_repeated() {
+    let failure = Failure::plain(Chatty(refused()));
+    assert_eq!(
+        failure.to_string(),
+        "cofferdam: it failed: cannot open /dev/kvm: Permission denied (os error 13)\n"
+    );
+}
+
+#[test]
+fn context_comes_before_the_causes() {
+    let failure = Failure::from(refused()).with_context("cannot start");
+    assert_eq!(
+        failure.message(),
+        "cannot start: cannot open /dev/kvm: Permission denied (os error 13)"
+    );
+    assert_eq!(failure.hint(), Some("add --group-add 108"));
+}

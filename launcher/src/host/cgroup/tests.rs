@@ -20,7 +20,7 @@ fn the_smallest_limit_of_all_ancestors_counts() {
         ("proc/self/mountinfo", V2_MOUNT),
         ("sys/fs/cgroup/a/memory.max", "1000\n"),
         ("sys/fs/cgroup/a/cpu.max", "max 100000\n"),
-        ("sys/fs/cgroup/a/b/memory.max", "max\n"),
+        ("sys/fs/cgroup/a/b/memory.max", "2000\n"),
         ("sys/fs/cgroup/a/b/cpu.max", "150000 100000\n"),
         ("sys/fs/cgroup/a/b/pids.max", "77\n"),
     ]);
