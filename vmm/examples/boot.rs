@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let begin = Instant::now();
     let vm = vmm::boot(&config, descriptors, Offers::new())?;
     let booted = begin.elapsed();
-    let exit = vm.wait();
-    println!("{exit:?} (boot {booted:?}, all {:?})", begin.elapsed());
+    let stopped = vm.run();
+    println!("{:?} (boot {booted:?}, all {:?})", stopped.exit, begin.elapsed());
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::arch::{self, ArchError, BootData, layout};
 use crate::bus::Bus;
 use crate::cmdline::{self, CmdlineError};
 use crate::config::{Descriptors, FdSlot, FileExtent, VmConfig};
-use crate::kernel::{self, KernelError, Source};
+use crate::kernel::{self, KernelError, LoadedKernel, Source};
 use crate::kvm::{self, KvmError};
 use crate::memory::{self, MemoryError};
 use crate::serial::{self, SerialPort};
@@ -13,11 +13,16 @@ use crate::virtio::block::{Block, DiskError};
 use crate::virtio::vsock::{EventQueue, Offers, Vsock};
 use crate::virtio::{self, Entropy, Memory, MmioTransport, VirtioDevice};
 use crate::vm::Vm;
-use kvm_ioctls::{IoEventAddress, VmFd};
+use kvm_ioctls::{IoEventAddress, Kvm, VmFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+/// The thread that reads kernel and initramfs while KVM makes the machine.
+const LOADER: &str = "loader";
 
 /// Why a machine did not boot.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,15 @@ pub enum BootError {
     /// The processors cannot be set up.
     #[error("cannot set the processors up")]
     Arch(#[from] ArchError),
+    /// A thread could not be started.
+    #[error("cannot start the thread {name}")]
+    Thread {
+        /// Which.
+        name: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A descriptor is used up, or was not handed over.
     #[error("cannot keep the descriptor of {what}")]
     Descriptor {
@@ -79,16 +93,22 @@ pub fn boot(config: &VmConfig, descriptors: Descriptors, offers: Offers) -> Resu
     let memory_bytes = u64::from(config.memory_mib) << 20;
     let low_memory_end = layout::low_memory_end(memory_bytes);
 
-    let kvm = kvm::open(keep(&descriptors, config.kvm, "kvm")?)?;
-    let machine = kvm::create_machine(&kvm, config.vcpus)?;
-    arch::create_interrupts(&machine)?;
+    // KVM makes a machine by waiting, loading is work: neither waits for the other.
     let memory = memory::create(memory_bytes)?;
+    let (machine, loaded) = thread::scope(|scope| {
+        let loading = thread::Builder::new()
+            .name(LOADER.to_owned())
+            .spawn_scoped(scope, || load(config, &descriptors, &memory, low_memory_end))
+            .map_err(|source| BootError::Thread { name: LOADER, source });
+        let machine = create(config, &descriptors);
+        (
+            machine,
+            loading.and_then(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))),
+        )
+    });
+    let (kvm, machine) = machine?;
+    let (kernel, initramfs) = loaded?;
     memory::register(&machine, &memory)?;
-
-    let kernel_source = source(&descriptors, config.kernel)?;
-    let kernel = kernel::load_kernel(&memory, kernel_source, low_memory_end)?;
-    let initramfs_source = source(&descriptors, config.initramfs)?;
-    let initramfs = kernel::load_initramfs(&memory, initramfs_source, kernel.end, low_memory_end)?;
 
     let devices = attach(devices(config, &descriptors, offers)?, &machine, &memory)?;
     let serial = attach_serial(config, &descriptors, &machine)?;
@@ -99,10 +119,40 @@ pub fn boot(config: &VmConfig, descriptors: Descriptors, offers: Offers) -> Resu
         initramfs: (initramfs, config.initramfs.length),
         memory_bytes,
     };
-    arch::write_boot_data(&memory, config.vcpus, data)?;
+    let lines: Vec<_> = serial
+        .iter()
+        .map(|_| layout::SERIAL_LINE)
+        .chain(slots.iter().map(|slot| slot.line))
+        .collect();
+    arch::write_boot_data(&memory, config.vcpus, &lines, data)?;
     let vcpus = arch::create_vcpus(&kvm, &machine, config.vcpus, kernel.entry)?;
     let bus = Arc::new(Bus::new(memory, devices, serial));
     Ok(Vm::new(machine, vcpus, bus))
+}
+
+/// A machine with its interrupt controllers.
+fn create(config: &VmConfig, descriptors: &Descriptors) -> Result<(Kvm, VmFd), BootError> {
+    let kvm = kvm::open(keep(descriptors, config.kvm, "kvm")?)?;
+    let machine = kvm::create_machine(&kvm, config.vcpus)?;
+    arch::create_interrupts(&machine)?;
+    Ok((kvm, machine))
+}
+
+/// The kernel, and the guest address of the initramfs.
+fn load(
+    config: &VmConfig,
+    descriptors: &Descriptors,
+    memory: &Memory,
+    low_memory_end: u64,
+) -> Result<(LoadedKernel, u64), BootError> {
+    let source = |extent: FileExtent| {
+        let file = lend(descriptors, extent.file, "a boot file")?;
+        Ok::<_, BootError>(Source { file, extent })
+    };
+    let kernel = kernel::load_kernel(memory, source(config.kernel)?, low_memory_end)?;
+    let initramfs = source(config.initramfs)?;
+    let initramfs = kernel::load_initramfs(memory, initramfs, kernel.end, low_memory_end)?;
+    Ok((kernel, initramfs))
 }
 
 /// The devices, in the order the guest finds them.
@@ -139,7 +189,7 @@ fn attach(
                 .map_err(|source| BootError::Wire { what: "a queue's notification", source })?;
         }
         machine
-            .register_irqfd(transport.line(), slot.line)
+            .register_irqfd(transport.line(), slot.line.into())
             .map_err(|source| BootError::Wire { what: "a device's interrupt", source })?;
         attached.push(transport);
     }
@@ -156,13 +206,9 @@ fn attach_serial(
     let line = EventFd::new(EFD_NONBLOCK)
         .map_err(|source| BootError::Descriptor { what: "the serial port", source })?;
     machine
-        .register_irqfd(&line, layout::SERIAL_LINE)
+        .register_irqfd(&line, layout::SERIAL_LINE.into())
         .map_err(|source| BootError::Wire { what: "the serial port's interrupt", source })?;
     Ok(Some(serial::create(line, log)))
-}
-
-fn source(descriptors: &Descriptors, extent: FileExtent) -> Result<Source<'_>, BootError> {
-    Ok(Source { file: lend(descriptors, extent.file, "a boot file")?, extent })
 }
 
 fn keep(descriptors: &Descriptors, slot: FdSlot, what: &'static str) -> Result<OwnedFd, BootError> {

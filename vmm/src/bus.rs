@@ -3,6 +3,7 @@
 
 use crate::arch::layout;
 use crate::serial::SerialPort;
+use crate::sys;
 use crate::virtio::Memory;
 use crate::virtio::MmioTransport;
 use crate::vm_exit::{PANIC_MARK, RESET_FLAG_ADDRESS, STOP_PORT, STOP_VALUE, VmExit};
@@ -98,6 +99,13 @@ impl Bus {
         let register = port.checked_sub(layout::SERIAL_PORT)?;
         let register = u8::try_from(register).ok().filter(|_| register < SERIAL_REGISTERS)?;
         Some((lock(self.serial.as_ref()?), register))
+    }
+}
+
+impl Drop for Bus {
+    /// Gives guest memory back to the host: nothing runs any more that could reach it.
+    fn drop(&mut self) {
+        sys::discard(&self.memory);
     }
 }
 

@@ -42,5 +42,5 @@ pub use kernel::KernelError;
 pub use kvm::KvmError;
 pub use memory::MemoryError;
 pub use validate::ConfigError;
-pub use vm::{Stopper, Vm};
+pub use vm::{StoppedVm, Stopper, Vm};
 pub use vm_exit::{PANIC_MARK, RESET_FLAG_ADDRESS, STOP_PORT, STOP_VALUE, VmExit};

@@ -5,7 +5,7 @@ use crate::sys;
 use crate::virtio::Memory;
 use kvm_ioctls::VmFd;
 use std::sync::Arc;
-use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
+use vm_memory::mmap::MmapRegionError;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionCollectionError, GuestRegionMmap};
 
 /// Why there is no guest memory.
@@ -39,11 +39,8 @@ pub(crate) fn create(bytes: u64) -> Result<Memory, MemoryError> {
     let mut regions = Vec::new();
     for (start, length) in layout::memory_ranges(bytes) {
         let size = usize::try_from(length).map_err(|_| MemoryError::TooLarge { bytes })?;
-        let mapping = MmapRegionBuilder::new(size)
-            .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
-            .with_mmap_flags(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE)
-            .build()
-            .map_err(|source| MemoryError::Map { bytes: length, source })?;
+        let mapping =
+            sys::map_memory(size).map_err(|source| MemoryError::Map { bytes: length, source })?;
         let region = GuestRegionMmap::new(mapping, GuestAddress(start))
             .ok_or(MemoryError::TooLarge { bytes })?;
         regions.push(region);

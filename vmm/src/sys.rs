@@ -7,7 +7,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
-use vm_memory::{GuestMemory, GuestMemoryRegion, VolatileSlice};
+use vm_memory::mmap::MmapRegionError;
+use vm_memory::{GuestMemory, GuestMemoryRegion, MmapRegion, VolatileSlice};
 
 /// Takes an open `/dev/kvm`.
 pub(crate) fn kvm_from(kvm: OwnedFd) -> Kvm {
@@ -29,6 +30,37 @@ pub(crate) fn register_memory(vm: &VmFd, memory: &Memory) -> Result<(), kvm_ioct
         unsafe { vm.set_user_memory_region(description) }?;
     }
     Ok(())
+}
+
+/// What guest memory's host addresses are multiples of, so that KVM can map huge pages whole.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+const PROTECTION: i32 = libc::PROT_READ | libc::PROT_WRITE;
+const FLAGS: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+
+/// Maps anonymous memory where huge pages fit. The address range is this process's from then on: a
+/// process runs one machine and ends with it; [`discard`] gives the memory itself back before.
+pub(crate) fn map_memory(bytes: usize) -> Result<MmapRegion<()>, MmapRegionError> {
+    let overflow = || MmapRegionError::Mmap(io::ErrorKind::InvalidInput.into());
+    let reserved = bytes.checked_add(HUGE_PAGE_BYTES).ok_or_else(overflow)?;
+    // SAFETY: a fresh anonymous mapping, wherever the kernel likes, touches no memory in use.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), reserved, PROTECTION, FLAGS, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(MmapRegionError::Mmap(io::Error::last_os_error()));
+    }
+    let start: *mut u8 = start.cast();
+    let aligned = start.wrapping_add(start.align_offset(HUGE_PAGE_BYTES));
+    // SAFETY: `bytes` from `aligned` are within the mapping just made, because it is longer by all
+    // that aligning can skip, and nobody unmaps it.
+    unsafe { MmapRegion::build_raw(aligned, bytes, PROTECTION, FLAGS) }
+}
+
+/// Gives the memory behind guest memory back to the host: it reads as zeroes then.
+pub(crate) fn discard(memory: &Memory) {
+    for region in memory.iter() {
+        let Ok(length) = usize::try_from(region.len()) else { continue };
+        // SAFETY: the range is exactly one live mapping, which stays; only its content goes.
+        let _ = unsafe { libc::madvise(region.as_ptr().cast(), length, libc::MADV_DONTNEED) };
+    }
 }
 
 /// Asks for huge pages behind guest memory. Advice only: a host without them loses speed, nothing else.

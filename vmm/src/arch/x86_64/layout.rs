@@ -37,14 +37,12 @@ const DEVICE_WINDOWS: u64 = 0xd000_0000;
 /// The size of each.
 pub(crate) const DEVICE_WINDOW_BYTES: u64 = 0x1000;
 /// The first interrupt line of devices: the I/O APIC's pins above the sixteen of ISA.
-const DEVICE_LINES: u32 = 16;
+const DEVICE_LINES: u8 = 16;
 /// How many devices there can be: the pins that are left, and what the fallback has.
 pub(crate) const DEVICES_MAX: usize = 8;
 
-/// The I/O APIC and its number of pins.
+/// The I/O APIC, which has 24 pins.
 pub(crate) const IO_APIC: u32 = 0xfec0_0000;
-/// How many pins the I/O APIC has.
-pub(crate) const IO_APIC_PINS: u8 = 24;
 /// The local APIC.
 pub(crate) const LOCAL_APIC: u32 = 0xfee0_0000;
 /// Three pages that KVM wants on Intel processors.
@@ -55,7 +53,7 @@ pub(crate) const KVM_IDENTITY_MAP: u64 = 0xfffb_c000;
 /// The serial port's eight I/O ports begin here.
 pub(crate) const SERIAL_PORT: u16 = 0x3f8;
 /// The serial port's interrupt line.
-pub(crate) const SERIAL_LINE: u32 = 4;
+pub(crate) const SERIAL_LINE: u8 = 4;
 /// What the kernel calls the serial port.
 pub(crate) const SERIAL_NAME: &str = "ttyS0";
 /// The keyboard controller's command and status port.
@@ -72,14 +70,14 @@ pub(crate) struct DeviceSlot {
     /// Guest address of the window.
     pub address: u64,
     /// The interrupt line.
-    pub line: u32,
+    pub line: u8,
 }
 
 /// The slot of the device with this index.
 pub(crate) fn device_slot(index: u8) -> DeviceSlot {
     DeviceSlot {
         address: DEVICE_WINDOWS + u64::from(index) * DEVICE_WINDOW_BYTES,
-        line: DEVICE_LINES + u32::from(index),
+        line: DEVICE_LINES + index,
     }
 }
 
@@ -121,7 +119,7 @@ mod tests {
         for index in 0..8u8 {
             let slot = device_slot(index);
             assert_eq!(device_at(slot.address + 0x50), Some((usize::from(index), 0x50)));
-            assert!(slot.line < u32::from(IO_APIC_PINS));
+            assert!(slot.line < 24);
             assert!((HOLE_START..u64::from(IO_APIC)).contains(&slot.address));
         }
         assert_eq!(device_at(device_slot(8).address), None);

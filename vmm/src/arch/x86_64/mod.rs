@@ -62,9 +62,10 @@ pub(crate) fn create_interrupts(vm: &VmFd) -> Result<(), ArchError> {
 pub(crate) fn write_boot_data(
     memory: &Memory,
     vcpus: u8,
+    lines: &[u8],
     data: BootData<'_>,
 ) -> Result<(), ArchError> {
-    memory.write_slice(&mptable::build(vcpus), GuestAddress(layout::MP_TABLE))?;
+    memory.write_slice(&mptable::build(vcpus, lines), GuestAddress(layout::MP_TABLE))?;
     registers::write_tables(memory)?;
     boot_params::write(memory, data)?;
     Ok(())
