@@ -48,7 +48,8 @@ fn main() -> ExitCode {
     let images = if arguments.list { Images::default() } else { Images::make(scratch.path()) };
     let mut trials = Vec::new();
     if !tcg.is_empty() && !arguments.list {
-        let world = World::new(Accelerator::Tcg, images.clone(), scratch.path(), seed);
+        let world =
+            World::new(Accelerator::Tcg, images.clone(), &harness::dist(), scratch.path(), seed);
         trials.extend(trial::native(tcg, &Arc::new(world)));
     } else {
         trials.extend(trial::hosted(tcg, "tcg"));

@@ -45,6 +45,7 @@ pub fn mount(paths: &RootfsPaths, target: &Path) -> Result<(), OsError> {
         UpperPath::Memory { mount_point, limit_bytes } => {
             fs::create_dir_all(mount_point).tried("make", mount_point.display())?;
             let memory = FileSystem::open("tmpfs")?
+                .set("source", "tmpfs")?
                 .set("size", &limit_bytes.to_string())?
                 .set("mode", "755")?
                 .mount(MountAttrFlags::MOUNT_ATTR_NODEV)?;
@@ -57,7 +58,7 @@ pub fn mount(paths: &RootfsPaths, target: &Path) -> Result<(), OsError> {
         let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
         made.tried("make", directory.display())?;
     }
-    let mut overlay = FileSystem::open("overlay")?;
+    let mut overlay = FileSystem::open("overlay")?.set("source", "overlay")?;
     // The kernel takes the topmost first.
     for layer in paths.layers.iter().rev() {
         overlay = overlay.set("lowerdir+", &layer.to_string_lossy())?;

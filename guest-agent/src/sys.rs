@@ -166,10 +166,18 @@ pub fn set_resource_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()>
 }
 
 /// Puts every signal back to its default and unblocks all: what a new program expects.
+///
+/// By the system call itself: glibc's own wrappers leave out the signals that it uses, and its
+/// posix_spawn has children ignore those.
 pub fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is no handler; numbers that cannot be set are refused harmlessly.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    const SIGNALS: libc::c_long = 64;
+    const SET_BYTES: libc::c_long = 8;
+    // struct kernel_sigaction, all zeroes: SIG_DFL, no flags, no restorer, an empty mask.
+    let default = [0u64; 4];
+    for signal in 1..=SIGNALS {
+        let nowhere = ptr::null_mut::<u8>();
+        // SAFETY: the action lives across the call; signals that cannot be set are refused harmlessly.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nowhere, SET_BYTES) };
     }
     let _ = set_signal_mask(false);
 }

@@ -27,8 +27,8 @@ pub enum FrameError {
 /// # Errors
 /// [`FrameError::TooLong`] where it exceeds [`MAX_FRAME_BYTES`].
 pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, FrameError> {
-    let mut bytes = postcard::to_extend(message, vec![0; PREFIX_BYTES])
-        .map_err(FrameError::Malformed)?;
+    let mut bytes =
+        postcard::to_extend(message, vec![0; PREFIX_BYTES]).map_err(FrameError::Malformed)?;
     let length = bytes.len() - PREFIX_BYTES;
     let prefix = u32::try_from(length)
         .ok()

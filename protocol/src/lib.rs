@@ -38,9 +38,10 @@ mod message;
 pub mod port;
 
 pub use container_spec::{
-    CapabilitySet, Capabilities, ContainerSpec, DeviceAccess, LayerExtent, Mount, MountSource,
-    NamespaceRef, Namespaces, ProcessSpec, Resources, Rlimit, Rootfs, SeccompAction,
-    SeccompArgument, SeccompComparison, SeccompProfile, SeccompRule, Stdio, TerminalSize, UPPER_DISK_SERIAL, Upper, LAYERS_DISK_SERIAL,
+    Capabilities, CapabilitySet, ContainerSpec, DeviceAccess, LAYERS_DISK_SERIAL, LayerExtent,
+    Mount, MountSource, NamespaceRef, Namespaces, ProcessSpec, Resources, Rlimit, Rootfs,
+    SeccompAction, SeccompArgument, SeccompComparison, SeccompProfile, SeccompRule, Stdio,
+    TerminalSize, UPPER_DISK_SERIAL, Upper,
 };
 pub use exit_status::ExitStatus;
 pub use identifier::{ContainerId, IdentifierError, ProcessId, ProcessRef};

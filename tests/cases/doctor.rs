@@ -13,7 +13,7 @@ cases! {
 fn a_place_that_works(world: &World) {
     let state = world.state();
     let output = world.command(&["doctor", "--state-dir", state.to_str().unwrap()]);
-    output.exits(0).shows("/dev/kvm").shows("seccomp").shows("Landlock").shows("QEMU");
+    output.exits(0).shows("/dev/kvm").shows("seccomp").shows("landlock").shows("qemu");
 }
 
 fn json(world: &World) {

@@ -2,7 +2,7 @@
 //! default seccomp profile and podman's, on a real KVM that belongs to root:kvm, 0660.
 
 use crate::cases;
-use crate::harness::{Output, Running, World, workspace};
+use crate::harness::{Output, Running, World};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -55,12 +55,11 @@ impl Engine {
     }
 
     /// Loads the outer image, once.
-    fn load(self) {
+    fn load(self, archive: &Path) {
         static LOADED: [OnceLock<()>; 2] = [OnceLock::new(), OnceLock::new()];
         LOADED[self as usize].get_or_init(|| {
-            let archive = workspace().join("dist/cofferdam-image.tar");
             assert!(archive.is_file(), "{} is not there: run make build", archive.display());
-            let output = self.command().args(["load", "-i"]).arg(&archive).output().unwrap();
+            let output = self.command().args(["load", "-i"]).arg(archive).output().unwrap();
             let words = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success(), "{self:?} load: {words}");
         });
@@ -68,7 +67,7 @@ impl Engine {
 
     /// The engine's command line for a launcher with these flags of the engine's and arguments of ours.
     fn launcher(self, world: &World, flags: &[&str], arguments: &[&str]) -> Command {
-        self.load();
+        self.load(&world.outer_image);
         let images = world.images.plain.trim_start_matches("oci:");
         let images = Path::new(images).parent().unwrap().display();
         let mut command = self.command();
@@ -166,7 +165,7 @@ fn docker_says_that_it_will_run(world: &World) {
 /// What is refused outside works inside.
 fn docker_holds_a_privileged_container(world: &World) {
     let script = "dd if=/dev/zero of=/file bs=1M count=8 2>/dev/null; d=$(losetup -f) && \
-                  losetup $d /file && mke2fs -q $d && mount -t ext4 $d /srv && echo mounted; \
+                  losetup $d /file && mke2fs $d > /dev/null && mount -t ext4 $d /srv && echo mounted; \
                   ip link add b type bridge && ip link add v type veth && echo linked";
     let group = kvm_group();
     let output =

@@ -29,14 +29,14 @@ fn nodes_and_attributes_are_kept(world: &World) {
         stat -c '%F %t:%T' null block fifo
         stat -c %a setuid
         guest-tool xattr attributed user.note
-        guest-tool xattr capable security.capability
+        guest-tool xattr busybox security.capability
     "#;
     let expected = "character special file 1:3\nblock special file 7:fa\nfifo 0:0\n4755\n610062\n\
         0100000200200000000000000000000000000000";
     world.sandbox().image(&world.images.layered).sh(script).prints(expected);
     // A capability that a file grants is truly gained by who has none.
     let output = world.sandbox().image(&world.images.layered).flags(&["-u", "1234"]).run(&[
-        "/part/capable",
+        "/part/busybox",
         "grep",
         "CapEff",
         "/proc/self/status",

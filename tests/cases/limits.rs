@@ -12,8 +12,8 @@ const CGROUP: &str = "cd /sys/fs/cgroup";
 
 fn ulimit(world: &World) {
     let flags = ["--ulimit", "nofile=123:456", "--ulimit", "core=0", "--ulimit", "nproc=77"];
-    let script = "ulimit -Sn; ulimit -Hn; ulimit -c; ulimit -p";
-    world.sh(&flags, script).prints("123\n456\n0\n77");
+    let script = "ulimit -Sn; ulimit -Hn; ulimit -c; grep 'Max processes' /proc/self/limits";
+    world.sh(&flags, script).shows("123\n456\n0\nMax processes             77 ");
 }
 
 fn cpus(world: &World) {
@@ -21,28 +21,24 @@ fn cpus(world: &World) {
 }
 
 fn memory(world: &World) {
-    let script = format!("{CGROUP}; cat memory.max; ps | grep -c .");
-    let output = world.sh(&["--memory", "48m"], &script);
-    output.exits(0);
-    assert_eq!(output.text().lines().next(), Some("50331648"));
+    world.sh(&["--memory", "48m"], &format!("{CGROUP}; cat memory.max")).prints("50331648");
 }
 
 fn too_much_memory_is_death(world: &World) {
-    let script = "head -c 200000000 /dev/zero | tail > /dev/null; echo survived $?";
+    let script = "tail /dev/zero; echo survived $?";
     // The shell outlives the one that took too much; a container that is itself the one does not.
     world.sh(&["--memory", "32m"], script).exits(0).shows("survived 137");
-    let output =
-        world.sandbox().flags(&["--memory", "32m"]).run(&["tail", "-f", "-c", "+1", "/dev/zero"]);
+    let output = world.sandbox().flags(&["--memory", "32m"]).run(&["tail", "/dev/zero"]);
     output.exits(137).complains(&["memory"]);
 }
 
 fn pids_limit(world: &World) {
     let script = format!(
-        "{CGROUP}; cat pids.max; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 2 & done 2>&1 | \
-         grep -q -i 'fork' && echo refused"
+        "{CGROUP}; cat pids.max; (for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; echo all) 2>&1 | \
+         grep -o -e fork -e all"
     );
-    let output = world.sh(&["--pids-limit", "8"], &script);
-    output.shows("8");
+    world.sh(&["--pids-limit", "8"], &script).prints("8\nfork");
+    world.sh(&["--pids-limit", "100"], &script).prints("100\nall");
 }
 
 fn vm_memory(world: &World) {

@@ -68,7 +68,7 @@ fn a_running_sandbox_is_listed(world: &World) {
         assert!(Instant::now() < deadline, "{}", listed.text());
         std::thread::sleep(Duration::from_millis(100));
     }
-    world.command(&["rm", "alive", "--state-dir", directory]).exits(125).complains(&["alive"]);
+    world.command(&["rm", "alive", "--state-dir", directory]).exits(125).complains(&["runs"]);
     // Nothing may have to run inside for a signal to end it.
     running.signal(rustix::process::Signal::KILL);
     let family = leftovers::family(running.pid());

@@ -41,7 +41,7 @@ fn lowest(base: &[u8]) -> Vec<u8> {
         .file("part/setuid", 0o4755, b"x")
         .file_with_xattrs("part/attributed", 0o644, b"x", &[("user.note", b"a\0b")])
         .file_with_xattrs(
-            "part/capable",
+            "part/busybox",
             0o755,
             &busybox,
             &[("security.capability", &NET_RAW_CAPABILITY)],
@@ -73,6 +73,7 @@ fn upper() -> Vec<u8> {
     layer
         .file("part/removed", 0o644, b"upper\n")
         .directory("part/removed-directory", 0o755, 0)
+        .directory("part/merged", 0o700, 1234)
         .file("part/removed-directory/new", 0o644, b"upper\n")
         .file("part/merged/high", 0o644, b"upper\n")
         .file("part/merged/.wh.mid", 0o644, b"");

@@ -35,6 +35,11 @@ pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate has a folder around it")
 }
 
+/// The folder that `make build` fills.
+pub fn dist() -> PathBuf {
+    std::env::var_os("COFFERDAM_DIST").map_or_else(|| workspace().join("dist"), PathBuf::from)
+}
+
 /// The place where a case runs, with all that it shares with others there.
 #[derive(Debug)]
 pub struct World {
@@ -42,6 +47,8 @@ pub struct World {
     pub accelerator: Accelerator,
     /// The real binary.
     pub product: PathBuf,
+    /// The outer image, as a Docker archive.
+    pub outer_image: PathBuf,
     /// The images.
     pub images: Images,
     /// What all choices that look random grow from.
@@ -52,12 +59,18 @@ pub struct World {
 
 impl World {
     /// A place with a directory of its own.
-    pub fn new(accelerator: Accelerator, images: Images, scratch: &Path, seed: u64) -> Self {
-        let product = workspace().join("dist/cofferdam");
+    pub fn new(
+        accelerator: Accelerator,
+        images: Images,
+        dist: &Path,
+        scratch: &Path,
+        seed: u64,
+    ) -> Self {
+        let [product, outer_image] = ["cofferdam", "cofferdam-image.tar"].map(|it| dist.join(it));
         assert!(product.is_file(), "{} is not there: run make build", product.display());
         let scratch = scratch.join(accelerator.name());
         std::fs::create_dir_all(scratch.join("state")).expect("a directory for the state");
-        Self { accelerator, product, images, seed, scratch, files: AtomicU32::new(0) }
+        Self { accelerator, product, outer_image, images, seed, scratch, files: AtomicU32::new(0) }
     }
 
     /// The state directory that cases share: an image is unpacked there once.

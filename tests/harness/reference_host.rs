@@ -72,6 +72,7 @@ impl Session {
             "prefix": self.prefix,
             "cases": self.cases,
             "images": images.to_json(),
+            "dist": super::dist(),
             "seed": seed,
         });
         let path = scratch.join(format!("{}.json", self.prefix));
@@ -146,6 +147,7 @@ pub fn run_inside(order: &Path, cases: &[Case]) {
     let world = World::new(
         Accelerator::Kvm,
         Images::from_json(&order["images"]),
+        Path::new(order["dist"].as_str().expect("a path")),
         &scratch,
         order["seed"].as_u64().unwrap_or_default(),
     );

@@ -39,7 +39,7 @@ pub fn run(order: &Order, cases: &[Case], scratch: &Path) -> bool {
     let wanted = |name: &str| order.accelerator.as_deref().is_none_or(|it| it == name);
     let mut results = Vec::new();
     if wanted("tcg") {
-        let world = World::new(Accelerator::Tcg, images, scratch, order.seed);
+        let world = World::new(Accelerator::Tcg, images, &super::dist(), scratch, order.seed);
         for case in of(cases, Where::Tcg) {
             results.push(timed("tcg", &case, || case.outcome(&world)));
         }

@@ -43,7 +43,9 @@ fn mount_all_devices() -> Result<(), OsError> {
         let mount = open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLOEXEC).tried("open", path)?;
         below.push((path, mount));
     }
-    let devices = FileSystem::open("devtmpfs")?.mount(MountAttrFlags::MOUNT_ATTR_NOSUID)?;
+    let devices = FileSystem::open("devtmpfs")?
+        .set("source", "devtmpfs")?
+        .mount(MountAttrFlags::MOUNT_ATTR_NOSUID)?;
     attach(&devices, Path::new("/dev"))?;
     for (path, mount) in below {
         move_mount(&mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)

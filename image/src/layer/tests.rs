@@ -211,11 +211,13 @@ fn whiteouts_become_overlayfs() {
         .file(".wh.late", b"")
         .file(".wh.dir", b"")
         .file("dir/in", b"here")
+        .file(".wh.named", b"")
+        .directory("named")
         .seen();
-    assert_eq!(names(&seen), ["", "a", "a/gone", "dir", "dir/in", "file", "late"]);
+    assert_eq!(names(&seen), ["", "a", "a/gone", "dir", "dir/in", "file", "late", "named"]);
     let gone = &seen[&b"a/gone"[..]];
     assert_eq!((gone.kind, gone.device, gone.mode), ('c', Some((0, 0)), 0));
-    for opaque in ["a", "dir"] {
+    for opaque in ["a", "dir", "named"] {
         assert_eq!(seen[opaque.as_bytes()].xattrs[&b"trusted.overlay.opaque"[..]], b"y");
     }
     assert_eq!(seen[&b"late"[..]].content, b"here");
@@ -298,6 +300,24 @@ fn the_same_archive_gives_the_same_image() {
 }
 
 #[test]
+fn an_image_that_ends_in_zeroes_is_as_long_as_it_says() {
+    let layer = Archive::new().pax(&[("SCHILY.xattr.user.zeroes", &[0; 20_000])]).file("a", b"");
+    let (report, image) = unpack_bytes(&layer.bytes()).unwrap();
+    assert!(image[image.len() - 4096..].iter().all(|&byte| byte == 0));
+    assert_eq!(report.image_bytes, image.len() as u64);
+    fsck(&image);
+}
+
+#[test]
+fn the_last_inode_may_end_a_block() {
+    for count in 50..70 {
+        let archive = (0..count)
+            .fold(Archive::new(), |all, n| all.entry(EntryType::Fifo, &n.to_string(), "", b""));
+        assert_eq!(archive.seen().len(), count + 1);
+    }
+}
+
+#[test]
 fn all_compressions_give_the_same() {
     let layer = Archive::new().file("a", &[42; 300_000]).bytes();
     let plain = unpack_bytes(&layer).unwrap();
@@ -322,6 +342,10 @@ fn all_compressions_give_the_same() {
         let error = unpack_bytes(&cut).unwrap_err();
         assert!(matches!(error, UnpackError::Tar(TarError::Read(_))), "{error:?}");
     }
+    let mut wrong_sum = zstd(&layer);
+    *wrong_sum.last_mut().unwrap() ^= 1;
+    let error = unpack_bytes(&wrong_sum).unwrap_err();
+    assert!(matches!(error, UnpackError::Tar(TarError::Read(_))), "{error:?}");
     assert_eq!(unpack_bytes(b"BZh91AY&SY").unwrap_err(), UnpackError::Compression);
 }
 

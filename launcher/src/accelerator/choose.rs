@@ -5,12 +5,13 @@
 
 use crate::cli::Accelerator;
 use crate::error::Explain;
+use crate::host::kvm::{self, DeviceOwner};
+use crate::host::place::find_program;
 use crate::jail::SpawnError;
 use crate::jail::probe::{ProbeOutcome, probe};
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vmm::probe::Verdict;
@@ -51,7 +52,7 @@ pub enum ChooseError {
     #[error("cannot open {KVM_DEVICE}")]
     MayNotOpen {
         /// The device's owner, group and mode.
-        owner: Option<Owner>,
+        owner: Option<DeviceOwner>,
         /// Why not.
         #[source]
         source: Errno,
@@ -70,29 +71,10 @@ pub enum ChooseError {
     },
 }
 
-/// Whose the device is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
-    /// Its group.
-    pub gid: u32,
-    /// Its permission bits.
-    pub mode: u32,
-}
-
 impl Explain for ChooseError {
     fn hint(&self) -> Option<String> {
         match self {
-            ChooseError::MayNotOpen { owner: Some(Owner { gid, mode }), .. } if mode & 0o060 == 0o060 => {
-                Some(format!(
-                    "it belongs to group {gid}: add --group-add {gid} to docker run, or \
-                     --group-add keep-groups to podman run by a member of it"
-                ))
-            }
-            ChooseError::MayNotOpen { .. } => Some(
-                "no user but its owner may open it: give it a group that may, or add --accel tcg \
-                 (slower, and no hardware wall)"
-                    .to_owned(),
-            ),
+            ChooseError::MayNotOpen { owner, .. } => owner.as_ref().map(DeviceOwner::access_hint),
             ChooseError::NotThere(_) => Some(
                 "add --device /dev/kvm to the outer container, or use --accel auto".to_owned(),
             ),
@@ -159,10 +141,7 @@ fn is_refusal(errno: Errno) -> bool {
 }
 
 fn refused(source: Errno) -> ChooseError {
-    let owner = std::fs::metadata(KVM_DEVICE)
-        .ok()
-        .filter(|metadata| metadata.file_type().is_char_device())
-        .map(|metadata| Owner { gid: metadata.gid(), mode: metadata.mode() & 0o777 });
+    let owner = kvm::owner(Path::new(KVM_DEVICE));
     ChooseError::MayNotOpen { owner, source }
 }
 
@@ -171,12 +150,4 @@ fn tcg(path: &str, reason: Option<String>) -> Result<Choice, ChooseError> {
         Some(qemu) => Ok(Choice::Tcg { qemu, reason }),
         None => Err(ChooseError::NoQemu { reason }),
     }
-}
-
-/// Looks for a program in the directories of PATH.
-pub fn find_program(name: &str, path: &str) -> Option<PathBuf> {
-    let directories = path.split(':').filter(|directory| directory.starts_with('/'));
-    directories.map(|directory| Path::new(directory).join(name)).find(|program| {
-        rustix::fs::access(program, rustix::fs::Access::EXEC_OK).is_ok() && program.is_file()
-    })
 }

@@ -9,7 +9,7 @@ mod parts;
 mod qemu_arguments;
 mod tcg;
 
-pub use choose::{Choice, ChooseError, KVM_DEVICE, choose, find_program, open, unusable};
+pub use choose::{Choice, ChooseError, KVM_DEVICE, choose, unusable};
 pub use parts::{MachineParts, Offer, Stretch};
 
 use crate::jail::channel::{Channel, ChannelError};

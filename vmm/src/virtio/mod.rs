@@ -15,6 +15,8 @@
 
 pub mod block;
 pub mod vhost_user;
+#[cfg(test)]
+mod test_driver;
 pub mod vsock;
 mod entropy;
 mod buffers;

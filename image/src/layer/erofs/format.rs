@@ -28,7 +28,8 @@ const MAGIC: u32 = 0xe0f5_e1e2;
 /// Times are modification times.
 const FEATURE_COMPAT_MTIME: u32 = 2;
 const FEATURE_INCOMPAT_CHUNKED_FILE: u32 = 4;
-const XATTR_HEADER_BYTES: usize = 12;
+/// `struct erofs_xattr_ibody_header`.
+pub(super) const XATTR_HEADER_BYTES: usize = 12;
 
 const S_IFIFO: u16 = 0o010_000;
 const S_IFCHR: u16 = 0o020_000;

@@ -19,7 +19,7 @@ use super::error::UnpackError;
 use super::tar::{Segment, TarInput, TarReader};
 use super::tree::{FileData, FileLayout, Node, NodeKind, ROOT, Tree};
 use blocks::BlockWriter;
-use format::{BLOCK_BYTES, InodeHead, NO_BLOCK, Superblock};
+use format::{BLOCK_BYTES, InodeHead, NO_BLOCK, Superblock, XATTR_HEADER_BYTES};
 use layout::{Body, Layout};
 use std::io::{Seek, Write};
 
@@ -159,6 +159,8 @@ impl<W: Write + Seek> ErofsWriter<W> {
             self.blocks.write(&xattrs)?;
             self.beside(tree, &layout, node, id)?;
         }
+        // erofs-utils read a header of attributes behind every inode, also where it has none.
+        self.blocks.zeroes(XATTR_HEADER_BYTES as u64)?;
         self.blocks.align()?;
         let superblock = Superblock {
             root_nid: layout.nid(ROOT),

@@ -204,6 +204,7 @@ fn messages_escape_what_they_quote() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
     fn damage_does_no_harm(flips in prop::collection::vec((0usize..6000, any::<u8>()), 1..8), sums: bool) {
         let mut layer = good();
