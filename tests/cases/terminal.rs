@@ -88,7 +88,12 @@ fn a_tmux_window_looks_right(world: &World) {
     // A program that draws the whole screen: a tilde for each line that the empty file has not.
     tmux.run(&["send-keys", "vi /tmp/file", "Enter"]);
     tmux.waits_for(|screen| screen.lines().filter(|line| line.trim() == "~").count() == 16);
-    tmux.run(&["send-keys", "ihello", "Escape", ":wq", "Enter"]);
+    tmux.run(&["send-keys", "ihello"]);
+    tmux.waits_for(|screen| screen.starts_with("hello"));
+    // What follows an Escape at once would be taken for the rest of a key's code.
+    tmux.run(&["send-keys", "Escape"]);
+    tmux.waits_for(|screen| !screen.contains("I /tmp/file"));
+    tmux.run(&["send-keys", ":wq", "Enter"]);
     tmux.waits_for(|screen| screen.contains('#') && !screen.contains("~\n~"));
     tmux.run(&["send-keys", "clear; cat /tmp/file; exit", "Enter"]);
     tmux.waits_for(|screen| screen.contains("hello"));
