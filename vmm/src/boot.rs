@@ -9,6 +9,7 @@ use crate::kvm::{self, KvmError};
 use crate::memory::{self, MemoryError};
 use crate::serial::{self, SerialPort};
 use crate::validate::{ConfigError, validate};
+use crate::vcpu;
 use crate::virtio::block::{Block, DiskError};
 use crate::virtio::vsock::{EventQueue, Offers, Vsock};
 use crate::virtio::{self, Entropy, Memory, MmioTransport, VirtioDevice};
@@ -45,6 +46,9 @@ pub enum BootError {
     /// The processors cannot be set up.
     #[error("cannot set the processors up")]
     Arch(#[from] ArchError),
+    /// The signal that brings a vCPU out of the guest could not be set up.
+    #[error("cannot set up the signal that stops vcpus")]
+    Signal(#[source] io::Error),
     /// A thread could not be started.
     #[error("cannot start the thread {name}")]
     Thread {
@@ -126,6 +130,7 @@ pub fn boot(config: &VmConfig, descriptors: Descriptors, offers: Offers) -> Resu
         .collect();
     arch::write_boot_data(&memory, config.vcpus, &lines, data)?;
     let vcpus = arch::create_vcpus(&kvm, &machine, config.vcpus, kernel.entry)?;
+    vcpu::prepare_signal().map_err(BootError::Signal)?;
     let bus = Arc::new(Bus::new(memory, devices, serial));
     Ok(Vm::new(machine, vcpus, bus))
 }

@@ -1,7 +1,7 @@
 //! A machine that is ready, then runs, then has stopped.
 
 use crate::bus::Bus;
-use crate::vcpu::{self, VcpuThread};
+use crate::vcpu::VcpuThread;
 use crate::vm_exit::VmExit;
 use kvm_ioctls::{VcpuFd, VmFd};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Vm {
     pub fn run(self) -> StoppedVm {
         let Self { vcpus, machine, bus, ended, end } = self;
         let mut threads = Vec::with_capacity(vcpus.len());
-        let mut failure = vcpu::prepare_signal().err();
+        let mut failure = None;
         for (index, vcpu) in vcpus.into_iter().enumerate() {
             if failure.is_some() {
                 break;
@@ -85,4 +85,3 @@ impl Vm {
         self.run().exit.clone()
     }
 }
-

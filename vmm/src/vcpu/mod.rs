@@ -70,3 +70,28 @@ impl VcpuThread {
         self.thread.join().ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{arch, kvm, memory};
+    use kvm_ioctls::VcpuExit;
+
+    /// What closes the gap between the look at `stop` and the entry to the guest. Sees nothing where
+    /// there is no KVM that can be opened.
+    #[test]
+    fn a_vcpu_told_to_return_at_once_does_not_enter_the_guest() {
+        let device = std::fs::File::options().read(true).write(true).open("/dev/kvm");
+        let Ok(device) = device else { return };
+        let kvm = kvm::open(device.into()).unwrap();
+        let machine = kvm::create_machine(&kvm, 1).unwrap();
+        let memory = memory::create(arch::probe::MEMORY_BYTES).unwrap();
+        memory::register(&machine, &memory).unwrap();
+        let mut vcpu = arch::probe::prepare(&kvm, &machine, &memory).unwrap();
+        let immediate_exit = ImmediateExit::of(&mut vcpu);
+        immediate_exit.set();
+        assert_eq!(vcpu.run().unwrap_err().errno(), libc::EINTR);
+        vcpu.set_kvm_immediate_exit(0);
+        assert!(matches!(vcpu.run(), Ok(VcpuExit::IoOut(..) | VcpuExit::InternalError)));
+    }
+}

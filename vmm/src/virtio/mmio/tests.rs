@@ -126,7 +126,10 @@ fn features_that_make_no_sense_are_not_accepted() {
         let (mut transport, seen) = keeper();
         negotiate(&mut transport, features);
         assert_eq!(read(&transport, offset::STATUS), 3, "{features:#x}");
-        write(&mut transport, offset::STATUS, 15);
+        set_queue(&mut transport, 0, 8, 0);
+        set_queue(&mut transport, 1, 8, 0x1_0000);
+        write(&mut transport, offset::STATUS, 7);
+        assert_eq!(read(&transport, offset::STATUS), 3, "ready without features");
         assert_eq!(*seen.lock().unwrap(), []);
     }
 }
@@ -158,6 +161,20 @@ fn queues_that_cannot_be_served_are_seen_at_activation() {
         assert_eq!(transport.line().read().unwrap(), 1);
         assert_eq!(*seen.lock().unwrap(), []);
     }
+}
+
+#[test]
+fn a_ring_that_begins_where_no_memory_is_is_seen_though_it_ends_in_memory() {
+    let memory = memory::create(4 << 30).unwrap();
+    let device = Keeper::default();
+    let seen = device.seen.clone();
+    let mut transport = MmioTransport::new(Box::new(device), memory).unwrap();
+    negotiate(&mut transport, VERSION_1);
+    set_queue(&mut transport, 0, 8, 0);
+    set_queue(&mut transport, 1, 8, (4 << 30) - DESCRIPTORS - 64);
+    write(&mut transport, offset::STATUS, 15);
+    assert_eq!(read(&transport, offset::STATUS), 15 | status::NEEDS_RESET);
+    assert_eq!(*seen.lock().unwrap(), []);
 }
 
 #[test]
