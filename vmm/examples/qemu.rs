@@ -75,7 +75,8 @@ impl Qemu {
         mut self,
         cmdline: &str,
         offers: Offers,
-    ) -> Result<(std::process::ExitStatus, vmm::vhost_user_devices::VhostUserEnd), Box<dyn Error>> {
+    ) -> Result<(std::process::ExitStatus, vmm::vhost_user_devices::VhostUserEnd), Box<dyn Error>>
+    {
         let name = format!("c{}", self.theirs.len());
         let vsock = self.connect()?;
         self.command.args(["-device", &format!("vhost-user-vsock-device,chardev={name}")]);

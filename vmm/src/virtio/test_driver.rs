@@ -60,11 +60,6 @@ impl Driver {
         VirtQueue { queue, notify: self.kick.try_clone().unwrap(), interrupt }
     }
 
-    /// How many descriptors are free.
-    pub fn room(&self) -> usize {
-        self.free.len()
-    }
-
     /// Writes one descriptor as it is told.
     pub fn descriptor(&self, index: u16, address: u64, length: u32, flags: u16, next: u16) {
         let at = self.base + 16 * u64::from(index);
@@ -91,7 +86,8 @@ impl Driver {
     /// Makes a chain of these buffers available; gives its head.
     pub fn add(&mut self, buffers: &[Buffer]) -> u16 {
         let indices: Vec<u16> = buffers.iter().map(|_| self.free.pop().unwrap()).collect();
-        for (place, (&(address, length, write), index)) in buffers.iter().zip(&indices).enumerate() {
+        for (place, (&(address, length, write), index)) in buffers.iter().zip(&indices).enumerate()
+        {
             let next = indices.get(place + 1);
             let flags = if write { WRITE } else { 0 } | if next.is_some() { NEXT } else { 0 };
             self.descriptor(*index, address, length, flags, next.copied().unwrap_or(0));
@@ -127,12 +123,13 @@ impl Driver {
         panic!("the device gives nothing back");
     }
 
-    fn wait_interrupt(&self, at_most: Duration) {
+    /// Waits for an interrupt; false where none came.
+    pub fn wait_interrupt(&self, at_most: Duration) -> bool {
         use rustix::event::{PollFd, PollFlags, poll};
         let call = super::sys::event_descriptor(&self.call);
         let timeout = rustix::event::Timespec::try_from(at_most).unwrap();
         let _ = poll(&mut [PollFd::from_borrowed_fd(call.as_fd(), PollFlags::IN)], Some(&timeout));
-        let _ = self.call.read();
+        self.call.read().is_ok()
     }
 
     fn release(&mut self, head: u16) {

@@ -7,9 +7,7 @@ use super::{
     SERIAL_BYTES,
 };
 use crate::config::DiskConfig;
-use crate::virtio::{
-    ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice,
-};
+use crate::virtio::{ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice};
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -52,7 +50,13 @@ impl Block {
         let mut serial = [0; SERIAL_BYTES];
         serial.iter_mut().zip(config.serial.bytes()).for_each(|(to, byte)| *to = byte);
         let config_space = config_space(disk.len(), config.writable);
-        Ok(Self { disk: Arc::new(disk), serial, writable: config.writable, config_space, active: None })
+        Ok(Self {
+            disk: Arc::new(disk),
+            serial,
+            writable: config.writable,
+            config_space,
+            active: None,
+        })
     }
 }
 

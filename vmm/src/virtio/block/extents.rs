@@ -41,7 +41,9 @@ pub enum DiskError {
         index: usize,
     },
     /// An extent is empty, not a multiple of 4096 bytes long, or does not lie within its file.
-    #[error("extent {index} of the disk {serial:?}: {length} bytes at {offset} do not suit a file of {size} bytes")]
+    #[error(
+        "extent {index} of the disk {serial:?}: {length} bytes at {offset} do not suit a file of {size} bytes"
+    )]
     Bounds {
         /// The disk's serial number.
         serial: String,
@@ -240,7 +242,7 @@ fn allocate(piece: &Piece<'_>, flags: FallocateFlags) -> Result<(), Errno> {
 }
 
 fn write_zero_bytes(piece: &Piece<'_>) -> io::Result<()> {
-    const ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
+    static ZEROES: [u8; 64 * 1024] = [0; 64 * 1024];
     let mut done = 0;
     while done < piece.length {
         let left = usize::try_from(piece.length - done).unwrap_or(usize::MAX);

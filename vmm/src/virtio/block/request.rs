@@ -102,7 +102,8 @@ fn request<'m>(
     limits: Limits,
 ) -> Result<Request<'m>, Status> {
     let header = readable.read_array::<HEADER_BYTES>().ok_or(Status::IoError)?;
-    let (kind, sector) = (word(&header, 0), u64::from(word(&header, 8)) | u64::from(word(&header, 12)) << 32);
+    let (kind, sector) =
+        (word(&header, 0), u64::from(word(&header, 8)) | u64::from(word(&header, 12)) << 32);
     match kind {
         TYPE_IN if readable.is_empty() => {
             Ok(Request::Read { position: position(sector, &writable, limits)?, to: writable })
@@ -127,13 +128,13 @@ fn position(sector: u64, data: &Slices<'_>, limits: Limits) -> Result<u64, Statu
     let length = data.len() as u64;
     let position = sector.checked_mul(SECTOR_BYTES).ok_or(Status::IoError)?;
     let end = position.checked_add(length).ok_or(Status::IoError)?;
-    let whole = length % SECTOR_BYTES == 0 && data.len() <= MAX_TRANSFER_BYTES;
+    let whole = length.is_multiple_of(SECTOR_BYTES) && data.len() <= MAX_TRANSFER_BYTES;
     if whole && end <= limits.length { Ok(position) } else { Err(Status::IoError) }
 }
 
 fn ranges(mut data: Slices<'_>, limits: Limits, allowed: u32) -> Result<Vec<Range>, Status> {
     let count = data.len() / RANGE_BYTES;
-    if count == 0 || count > MAX_RANGES as usize || data.len() % RANGE_BYTES != 0 {
+    if count == 0 || count > MAX_RANGES as usize || !data.len().is_multiple_of(RANGE_BYTES) {
         return Err(Status::IoError);
     }
     let mut ranges = Vec::with_capacity(count);

@@ -1,3 +1,5 @@
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of a test")]
+
 use super::extents::{DiskError, Extents};
 use super::request::{Limits, Parsed, Range, Request, Status};
 use super::{Block, SECTOR_BYTES};
@@ -101,7 +103,8 @@ fn what_is_written_is_in_the_file_and_read_again() {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0)).unwrap();
     file.read_to_end(&mut bytes).unwrap();
-    let ours: Vec<usize> = bytes.iter().enumerate().filter(|(_, b)| **b != 0).map(|(i, _)| i).collect();
+    let ours: Vec<usize> =
+        bytes.iter().enumerate().filter(|(_, b)| **b != 0).map(|(i, _)| i).collect();
     assert_eq!((ours.first(), ours.last(), ours.len()), (Some(&1536), Some(&2559), 1024));
 }
 
@@ -129,9 +132,14 @@ fn the_serial_number_is_told_and_cut_to_the_buffer() {
 #[test]
 fn what_lies_outside_or_is_no_whole_sector_is_an_error() {
     let (mut rig, _file) = writable_rig(&[1; 8192]);
-    for (kind, sector, length) in
-        [(0, 16, 512), (0, 15, 1024), (0, u64::MAX, 512), (0, 1 << 55, 512), (0, 0, 100), (0, 0, 513)]
-    {
+    for (kind, sector, length) in [
+        (0, 16, 512),
+        (0, 15, 1024),
+        (0, u64::MAX, 512),
+        (0, 1 << 55, 512),
+        (0, 0, 100),
+        (0, 0, 513),
+    ] {
         assert_eq!(rig.request(kind, sector, &[(DATA, length, true)]).0, 1, "{sector} {length}");
         assert_eq!(rig.request(1, sector, &[(DATA, length, false)]).0, 1, "{sector} {length}");
     }
@@ -160,7 +168,9 @@ fn discarded_and_zeroed_ranges_read_as_zero() {
         assert_eq!(rig.request(13, 0, &[(DATA, 16, false)]).0, 0);
         assert_eq!(rig.request(0, sector - 1, &[(DATA + 4096, 2048, true)]).0, 0);
         let bytes = rig.bytes(DATA + 4096, 2048);
-        assert!(bytes[..512] == [7; 512] && bytes[512..1536] == [0; 1024] && bytes[1536..] == [7; 512]);
+        assert!(
+            bytes[..512] == [7; 512] && bytes[512..1536] == [0; 1024] && bytes[1536..] == [7; 512]
+        );
     }
     range(&rig, 0, 2047, 2, 0);
     assert_eq!(rig.request(11, 0, &[(DATA, 16, false)]).0, 1, "beyond the end");
@@ -345,7 +355,7 @@ proptest! {
         let parsed = Buffers::of_chain(&memory, &mut chain).ok().and_then(|b| Parsed::read(b, limits));
         let Some(Parsed { request, status }) = parsed else { return Ok(()) };
         prop_assert_eq!(status.len(), 1);
-        let inside = |position: u64, length: u64| position + length <= 8192 && length % 512 == 0;
+        let inside = |position: u64, length: u64| position + length <= 8192 && length.is_multiple_of(512);
         match request {
             Ok(Request::Read { position, to: data } | Request::Write { position, from: data }) => {
                 prop_assert!(inside(position, data.len() as u64));

@@ -45,7 +45,9 @@ impl Backend {
     }
 
     fn offered_features(&self) -> u64 {
-        self.device.features() | TRANSPORT_FEATURES | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
+        self.device.features()
+            | TRANSPORT_FEATURES
+            | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
     }
 
     /// The ring of an index, all of them made at the first question.
@@ -151,11 +153,8 @@ impl VhostUserBackendReqHandlerMut for Backend {
         if !flags.is_empty() {
             return Err(NOT_OFFERED);
         }
-        self.idle_ring(index)?.addresses = Addresses {
-            descriptor_table: descriptor,
-            available_ring: available,
-            used_ring: used,
-        };
+        self.idle_ring(index)?.addresses =
+            Addresses { descriptor_table: descriptor, available_ring: available, used_ring: used };
         Ok(())
     }
 

@@ -10,9 +10,7 @@
 //! ```
 
 use super::credit::{ReceiveCredit, SendCredit};
-use super::packet::{
-    FromGuest, Key, Operation, SHUTDOWN_RECEIVE, SHUTDOWN_SEND, ToGuest,
-};
+use super::packet::{FromGuest, Key, Operation, SHUTDOWN_RECEIVE, SHUTDOWN_SEND, ToGuest};
 use super::stream::Stream;
 use crate::virtio::buffers::Slices;
 use std::collections::VecDeque;

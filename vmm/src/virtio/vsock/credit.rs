@@ -59,7 +59,8 @@ impl ReceiveCredit {
         let believed = RECEIVE_BUFFER_BYTES.saturating_sub((self.received - self.told).0);
         let news = (self.forwarded - self.told).0;
         let drained = self.received == self.forwarded;
-        believed < RECEIVE_BUFFER_BYTES / 2 && (news >= RECEIVE_BUFFER_BYTES / 4 || drained)
+        believed < RECEIVE_BUFFER_BYTES / 2
+            && (news >= RECEIVE_BUFFER_BYTES / 4 || drained)
             && news > 0
     }
 

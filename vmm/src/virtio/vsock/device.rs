@@ -3,9 +3,7 @@
 use super::offers::Offers;
 use super::worker::{Queues, Worker};
 use super::{GUEST_CID, QUEUE_SIZE};
-use crate::virtio::{
-    ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice,
-};
+use crate::virtio::{ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice};
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

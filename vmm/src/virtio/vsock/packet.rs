@@ -4,6 +4,8 @@ use super::{GUEST_CID, HOST_CID, RECEIVE_BUFFER_BYTES};
 
 /// The length of a header.
 pub const HEADER_BYTES: usize = 44;
+/// The same, as what a used ring counts in.
+pub const HEADER_LENGTH: u32 = 44;
 /// `VIRTIO_VSOCK_TYPE_STREAM`.
 pub const TYPE_STREAM: u16 = 1;
 /// SHUTDOWN's flag: the sender of the packet will not receive any more.

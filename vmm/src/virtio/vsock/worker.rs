@@ -8,7 +8,7 @@
 use super::connection::Readiness;
 use super::muxer::Muxer;
 use super::offers::Offers;
-use super::packet::{FromGuest, HEADER_BYTES};
+use super::packet::{FromGuest, HEADER_BYTES, HEADER_LENGTH};
 use super::stream::{Host, Socket};
 use crate::virtio::buffers::Buffers;
 use crate::virtio::sys::event_descriptor;
@@ -196,7 +196,7 @@ impl Worker {
                     break;
                 };
                 header.write(&packet.encode());
-                written = packet.length.saturating_add(HEADER_BYTES as u32);
+                written = packet.length.saturating_add(HEADER_LENGTH);
             }
             queue.give_back(&memory, chain.head_index(), written);
             taken += 1;
