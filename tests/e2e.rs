@@ -58,7 +58,11 @@ fn main() -> ExitCode {
     trials.extend(trial::hosted(kvm, "kvm"));
     trials.extend(trial::hosted(outer, "outer"));
     trial::keep_panics_quiet();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list {
+        trial::print_slowest();
+    }
+    conclusion.exit_code()
 }
 
 fn scratch() -> tempfile::TempDir {

@@ -17,8 +17,8 @@ pub const BYTES: u64 = 1 << 30;
 
 cases! {
     Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, a_gibibyte_comes_back;
-    Kvm: kills_of_the_vmm, kills_of_the_probe;
-    Tcg: kills_of_the_emulator, kills_of_its_devices;
+    Kvm: kills_of_the_vmm;
+    Tcg: kills_of_the_emulator, kills_of_its_devices, kills_of_the_probe;
 }
 
 fn many_in_a_row(world: &World) {

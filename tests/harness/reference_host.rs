@@ -125,6 +125,8 @@ fn boot(order: &Path, limit: Duration, results: &Mutex<Results>, changed: &Condv
 fn file(result: &Value, results: &Mutex<Results>, changed: &Condvar) {
     let case = result["case"].as_str().unwrap_or_default().to_owned();
     let failure = result["failure"].as_str().map(str::to_owned);
+    let time = Duration::from_millis(result["milliseconds"].as_u64().unwrap_or_default());
+    super::trial::took(format!("kvm::{case}"), time);
     let mut results = results.lock().expect("nobody panics with it");
     results.known.insert(case, failure.map_or(Ok(()), Err));
     changed.notify_all();

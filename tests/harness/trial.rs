@@ -5,7 +5,8 @@ use libtest_mimic::{Arguments, Trial};
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// Where a case runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +51,29 @@ impl Case {
         format!("{}::{}", self.path.0.rsplit("::").next().unwrap_or_default(), self.path.1)
     }
 
-    /// Runs it; a failure's words where it fails.
+    /// Runs it; a failure's words where it fails. Keeps how long it took.
     pub fn outcome(&self, world: &World) -> Result<(), String> {
-        catch_unwind(AssertUnwindSafe(|| (self.run)(world))).map_err(|panic| {
-            let place = PANICKED_AT.take();
-            format!("{place}: {}", words_of(&*panic))
-        })
+        let begun = Instant::now();
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.run)(world)));
+        took(format!("{}::{}", world.accelerator.name(), self.name()), begun.elapsed());
+        outcome.map_err(|panic| format!("{}: {}", PANICKED_AT.take(), words_of(&*panic)))
     }
+}
+
+static TIMES: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+
+/// Keeps how long a case took.
+pub fn took(name: String, time: Duration) {
+    TIMES.lock().expect("nobody panics with it").push((time, name));
+}
+
+/// Says which cases took longest: a case that grows slow is seen before all of them are.
+pub fn print_slowest() {
+    let mut times = TIMES.lock().expect("nobody panics with it");
+    times.sort();
+    let slowest: Vec<String> =
+        times.iter().rev().take(12).map(|(time, name)| format!("{name} {time:.1?}")).collect();
+    println!("slowest: {}", slowest.join(", "));
 }
 
 thread_local! {
