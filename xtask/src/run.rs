@@ -54,7 +54,7 @@ pub fn demo(workspace: &Workspace) -> Result<()> {
     let mut launcher = unprivileged(&engine, &place);
     launcher.args(["--volume", STATE_VOLUME, "--volume", &mount, place.image, "run"]);
     launcher.args(&place.launcher_flags);
-    launcher.args(["--privileged", "--timings", TIMINGS, "oci:/images/demo", JOB]);
+    launcher.args(["--rm", "--privileged", "--timings", TIMINGS, "oci:/images/demo", JOB]);
     progress::say(&process::shown(&launcher));
     let launched = Instant::now();
     let worked = JobReport::of(&mut launcher)?;
