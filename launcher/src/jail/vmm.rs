@@ -31,5 +31,7 @@ pub fn run(channel: Channel) -> Result<(), ChannelError> {
     let requests = Arc::clone(&channel);
     // Never joined: the thread ends with the process, or ends it when the launcher is gone.
     std::thread::spawn(move || serve_requests(&requests, &offers));
-    channel.send(&MachineEvent::Exited(vm.wait()), &[])
+    // Told before the machine is taken apart: that takes KVM longer than the launcher needs to wait.
+    let stopped = vm.run();
+    channel.send(&MachineEvent::Exited(stopped.exit.clone()), &[])
 }
