@@ -21,6 +21,7 @@ pub mod vsock;
 mod entropy;
 mod buffers;
 mod queue;
+mod stop;
 mod sys;
 mod interrupt;
 mod mmio;

@@ -7,8 +7,8 @@ use super::{
     SERIAL_BYTES,
 };
 use crate::config::DiskConfig;
+use crate::virtio::stop::Stop;
 use crate::virtio::{ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice};
-use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -37,7 +37,7 @@ pub struct Block {
 #[derive(Debug)]
 struct Active {
     thread: JoinHandle<VirtQueue>,
-    stop: Arc<OwnedFd>,
+    stop: Arc<Stop>,
 }
 
 impl Block {
@@ -84,8 +84,7 @@ impl VirtioDevice for Block {
         let Ok([queue]) = <[VirtQueue; 1]>::try_from(queues) else {
             return Err(ActivateError::QueueCount { got, expected: 1 });
         };
-        let stop = eventfd(0, EventfdFlags::CLOEXEC);
-        let stop = Arc::new(stop.map_err(|errno| ActivateError::Watch(errno.into()))?);
+        let stop = Arc::new(Stop::new().map_err(ActivateError::Watch)?);
         let worker = Worker {
             disk: Arc::clone(&self.disk),
             serial: self.serial,
@@ -103,8 +102,7 @@ impl VirtioDevice for Block {
 
     fn reset(&mut self) -> Vec<VirtQueue> {
         let Some(Active { thread, stop }) = self.active.take() else { return Vec::new() };
-        // An eventfd's write fails only when its counter is full, and then it is readable already.
-        let _ = rustix::io::write(&*stop, &1u64.to_ne_bytes());
+        stop.tell();
         thread.join().into_iter().collect()
     }
 

@@ -268,6 +268,61 @@ fn a_chain_longer_than_the_limit_is_refused() {
     assert_eq!(Buffers::of_chain(&memory, &mut chain).unwrap_err(), ChainError::TooLong);
 }
 
+#[test]
+fn a_chain_that_does_not_end_is_refused() {
+    let memory = memory(4 << 20);
+    let mut driver = Driver::new(&memory, 0, 256);
+    let mut queue = driver.queue();
+    let mut refused = |next_of_last: u16| {
+        driver.descriptor(10, DATA, 16, 1, 11);
+        driver.descriptor(11, DATA, 16, 1, next_of_last);
+        driver.publish(10);
+        let mut chain = queue.take(&memory).unwrap();
+        Buffers::of_chain(&memory, &mut chain).unwrap_err()
+    };
+    assert_eq!(refused(10), ChainError::Endless, "a circle");
+    assert_eq!(refused(300), ChainError::Endless, "a descriptor beyond the table");
+}
+
+/// Reads a request of a disk of 16 sectors out of a chain: header, data, status.
+fn parse(memory: &Memory, kind: u32, sector: u64, data: Buffer) -> Result<(), Status> {
+    memory.write_obj(kind, GuestAddress(HEADER)).unwrap();
+    memory.write_obj(sector, GuestAddress(HEADER + 8)).unwrap();
+    let mut driver = Driver::new(memory, 0, 16);
+    memory.write_obj(0u16, GuestAddress(driver.available_ring() + 2)).unwrap();
+    driver.add(&[(HEADER, 16, false), data, (STATUS, 1, true)]);
+    let mut chain = driver.queue().take(memory).unwrap();
+    let buffers = Buffers::of_chain(memory, &mut chain).unwrap();
+    let limits = Limits { length: 8192, writable: true };
+    Parsed::read(buffers, limits).unwrap().request.map(|_| ())
+}
+
+#[test]
+fn the_last_sector_is_the_last() {
+    let memory = memory(1 << 20);
+    for (kind, writes) in [(0, true), (1, false)] {
+        let at = |sector, length| parse(&memory, kind, sector, (DATA, length, writes));
+        assert_eq!(at(15, 512), Ok(()));
+        assert_eq!(at(0, 8192), Ok(()));
+        assert_eq!(at(16, 512), Err(Status::IoError));
+        assert_eq!(at(15, 1024), Err(Status::IoError));
+        assert_eq!(at(0, 8704), Err(Status::IoError));
+    }
+    let range = |kind, sector: u64, sectors: u32| {
+        memory.write_obj(sector, GuestAddress(DATA)).unwrap();
+        memory.write_obj(u64::from(sectors), GuestAddress(DATA + 8)).unwrap();
+        parse(&memory, kind, 0, (DATA, 16, false))
+    };
+    for kind in [11, 13] {
+        assert_eq!(range(kind, 15, 1), Ok(()));
+        assert_eq!(range(kind, 0, 16), Ok(()));
+        assert_eq!(range(kind, 16, 1), Err(Status::IoError));
+        assert_eq!(range(kind, 15, 2), Err(Status::IoError));
+        assert_eq!(range(kind, 3, 0), Err(Status::IoError));
+        assert_eq!(range(kind, u64::MAX / 512, 1), Err(Status::IoError));
+    }
+}
+
 fn slices(memory: &Memory, address: u64, length: usize) -> Slices<'_> {
     let mut slices = Slices::default();
     slices.push(memory.get_slice(GuestAddress(address), length).unwrap());

@@ -5,11 +5,11 @@ use super::SERIAL_BYTES;
 use super::extents::Extents;
 use super::request::{Limits, Parsed, Request, Status};
 use crate::virtio::buffers::Buffers;
+use crate::virtio::stop::Stop;
 use crate::virtio::sys::event_descriptor;
 use crate::virtio::{Memory, VirtQueue};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// What the thread works on.
@@ -24,8 +24,8 @@ pub struct Worker {
     pub memory: Memory,
     /// The queue.
     pub queue: VirtQueue,
-    /// Readable, or closed, when the thread is to end.
-    pub stop: Arc<OwnedFd>,
+    /// The order to end.
+    pub stop: Arc<Stop>,
 }
 
 impl Worker {
@@ -51,7 +51,7 @@ impl Worker {
             }
         }
         let [stop, notify] = &watched;
-        // A closed end counts as told; a notification source that broke can never be waited for.
+        // A notification source that broke can never be waited for.
         let broken = PollFlags::ERR | PollFlags::NVAL;
         if !stop.revents().is_empty() || notify.revents().intersects(broken) {
             return false;
@@ -64,14 +64,16 @@ impl Worker {
         let memory = Arc::clone(&self.memory);
         loop {
             self.queue.mute(&memory);
-            while let Some(mut chain) = self.queue.take(&memory) {
+            while !self.stop.is_told()
+                && let Some(mut chain) = self.queue.take(&memory)
+            {
                 let buffers = Buffers::of_chain(&memory, &mut chain);
                 let written = buffers.map_or(0, |buffers| self.answer(buffers));
                 self.queue.give_back(&memory, chain.head_index(), written);
                 // After each one: the driver gets on while the next waits for the host's disk.
                 self.queue.interrupt_if_wanted(&memory);
             }
-            if !self.queue.unmute(&memory) {
+            if self.stop.is_told() || !self.queue.unmute(&memory) {
                 return;
             }
         }

@@ -3,9 +3,8 @@
 use super::offers::Offers;
 use super::worker::{Queues, Worker};
 use super::{GUEST_CID, QUEUE_SIZE};
+use crate::virtio::stop::Stop;
 use crate::virtio::{ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice};
-use rustix::event::{EventfdFlags, eventfd};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
@@ -32,7 +31,7 @@ pub struct Vsock {
 #[derive(Debug)]
 struct Active {
     thread: JoinHandle<Vec<VirtQueue>>,
-    stop: Arc<OwnedFd>,
+    stop: Arc<Stop>,
 }
 
 impl Vsock {
@@ -69,8 +68,7 @@ impl VirtioDevice for Vsock {
         let (got, expected) = (queues.len(), self.queue_sizes.len());
         let queues = Some(queues).filter(|_| got == expected).and_then(Queues::of);
         let queues = queues.ok_or(ActivateError::QueueCount { got, expected })?;
-        let stop = eventfd(0, EventfdFlags::CLOEXEC);
-        let stop = Arc::new(stop.map_err(|errno| ActivateError::Watch(errno.into()))?);
+        let stop = Arc::new(Stop::new().map_err(ActivateError::Watch)?);
         let worker = Worker::new(memory, queues, self.offers.clone(), Arc::clone(&stop));
         let worker = worker.map_err(ActivateError::Watch)?;
         let thread = Builder::new().name(THREAD_NAME.into()).spawn(|| worker.run());
@@ -82,8 +80,7 @@ impl VirtioDevice for Vsock {
 
     fn reset(&mut self) -> Vec<VirtQueue> {
         let Some(Active { thread, stop }) = self.active.take() else { return Vec::new() };
-        // An eventfd's write fails only when its counter is full, and then it is readable already.
-        let _ = rustix::io::write(&*stop, &1u64.to_ne_bytes());
+        stop.tell();
         thread.join().unwrap_or_default()
     }
 

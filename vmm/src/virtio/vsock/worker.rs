@@ -11,6 +11,7 @@ use super::offers::Offers;
 use super::packet::{FromGuest, HEADER_BYTES, HEADER_LENGTH};
 use super::stream::{Host, Socket};
 use crate::virtio::buffers::Buffers;
+use crate::virtio::stop::Stop;
 use crate::virtio::sys::event_descriptor;
 use crate::virtio::{Memory, VirtQueue};
 use rustix::event::{Timespec, epoll};
@@ -74,7 +75,7 @@ pub struct Worker {
     queues: Queues,
     muxer: Muxer<Offered>,
     epoll: Arc<OwnedFd>,
-    stop: Arc<OwnedFd>,
+    stop: Arc<Stop>,
     /// The driver has to hear that all connections are gone.
     must_tell_reset: bool,
 }
@@ -94,7 +95,7 @@ impl Worker {
         memory: Memory,
         queues: Queues,
         offers: Offers,
-        stop: Arc<OwnedFd>,
+        stop: Arc<Stop>,
     ) -> io::Result<Self> {
         use epoll::{EventData, EventFlags};
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
