@@ -23,6 +23,10 @@ pub fn write(agent: &[u8], out: &mut impl Write) -> io::Result<()> {
     // The kernel opens it as the first program's standard streams, before anything is mounted.
     let console = Builder::new("dev/console").mode(CHARACTER_DEVICE).rdev_major(5).rdev_minor(1);
     entry(console, &[], 0, out)?;
+    // What a program of Rust's takes for streams it was not given: without a console, the kernel gives
+    // none, and without this the program would end before it began.
+    let null = Builder::new("dev/null").mode(CHARACTER_DEVICE).rdev_major(1).rdev_minor(3);
+    entry(null, &[], 0, out)?;
     entry(Builder::new("init").mode(PROGRAM), agent, agent_bytes, out)?;
     cpio::newc::trailer(out)?;
     Ok(())

@@ -16,7 +16,7 @@ fn the_same_agent_gives_the_same_bytes() {
 
 /// Read by a program that is not ours: GNU cpio, as the kernel's reader is not at hand.
 #[test]
-fn another_reader_finds_the_agent_and_the_console() {
+fn another_reader_finds_the_agent_and_its_devices() {
     let mut child = Command::new("cpio")
         .args(["--quiet", "-tv"])
         .stdin(Stdio::piped())
@@ -30,4 +30,5 @@ fn another_reader_finds_the_agent_and_the_console() {
     assert!(line(" init").contains(" 5000 "), "{listing}");
     assert!(line(" dev/console").starts_with("crw-------"), "{listing}");
     assert!(line(" dev/console").contains("5,"), "{listing}");
+    assert!(line(" dev/null").contains("1,   3"), "{listing}");
 }
