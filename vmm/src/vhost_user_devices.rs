@@ -31,7 +31,7 @@ const THREAD_NAME: &str = "vhost-user";
 /// CID comes from the device, not from an argument. The PIT stays, because TCG has no other clock
 /// that a kernel can measure the rest by: without it, every timer of the guest hangs.
 pub const QEMU_MACHINE: &str = "-M microvm,acpi=off,pit=on,pic=on,rtc=off,isa-serial=on,\
-    memory-backend=mem -accel tcg -cpu max -global virtio-mmio.force-legacy=false \
+    memory-backend=mem -accel tcg -cpu max,svm=off -global virtio-mmio.force-legacy=false \
     -nodefaults -no-user-config -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=4";
 
 /// Words the kernel's command line needs on that machine. Its local APIC timer would be measured,
