@@ -21,11 +21,13 @@ fact no-new-privileges "$(status_field NoNewPrivs)"
 step() {
   name=$1; shift
   printf '  %s … ' "$name" >&2
-  if "$@" > "$log" 2>&1; then
+  # Not as the condition of an if: in there, set -e of the step would mean nothing.
+  "$@" > "$log" 2>&1
+  if [ $? -eq 0 ]; then
     detail=$(tail -n 1 "$log"); echo "worked: $detail" >&2
     printf 'step %s worked %s\n' "$name" "$detail"
   else
-    detail=$(tail -n 1 "$log"); echo "refused: $detail" >&2
+    detail=$(head -n 1 "$log"); echo "refused: $detail" >&2
     printf 'step %s refused %s\n' "$name" "$detail"
   fi
 }
