@@ -15,7 +15,7 @@ use crate::jail::channel::{Channel, ChannelError};
 use crate::jail::machine::MachineEvent;
 use crate::outcome::Outcome;
 use crate::session::{SupervisorMessage, TerminalMessage};
-use protocol::{ContainerSpec, Event, ProcessRef, Request};
+use protocol::{ContainerSpec, Event, ProcessRef, Request, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -25,6 +25,9 @@ use vmm::VmExit;
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How long a guest may take to sync and unmount.
 const POWER_OFF: Duration = Duration::from_secs(60);
+
+/// SIGHUP: the terminal is gone.
+const HANG_UP: u8 = 1;
 
 /// What is to be done in the sandbox, and with what patience.
 #[derive(Debug)]
@@ -236,6 +239,11 @@ impl<'a> Supervisor<'a> {
             Err(_) => return Step::Break(Outcome::SessionLost),
         };
         let request = match (&self.stage, message) {
+            // Its terminal is gone for good: a shell that ignores that, as PID 1 does, would never end.
+            (Stage::Running, TerminalMessage::Signal(HANG_UP)) if self.has_terminal() => {
+                let outcome = Outcome::Interrupted(HANG_UP);
+                return self.end(outcome).unwrap_or_else(|error| Step::Break(Outcome::Agent(error)));
+            }
             (Stage::Running | Stage::Stopping, TerminalMessage::Signal(signal)) => {
                 Request::Signal { process: self.init.clone(), signal }
             }
@@ -270,6 +278,10 @@ impl<'a> Supervisor<'a> {
         self.stage = Stage::Stopping;
         let request = Request::Signal { process: self.init.clone(), signal };
         self.tell(&request)
+    }
+
+    fn has_terminal(&self) -> bool {
+        matches!(self.job.spec.init.stdio, Stdio::Terminal { .. })
     }
 
     fn tell(&self, request: &Request) -> Step {

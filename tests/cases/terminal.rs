@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 cases! {
     Both: a_program_sees_a_terminal, a_resize_is_seen_inside, keys_reach_the_program,
         modes_are_given_back, without_t_there_is_no_terminal;
-    Tcg: a_tmux_window_looks_right;
+    Tcg: a_tmux_window_looks_right, a_closed_window_ends_its_sandbox;
 }
 
 fn shell(world: &World, script: &str) -> Terminal {
@@ -97,6 +97,26 @@ fn a_tmux_window_looks_right(world: &World) {
     tmux.waits_for(|screen| screen.contains('#') && !screen.contains("~\n~"));
     tmux.run(&["send-keys", "clear; cat /tmp/file; exit", "Enter"]);
     tmux.waits_for(|screen| screen.contains("hello"));
+}
+
+/// Even where the program in it takes no notice of the hang-up.
+fn a_closed_window_ends_its_sandbox(world: &World) {
+    let tmux = Tmux { socket: world.scratch_file("tmux").display().to_string() };
+    let script = "trap '' HUP; echo rea''dy; sleep 600";
+    let words = world.sandbox().flags(&["-i", "-t"]).arguments(&["sh", "-c", script]);
+    let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    let command = format!("exec {} {}", world.product.display(), words.join(" "));
+    tmux.run(&["new-session", "-d", "-x", "90", "-y", "25", &command]);
+    tmux.waits_for(|screen| screen.contains("ready"));
+    let launcher = tmux.run(&["display-message", "-p", "#{pane_pid}"]);
+    let launcher = std::path::Path::new("/proc").join(launcher.trim());
+    assert!(launcher.exists(), "{} is not there", launcher.display());
+    tmux.run(&["kill-server"]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while launcher.exists() {
+        assert!(Instant::now() < deadline, "it lives on without its terminal");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 struct Tmux {
