@@ -2,6 +2,12 @@
 //!
 //! Never decides anything: each function is one system call, or one idiom of a few.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "constants, sizes and halves that fit C's types"
+)]
+
+use crate::cgroup::devices::Instruction;
 use protocol::ExitStatus;
 use std::ffi::CString;
 use std::fs::File;
@@ -177,7 +183,9 @@ pub fn reset_signals() {
     for signal in 1..=SIGNALS {
         let nowhere = ptr::null_mut::<u8>();
         // SAFETY: the action lives across the call; signals that cannot be set are refused harmlessly.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nowhere, SET_BYTES) };
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nowhere, SET_BYTES)
+        };
     }
     let _ = set_signal_mask(false);
 }
@@ -360,4 +368,58 @@ pub fn reap(pid: ChildPid) {
 pub fn kill(pid: ChildPid, signal: libc::c_int) {
     // SAFETY: no pointers are passed.
     unsafe { libc::kill(pid, signal) };
+}
+
+/// Puts a program that guards devices on a cgroup.
+pub fn guard_devices(cgroup: &File, program: &[Instruction]) -> io::Result<()> {
+    const PROG_LOAD: libc::c_long = 5;
+    const PROG_ATTACH: libc::c_long = 8;
+    const TYPE_CGROUP_DEVICE: u32 = 15;
+    const ATTACH_CGROUP_DEVICE: u32 = 6;
+    const ALLOW_MULTI: u32 = 2;
+    /// linux/bpf.h: union bpf_attr, for BPF_PROG_LOAD, as far as it is used.
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        count: u32,
+        instructions: u64,
+        license: u64,
+        log: [u64; 2],
+        kernel_version: u32,
+        flags: u32,
+    }
+    /// The same for BPF_PROG_ATTACH.
+    #[repr(C)]
+    struct Attach {
+        target: u32,
+        program: u32,
+        kind: u32,
+        flags: u32,
+    }
+    let license = c"Apache-2.0";
+    let load = Load {
+        kind: TYPE_CGROUP_DEVICE,
+        count: u32::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        instructions: program.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        log: [0; 2],
+        kernel_version: 0,
+        flags: 0,
+    };
+    let size = size_of::<Load>();
+    // SAFETY: attributes, instructions and license live across the call and have the kernel's layout.
+    let fd = check_long(unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size) })?;
+    let fd = RawFd::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;
+    // SAFETY: the descriptor was just made and nobody else has it.
+    let loaded = unsafe { OwnedFd::from_raw_fd(fd) };
+    let attach = Attach {
+        target: cgroup.as_raw_fd().unsigned_abs(),
+        program: loaded.as_raw_fd().unsigned_abs(),
+        kind: ATTACH_CGROUP_DEVICE,
+        flags: ALLOW_MULTI,
+    };
+    let size = size_of::<Attach>();
+    // SAFETY: the attributes live across the call and have the kernel's layout.
+    check_long(unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, &raw const attach, size) })?;
+    Ok(())
 }

@@ -12,8 +12,12 @@ pub fn main() -> ExitCode {
         Ok(Parsed::Text(text)) => print(&text),
         Ok(Parsed::Command(Command::Run(args))) => return ExitCode::from(crate::run::run(&args)),
         Ok(Parsed::Command(Command::Doctor(args))) => return crate::doctor::main(&args),
-        Ok(Parsed::Command(Command::Ps(args))) => sandboxes::ps(&args).and_then(|text| print(&text)),
-        Ok(Parsed::Command(Command::Rm(args))) => sandboxes::rm(&args).and_then(|text| print(&text)),
+        Ok(Parsed::Command(Command::Ps(args))) => {
+            sandboxes::ps(&args).and_then(|text| print(&text))
+        }
+        Ok(Parsed::Command(Command::Rm(args))) => {
+            sandboxes::rm(&args).and_then(|text| print(&text))
+        }
         Err(failure) => Err(failure),
     };
     match done {

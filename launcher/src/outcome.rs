@@ -82,10 +82,15 @@ impl Outcome {
                 Some("--boot-timeout gives it longer"),
             ),
             Outcome::PowerOffTimedOut(after) => (
-                format!("the microVM did not power off within {} s and was killed", after.as_secs()),
+                format!(
+                    "the microVM did not power off within {} s and was killed",
+                    after.as_secs()
+                ),
                 Some("what was written last may not be on the sandbox's disk"),
             ),
-            Outcome::Agent(error) => (format!("the sandbox is lost: {}", chain(error)), Some(CONSOLE_HINT)),
+            Outcome::Agent(error) => {
+                (format!("the sandbox is lost: {}", chain(error)), Some(CONSOLE_HINT))
+            }
         };
         (Some(message), hint)
     }
@@ -99,7 +104,12 @@ fn of_machine(exit: &VmExit) -> (String, Option<&'static str>) {
         VmExit::Stopped => "the guest powered off while the container was running".to_owned(),
         VmExit::Hung => {
             let message = "the guest did not boot in time".to_owned();
-            return (message, Some("--console FILE keeps the guest kernel's own log; --boot-timeout gives it longer"));
+            return (
+                message,
+                Some(
+                    "--console FILE keeps the guest kernel's own log; --boot-timeout gives it longer",
+                ),
+            );
         }
         VmExit::Failed(words) => format!("the microVM failed: {words}"),
     };

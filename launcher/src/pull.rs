@@ -22,7 +22,10 @@ impl Explain for StoreError {
 }
 impl Explain for ReferenceError {
     fn hint(&self) -> Option<String> {
-        Some("an image is oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]".to_owned())
+        Some(
+            "an image is oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]"
+                .to_owned(),
+        )
     }
 }
 
@@ -87,7 +90,8 @@ impl Progress {
         layers.push(now);
         let done: u64 = layers.iter().map(|layer| layer.done_bytes).sum();
         let total: u64 = layers.iter().map(|layer| layer.total_bytes).sum();
-        let line = format!("unpacking {} of {} layers: {}", layers.len(), now.count, share(done, total));
+        let line =
+            format!("unpacking {} of {} layers: {}", layers.len(), now.count, share(done, total));
         let mut stderr = std::io::stderr();
         // Where standard error is closed there is nobody to tell.
         if self.terminal {

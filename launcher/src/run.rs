@@ -12,13 +12,13 @@ use crate::host::{HostFacts, NamedInputs};
 use crate::jail::channel::Channel;
 use crate::outcome::Outcome;
 use crate::plan::{ProcessPlan, RunPlan};
+use crate::pull;
 use crate::sandbox::Sandbox;
 use crate::session::terminal::{self, Signals};
 use crate::session::{Ending, SupervisorMessage};
 use crate::streams::Streams;
 use crate::supervisor::{Job, Supervisor};
 use crate::timings::Clock;
-use crate::pull;
 use std::io::Write;
 
 /// Runs a container in a new microVM, with this process's terminal as its own. Gives the exit code.

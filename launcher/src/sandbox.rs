@@ -46,9 +46,9 @@ impl Explain for SandboxError {
             SandboxError::Payload(PayloadError::Absent) => {
                 Some("use the binary that make build leaves in dist/, or name a kernel".to_owned())
             }
-            SandboxError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => {
-                Some("free some space in the state directory, or give it a larger volume".to_owned())
-            }
+            SandboxError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => Some(
+                "free some space in the state directory, or give it a larger volume".to_owned(),
+            ),
             _ => None,
         }
     }
@@ -182,9 +182,8 @@ fn create(path: &Path) -> Result<File, SandboxError> {
 fn whole(path: &Path) -> Result<Stretch, SandboxError> {
     let file = open(path)?;
     let metadata = file.metadata();
-    let length = metadata
-        .map_err(|source| SandboxError::Open { path: path.to_owned(), source })?
-        .len();
+    let length =
+        metadata.map_err(|source| SandboxError::Open { path: path.to_owned(), source })?.len();
     Ok(Stretch { file: Arc::new(file), offset: 0, length })
 }
 

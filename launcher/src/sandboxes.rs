@@ -64,7 +64,8 @@ pub fn rm(args: &RmArgs) -> Result<String, Failure> {
 }
 
 fn table(records: &[Record], now: SystemTime) -> String {
-    let mut rows = vec![["SANDBOX", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAME"].map(str::to_owned)];
+    let mut rows =
+        vec![["SANDBOX", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAME"].map(str::to_owned)];
     for record in records {
         let created = UNIX_EPOCH + Duration::from_millis(record.created_ms);
         let age = now.duration_since(created).unwrap_or_default();

@@ -3,9 +3,9 @@
 //! Owns: making them, and who gets which end. Never does: read or write one.
 
 use crate::accelerator::Offer;
+use crate::container_spec::StreamPorts;
 use crate::error::Failure;
 use crate::jail::channel::{Channel, ChannelError};
-use crate::container_spec::StreamPorts;
 use crate::plan::RunPlan;
 use crate::session::{StreamKind, SupervisorMessage};
 use protocol::port::CONTROL_PORT;

@@ -94,10 +94,8 @@ impl<'a> Supervisor<'a> {
         session: &'a Channel,
         job: Job,
     ) -> Self {
-        let init = ProcessRef {
-            container: Some(job.spec.id.clone()),
-            process: job.spec.init_id.clone(),
-        };
+        let init =
+            ProcessRef { container: Some(job.spec.id.clone()), process: job.spec.init_id.clone() };
         let deadline = Some(Instant::now() + job.boot_timeout);
         let (stage, timings) = (Stage::Booting, Timings::default());
         Self { machine, agent, session, job, init, stage, deadline, timings }
@@ -242,7 +240,9 @@ impl<'a> Supervisor<'a> {
             // Its terminal is gone for good: a shell that ignores that, as PID 1 does, would never end.
             (Stage::Running, TerminalMessage::Signal(HANG_UP)) if self.has_terminal() => {
                 let outcome = Outcome::Interrupted(HANG_UP);
-                return self.end(outcome).unwrap_or_else(|error| Step::Break(Outcome::Agent(error)));
+                return self
+                    .end(outcome)
+                    .unwrap_or_else(|error| Step::Break(Outcome::Agent(error)));
             }
             (Stage::Running | Stage::Stopping, TerminalMessage::Signal(signal)) => {
                 Request::Signal { process: self.init.clone(), signal }
@@ -272,7 +272,9 @@ impl<'a> Supervisor<'a> {
             Stage::Stopping => {
                 // Dropping the machine is a SIGKILL to all that is in it; a kept disk is synced first.
                 let outcome = Outcome::TimedOut(self.job.timeout.unwrap_or_default());
-                return self.end(outcome).unwrap_or_else(|error| Step::Break(Outcome::Agent(error)));
+                return self
+                    .end(outcome)
+                    .unwrap_or_else(|error| Step::Break(Outcome::Agent(error)));
             }
         };
         self.stage = Stage::Stopping;

@@ -1,5 +1,7 @@
 //! A sparse file comes back as it was, holes and all; and what nobody encoded is refused.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "how a test fails")]
+
 use payload::sparse::{decode, encode};
 use proptest::prelude::*;
 use std::fs::File;

@@ -1,5 +1,7 @@
 //! What is appended is found again; and no trailer, whoever wrote it, leads outside the file.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "how a test fails")]
+
 use payload::{Part, Payload, PayloadError, append};
 use proptest::prelude::*;
 use std::fs::File;

@@ -60,7 +60,10 @@ impl Decoder {
     ///
     /// # Errors
     /// Any [`FrameError`]; the conversation cannot go on after one.
-    #[allow(clippy::should_implement_trait, reason = "an iterator cannot have its items' type chosen")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an iterator cannot have its items' type chosen"
+    )]
     pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, FrameError> {
         let Some((prefix, rest)) = self.bytes.split_first_chunk::<PREFIX_BYTES>() else {
             return Ok(None);

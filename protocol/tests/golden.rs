@@ -3,6 +3,8 @@
 //! postcard's wire form: numbers as varints, texts and lists with their count before them, a variant
 //! as its index. Each message stands here in hexadecimal, in the parts it consists of.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "how a test fails")]
+
 use protocol::handshake::{Hello, PROTOCOL_VERSION, Welcome};
 use protocol::*;
 use std::fmt::Debug;

@@ -1,6 +1,14 @@
 //! What is encoded comes back, however it is cut on the way; and no bytes make the decoder fall over
 //! or keep more than it was given.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "how a test fails"
+)]
+
 mod arbitrary;
 
 use proptest::prelude::*;

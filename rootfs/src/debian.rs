@@ -22,6 +22,12 @@ const EXCLUDED_PATHS: &[&str] = &[
     "/usr/share/bash-completion/*",
 ];
 
+/// Where it came from and when does not show in a tree.
+const LEAVE_NO_TRACE: &[&str] = &[
+    "rm -rf \"$1\"/etc/apt/sources.list* \"$1\"/var/lib/apt/lists/*",
+    "rm -rf \"$1\"/var/cache/* \"$1\"/var/log/*",
+];
+
 /// What a tree is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Tree<'a> {
@@ -48,7 +54,7 @@ impl Tree<'_> {
     /// Everything that decides what [`Self::write`] makes, save what the mirror holds that day.
     #[must_use]
     pub fn identity(&self) -> String {
-        format!("{EXCLUDED_PATHS:?} {EPOCH} {self:?}")
+        format!("{EXCLUDED_PATHS:?} {LEAVE_NO_TRACE:?} {EPOCH} {self:?}")
     }
 
     /// Makes the tree of `suite` as one tar file.

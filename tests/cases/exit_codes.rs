@@ -9,7 +9,8 @@ cases! {
 }
 
 fn code_0(world: &World) {
-    world.sandbox().run(&["true"]).exits(0);
+    world.sh(&[], "echo done").prints("done");
+    world.sandbox().run(&["false"]).exits(1);
 }
 
 fn code_42(world: &World) {

@@ -16,6 +16,7 @@ fn rm_leaves_nothing(world: &World) {
     let sandbox = world.sandbox().state(&state);
     sandbox.sh("echo written > /file").exits(0);
     let first = leftovers::files(&state);
+    assert!(!first.is_empty(), "the store is kept");
     assert_eq!(leftovers::sandboxes(&state), [""; 0]);
     sandbox.sh("echo written > /file").exits(0);
     assert_eq!(leftovers::files(&state), first);

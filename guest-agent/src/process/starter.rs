@@ -57,11 +57,11 @@ pub fn run(socket: &str) -> ! {
             start_container(&spec, &rootfs, &joined, &reports)
         }
         Launch::Exec { container, process, seccomp, cgroup } => {
-            let become_process = plain(process, seccomp.as_ref(), &reports);
+            let become_process = plain(*process, seccomp.as_ref(), &reports);
             become_process
                 .and_then(|become_process| join_container(&container, cgroup, become_process))
         }
-        Launch::Guest { cgroup, process } => start_in_guest(&cgroup, process, &reports),
+        Launch::Guest { cgroup, process } => start_in_guest(&cgroup, *process, &reports),
     };
     match result {
         Ok(pid) => reports.send(&Report::Created { pid }),
@@ -77,12 +77,12 @@ fn filter(
 }
 
 fn plain(
-    process: Box<ProcessSpec>,
+    process: ProcessSpec,
     seccomp: Option<&SeccompProfile>,
     reports: &Rc<Reports>,
 ) -> Result<BecomeProcess, StartError> {
     Ok(BecomeProcess {
-        process: Rc::new(*process),
+        process: Rc::new(process),
         filter: filter(seccomp)?,
         remaining: Remaining::default(),
         reports: Rc::clone(reports),
@@ -103,7 +103,7 @@ fn start_container(
     let etc = bundle.join("etc");
     etc_files::write(spec, &etc)?;
     etc_files::make_room(&root)?;
-    cgroup::create(&spec.id, &spec.resources)?;
+    cgroup::create(&spec.id, &spec.resources, spec.devices)?;
     let around = Surroundings { rootfs: &root, etc: &etc, joined };
     let specification = bundle::runtime_spec(spec, &around)?;
     specification.save(bundle.join("config.json"))?;
@@ -156,7 +156,7 @@ fn join_container(
 
 fn start_in_guest(
     cgroup: &str,
-    process: Box<ProcessSpec>,
+    process: ProcessSpec,
     reports: &Rc<Reports>,
 ) -> Result<u32, StartError> {
     cgroup::enter(cgroup)?;

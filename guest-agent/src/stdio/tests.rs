@@ -1,1 +1,147 @@
+use super::*;
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 
+struct Output {
+    process: Option<File>,
+    launcher: Option<UnixStream>,
+    ended: Arc<Ended>,
+    relay: JoinHandle<()>,
+}
+
+fn output() -> Output {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let ended = Ended::new().unwrap();
+    let own = Arc::clone(&ended);
+    let connection = OwnedFd::from(ours);
+    let relay = std::thread::spawn(move || relay_output(&reader, &connection, &own));
+    Output { process: Some(writer.into()), launcher: Some(theirs), ended, relay }
+}
+
+struct Input {
+    process: Option<File>,
+    launcher: Option<UnixStream>,
+    ended: Arc<Ended>,
+    relay: JoinHandle<()>,
+}
+
+fn input() -> Input {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let ended = Ended::new().unwrap();
+    let own = Arc::clone(&ended);
+    let connection = OwnedFd::from(ours);
+    let relay = std::thread::spawn(move || relay_input(&connection, &writer, &own));
+    Input { process: Some(reader.into()), launcher: Some(theirs), ended, relay }
+}
+
+/// Bytes of every value, longer than a pipe and a buffer.
+fn bytes() -> Vec<u8> {
+    (0..1_000_003u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+#[test]
+fn output_arrives_whole_and_then_its_end() {
+    let Output { process, launcher, relay, .. } = output();
+    let writer = std::thread::spawn(move || process.unwrap().write_all(&bytes()));
+    let mut received = Vec::new();
+    launcher.unwrap().read_to_end(&mut received).unwrap();
+    assert_eq!(received, bytes());
+    writer.join().unwrap().unwrap();
+    relay.join().unwrap();
+}
+
+#[test]
+fn a_reader_that_has_gone_breaks_the_pipe_before_the_next_write() {
+    let Output { mut process, launcher, relay, .. } = output();
+    drop(launcher);
+    relay.join().unwrap();
+    let error = process.as_mut().unwrap().write(b"x").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_reader_that_merely_sends_nothing_more_still_reads() {
+    let Output { mut process, launcher, relay, .. } = output();
+    let mut launcher = launcher.unwrap();
+    launcher.shutdown(std::net::Shutdown::Write).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    process.as_mut().unwrap().write_all(b"late").unwrap();
+    drop(process);
+    let mut received = String::new();
+    launcher.read_to_string(&mut received).unwrap();
+    assert_eq!(received, "late");
+    relay.join().unwrap();
+}
+
+#[test]
+fn what_stands_in_the_pipe_at_the_end_is_given_on_though_others_keep_it_open() {
+    let Output { mut process, launcher, ended, relay } = output();
+    process.as_mut().unwrap().write_all(b"last words").unwrap();
+    let began = Instant::now();
+    ended.tell();
+    let mut received = String::new();
+    launcher.unwrap().read_to_string(&mut received).unwrap();
+    assert_eq!(received, "last words");
+    assert!(began.elapsed() >= LINGER, "{:?}", began.elapsed());
+    relay.join().unwrap();
+    drop(process);
+}
+
+#[test]
+fn input_arrives_whole_and_then_its_end() {
+    let Input { process, launcher, relay, .. } = input();
+    let writer = std::thread::spawn(move || launcher.unwrap().write_all(&bytes()));
+    let mut received = Vec::new();
+    process.unwrap().read_to_end(&mut received).unwrap();
+    assert_eq!(received, bytes());
+    writer.join().unwrap().unwrap();
+    relay.join().unwrap();
+}
+
+#[test]
+fn input_that_nobody_reads_is_closed_at_once() {
+    let Input { process, launcher, relay, .. } = input();
+    drop(process);
+    let mut launcher = launcher.unwrap();
+    assert_eq!(launcher.read(&mut [0]).unwrap(), 0);
+    relay.join().unwrap();
+    assert!(launcher.write_all(&[0; 4096]).is_err());
+}
+
+#[test]
+fn input_ends_with_its_process() {
+    let Input { process, launcher, ended, relay } = input();
+    ended.tell();
+    relay.join().unwrap();
+    assert_eq!(launcher.unwrap().read(&mut [0]).unwrap(), 0);
+    drop(process);
+}
+
+#[test]
+fn whoever_is_slow_slows_the_other_side() {
+    let Output { mut process, launcher, relay, .. } = output();
+    let process_end = process.as_mut().unwrap();
+    set_nonblocking(&process_end.try_clone().unwrap().into()).unwrap();
+    let mut written = 0;
+    // Until the socket's buffer, the relay's and the pipe's are full, and stay so.
+    let mut refused = 0;
+    while refused < 20 {
+        match process_end.write(&[7; 4096]) {
+            Ok(count) => (written, refused) = (written + count, 0),
+            Err(_) => {
+                refused += 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        assert!(written < 64 << 20, "nothing slows the writer");
+    }
+    drop(process);
+    let mut received = Vec::new();
+    launcher.unwrap().read_to_end(&mut received).unwrap();
+    assert_eq!(received.len(), written);
+    relay.join().unwrap();
+}

@@ -75,9 +75,9 @@ impl Explain for ChooseError {
     fn hint(&self) -> Option<String> {
         match self {
             ChooseError::MayNotOpen { owner, .. } => owner.as_ref().map(DeviceOwner::access_hint),
-            ChooseError::NotThere(_) => Some(
-                "add --device /dev/kvm to the outer container, or use --accel auto".to_owned(),
-            ),
+            ChooseError::NotThere(_) => {
+                Some("add --device /dev/kvm to the outer container, or use --accel auto".to_owned())
+            }
             ChooseError::Probe(_) => None,
             ChooseError::NoQemu { reason: Some(_) } => Some(
                 "add --device /dev/kvm to the outer container, or use the image cofferdam:tcg, \
@@ -130,7 +130,9 @@ pub fn unusable(outcome: &ProbeOutcome) -> Option<String> {
             Verdict::Usable => None,
             Verdict::Useless(why) => Some(format!("{KVM_DEVICE} is there but useless: {why}")),
         },
-        ProbeOutcome::Refused(causes) => Some(format!("{KVM_DEVICE} is there but: {}", causes.join(": "))),
+        ProbeOutcome::Refused(causes) => {
+            Some(format!("{KVM_DEVICE} is there but: {}", causes.join(": ")))
+        }
         ProbeOutcome::TimedOut => Some(format!("{KVM_DEVICE} is there but does not answer")),
         ProbeOutcome::Died => Some(format!("{KVM_DEVICE} is there but its probe died")),
     }

@@ -15,8 +15,7 @@ const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resour
 
 /// The arguments for a machine of this size.
 pub fn qemu_arguments(memory_mib: u32, vcpus: u8, console: bool) -> Vec<String> {
-    let mut arguments: Vec<String> =
-        QEMU_MACHINE.split_whitespace().map(str::to_owned).collect();
+    let mut arguments: Vec<String> = QEMU_MACHINE.split_whitespace().map(str::to_owned).collect();
     let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
     add(&["-sandbox", SANDBOX, "-display", "none"]);
     add(&["-m", &memory_mib.to_string(), "-smp", &vcpus.to_string()]);

@@ -78,8 +78,7 @@ impl Channel {
         message: &M,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
-        let bytes =
-            postcard::to_extend(message, vec![TAG]).map_err(ChannelError::Malformed)?;
+        let bytes = postcard::to_extend(message, vec![TAG]).map_err(ChannelError::Malformed)?;
         if bytes.len() > MAX_MESSAGE_BYTES || descriptors.len() > MAX_DESCRIPTORS {
             return Err(ChannelError::TooLong);
         }

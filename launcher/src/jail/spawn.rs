@@ -51,8 +51,7 @@ pub fn spawn<M: Serialize>(
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<Child, SpawnError> {
     let name = role.process_name();
-    let (ours, theirs) =
-        Channel::pair().map_err(|source| SpawnError::Channel { name, source })?;
+    let (ours, theirs) = Channel::pair().map_err(|source| SpawnError::Channel { name, source })?;
     let process = Command::new("/proc/self/exe")
         .arg0(name)
         .env_clear()
@@ -65,7 +64,10 @@ pub fn spawn<M: Serialize>(
     let pidfd = rustix::process::pidfd_open(pidfd, PidfdFlags::empty())
         .map_err(|errno| SpawnError::Execute { name, source: errno.into() })?;
     let child = Child { process, pidfd, channel: ours };
-    child.channel.send(first, descriptors).map_err(|source| SpawnError::Channel { name, source })?;
+    child
+        .channel
+        .send(first, descriptors)
+        .map_err(|source| SpawnError::Channel { name, source })?;
     Ok(child)
 }
 

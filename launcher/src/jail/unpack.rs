@@ -18,7 +18,8 @@ impl Unpacker for JailedUnpacker {
         input: &File,
         output: &File,
     ) -> Result<UnpackReport, UnpackFailure> {
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| UnpackFailure::Process(error);
+        let failed =
+            |error: Box<dyn std::error::Error + Send + Sync>| UnpackFailure::Process(error);
         let mut child = spawn(Role::Unpack, job, &[input.as_fd(), output.as_fd()])
             .map_err(|error| failed(error.into()))?;
         let answer = child.channel().receive::<Result<UnpackReport, UnpackError>>();

@@ -2,9 +2,9 @@
 
 use super::channel::{Channel, ChannelError};
 use super::machine::{MachineEvent, causes, initial_offers, serve_requests};
+use ::vmm::VmConfig;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use ::vmm::VmConfig;
 
 /// The first message. Its open files are the configuration's, then one stream for each offered port.
 #[derive(Debug, Serialize, Deserialize)]

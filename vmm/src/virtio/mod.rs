@@ -14,18 +14,18 @@
 //! of its own and gives every byte from guest memory the same distrust whatever the transport.
 
 pub mod block;
-pub mod vhost_user;
-#[cfg(test)]
-mod test_driver;
-pub mod vsock;
-mod entropy;
 mod buffers;
-mod queue;
-mod stop;
-mod sys;
+mod entropy;
 mod interrupt;
 mod mmio;
+mod queue;
 mod state;
+mod stop;
+mod sys;
+#[cfg(test)]
+mod test_driver;
+pub mod vhost_user;
+pub mod vsock;
 
 pub use entropy::Entropy;
 pub use interrupt::Interrupt;

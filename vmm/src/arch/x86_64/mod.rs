@@ -52,8 +52,7 @@ fn kvm(step: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> ArchError {
 
 /// Gives a machine its interrupt controllers; before any vCPU.
 pub(crate) fn create_interrupts(vm: &VmFd) -> Result<(), ArchError> {
-    vm.set_identity_map_address(layout::KVM_IDENTITY_MAP)
-        .map_err(kvm("place its identity map"))?;
+    vm.set_identity_map_address(layout::KVM_IDENTITY_MAP).map_err(kvm("place its identity map"))?;
     vm.set_tss_address(layout::KVM_TSS).map_err(kvm("place its task segment"))?;
     vm.create_irq_chip().map_err(kvm("create the interrupt controllers"))
 }
@@ -87,8 +86,8 @@ pub(crate) fn create_vcpus(
         let vcpu = vm.create_vcpu(u64::from(index)).map_err(kvm("create a vcpu"))?;
         let processor = Processor { index, count };
         let entries = cpuid::entries(supported.as_slice(), processor, tsc_deadline);
-        let list = CpuId::from_entries(&entries)
-            .map_err(|_| ArchError::Cpuid { count: entries.len() })?;
+        let list =
+            CpuId::from_entries(&entries).map_err(|_| ArchError::Cpuid { count: entries.len() })?;
         vcpu.set_cpuid2(&list).map_err(kvm("set what a processor says of itself"))?;
         msrs::set(&vcpu).map_err(kvm("set model-specific registers"))?;
         set_local_interrupts(&vcpu).map_err(kvm("set the local interrupt lines"))?;

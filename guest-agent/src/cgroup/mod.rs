@@ -1,11 +1,14 @@
-//! A container's cgroup: its limits, and whether the kernel killed in it for want of memory.
+//! A container's cgroup: its limits, its devices, and whether the kernel killed in it for want of memory.
 //!
 //! Follows Documentation/admin-guide/cgroup-v2.rst.
 
+pub mod devices;
+
 use crate::early::{CGROUP_ROOT, SANDBOX_CGROUP};
 use crate::error::{OsError, Tried};
-use protocol::{ContainerId, Resources};
-use std::fs;
+use crate::sys;
+use protocol::{ContainerId, DeviceAccess, Resources};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -18,11 +21,15 @@ pub fn path(container: &ContainerId) -> PathBuf {
     Path::new(SANDBOX_CGROUP).join(container.as_str())
 }
 
-/// Makes the cgroup of a container, with its limits.
+/// Makes the cgroup of a container, with its limits and its rule about devices.
 ///
 /// # Errors
 /// The first operation that fails.
-pub fn create(container: &ContainerId, limits: &Resources) -> Result<(), OsError> {
+pub fn create(
+    container: &ContainerId,
+    limits: &Resources,
+    access: DeviceAccess,
+) -> Result<(), OsError> {
     let path = path(container);
     fs::create_dir(&path).tried("make", path.display())?;
     let set = |file: &str, value: String| {
@@ -44,6 +51,11 @@ pub fn create(container: &ContainerId, limits: &Resources) -> Result<(), OsError
     }
     if let Some(count) = limits.pids {
         set("pids.max", count.to_string())?;
+    }
+    if access == DeviceAccess::Standard {
+        let cgroup = File::open(&path).tried("open", path.display())?;
+        sys::guard_devices(&cgroup, &devices::program())
+            .tried("limit the devices of", path.display())?;
     }
     Ok(())
 }
