@@ -1,6 +1,8 @@
 //! The filter is run by an interpreter written from the kernel's documentation, and compared with
 //! what the profile says when it is read one rule after the other.
 
+#![allow(clippy::cast_possible_truncation, reason = "halves of a word")]
+
 use super::*;
 use proptest::prelude::*;
 use protocol::SeccompComparison;
@@ -22,7 +24,7 @@ impl Call {
             4 => self.architecture,
             16..64 => {
                 let argument = self.arguments[(offset as usize - 16) / 8];
-                if offset % 8 == 0 { argument as u32 } else { (argument >> 32) as u32 }
+                if offset.is_multiple_of(8) { argument as u32 } else { (argument >> 32) as u32 }
             }
             _ => panic!("a load from {offset}"),
         }
