@@ -63,3 +63,6 @@ pub fn one_line(error: &dyn Error) -> String {
 pub fn setup_failure(error: &dyn Error) -> Failure {
     Failure { kind: FailureKind::Setup, message: one_line(error) }
 }
+
+#[cfg(test)]
+mod tests;

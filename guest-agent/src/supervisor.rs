@@ -228,3 +228,6 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

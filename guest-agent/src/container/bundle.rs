@@ -97,16 +97,17 @@ pub fn runtime_spec(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<S
     // The limits are the agent's own writing: libcontainer is left with nothing to apply.
     linux.set_resources(None);
     let root = RootBuilder::default().path(around.rootfs).readonly(spec.rootfs.readonly).build()?;
-    let mut builder = SpecBuilder::default()
+    let mut specification = SpecBuilder::default()
         .version("1.0.2")
         .root(root)
         .mounts(mounts(spec, around.etc)?)
         .process(privileged_process()?)
-        .linux(linux);
-    if spec.namespaces.uts == NamespaceRef::New {
-        builder = builder.hostname(spec.hostname.clone());
-    }
-    builder.build()
+        .linux(linux)
+        .build()?;
+    // The library's default is a name of its own, not none.
+    let own_name = spec.namespaces.uts == NamespaceRef::New;
+    specification.set_hostname(own_name.then(|| spec.hostname.clone()));
+    Ok(specification)
 }
 
 /// The process of every runtime specification: root with everything, at `/`.
@@ -212,3 +213,6 @@ fn mount(
         .options(options.iter().map(|&option| option.to_owned()).collect::<Vec<_>>())
         .build()
 }
+
+#[cfg(test)]
+mod tests;

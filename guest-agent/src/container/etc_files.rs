@@ -67,3 +67,6 @@ pub fn make_room(root: &Path) -> Result<(), OsError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -284,3 +284,6 @@ fn c_strings(texts: &[String], what: &str) -> Result<Vec<CString>, Failure> {
         message: format!("a zero byte stands in {what}"),
     })
 }
+
+#[cfg(test)]
+mod tests;

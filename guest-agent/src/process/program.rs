@@ -67,3 +67,6 @@ fn check(path: &str) -> Result<(), Errno> {
 fn c_string(text: &str) -> Result<CString, Failure> {
     CString::new(text).map_err(|_| refused(text, Errno::INVAL))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+use super::*;
+use protocol::{
+    Capabilities, ContainerId, ContainerSpec, LayerExtent, Namespaces, ProcessId, ProcessSpec,
+    Resources, Rootfs, Stdio, Upper,
+};
+
+fn spec() -> ContainerSpec {
+    ContainerSpec {
+        id: ContainerId::try_from("box".to_owned()).unwrap(),
+        hostname: "inside".into(),
+        rootfs: Rootfs {
+            layers: vec![LayerExtent { offset: 0, length: 4096 }],
+            upper: Upper::Disk,
+            readonly: true,
+        },
+        mounts: vec![protocol::Mount {
+            destination: "/scratch".into(),
+            source: MountSource::Tmpfs,
+            options: vec!["size=1m".into(), "noexec".into()],
+        }],
+        namespaces: Namespaces::default(),
+        devices: DeviceAccess::Standard,
+        resources: Resources { memory_bytes: Some(1 << 20), ..Resources::default() },
+        seccomp: None,
+        masked_paths: vec!["/proc/kcore".into()],
+        readonly_paths: vec!["/proc/sys".into()],
+        reaper: false,
+        init_id: ProcessId::try_from("init".to_owned()).unwrap(),
+        init: ProcessSpec {
+            args: vec!["prog".into()],
+            env: vec!["A=b".into()],
+            cwd: "/work".into(),
+            user: "dev".into(),
+            capabilities: Capabilities::default(),
+            no_new_privileges: true,
+            rlimits: Vec::new(),
+            stdio: Stdio::Pipes { stdin_port: None, stdout_port: 1, stderr_port: 2 },
+        },
+    }
+}
+
+fn of(spec: &ContainerSpec, joined: &[(NamespaceKind, i32)]) -> Spec {
+    let around = Surroundings { rootfs: Path::new("/r"), etc: Path::new("/e"), joined };
+    runtime_spec(spec, &around).unwrap()
+}
+
+fn options(spec: &Spec, destination: &str) -> Vec<String> {
+    let mounts = spec.mounts().as_ref().unwrap();
+    let mount = mounts.iter().find(|mount| mount.destination() == Path::new(destination));
+    mount.unwrap().options().clone().unwrap()
+}
+
+#[test]
+fn the_container_is_told_of_and_its_process_is_not() {
+    let made = of(&spec(), &[]);
+    assert_eq!(made.hostname().as_deref(), Some("inside"));
+    let root = made.root().as_ref().unwrap();
+    assert_eq!((root.path().as_path(), root.readonly()), (Path::new("/r"), Some(true)));
+    let linux = made.linux().as_ref().unwrap();
+    assert_eq!(linux.cgroups_path().as_deref(), Some(Path::new("/cofferdam/box")));
+    assert_eq!(linux.masked_paths().as_deref(), Some(&["/proc/kcore".to_owned()][..]));
+    assert_eq!(linux.readonly_paths().as_deref(), Some(&["/proc/sys".to_owned()][..]));
+    assert!(linux.resources().is_none() && linux.seccomp().is_none());
+    let process = made.process().as_ref().unwrap();
+    assert_eq!((process.user().uid(), process.user().gid()), (0, 0));
+    assert_eq!(process.cwd(), Path::new("/"));
+    assert!(process.capabilities().is_none() && process.no_new_privileges().is_none());
+    assert!(process.rlimits().is_none() && process.terminal() != Some(true));
+}
+
+#[test]
+fn mounts_are_dockers_then_those_asked_for() {
+    let made = of(&spec(), &[]);
+    let mounts = made.mounts().as_ref().unwrap();
+    let destinations: Vec<_> =
+        mounts.iter().map(|mount| mount.destination().to_str().unwrap()).collect();
+    assert_eq!(
+        destinations,
+        [
+            "/proc",
+            "/dev",
+            "/dev/pts",
+            "/sys",
+            "/sys/fs/cgroup",
+            "/dev/mqueue",
+            "/dev/shm",
+            "/etc/hosts",
+            "/etc/hostname",
+            "/etc/resolv.conf",
+            "/scratch"
+        ]
+    );
+    assert_eq!(mounts[7].source().as_deref(), Some(Path::new("/e/hosts")));
+    assert_eq!(options(&made, "/scratch"), ["size=1m", "noexec"]);
+    assert!(options(&made, "/sys").contains(&"ro".to_owned()));
+    assert!(options(&made, "/sys/fs/cgroup").contains(&"ro".to_owned()));
+    let all = of(&ContainerSpec { devices: DeviceAccess::All, ..spec() }, &[]);
+    assert!(options(&all, "/sys").contains(&"rw".to_owned()));
+    assert!(options(&all, "/sys/fs/cgroup").contains(&"rw".to_owned()));
+}
+
+#[test]
+fn each_namespace_is_new_or_the_guests_or_another_containers() {
+    let other = NamespaceRef::Container(ContainerId::try_from("other".to_owned()).unwrap());
+    let namespaces = Namespaces {
+        pid: other.clone(),
+        network: NamespaceRef::Guest,
+        uts: other,
+        ..Namespaces::default()
+    };
+    let spec = ContainerSpec { namespaces, ..spec() };
+    let made = of(&spec, &[(NamespaceKind::Pid, 7), (NamespaceKind::Uts, 9)]);
+    assert_eq!(made.hostname().as_deref(), None, "it has the other's");
+    let linux = made.linux().as_ref().unwrap();
+    let namespaces: Vec<_> = linux.namespaces().as_ref().unwrap().iter().collect();
+    let kinds: Vec<_> = namespaces
+        .iter()
+        .map(|ns| (ns.typ(), ns.path().clone().map(PathBuf::into_os_string)))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            (LinuxNamespaceType::Mount, None),
+            (LinuxNamespaceType::Pid, Some("/proc/self/fd/7".into())),
+            (LinuxNamespaceType::Uts, Some("/proc/self/fd/9".into())),
+            (LinuxNamespaceType::Ipc, None),
+            (LinuxNamespaceType::Cgroup, None),
+        ]
+    );
+}

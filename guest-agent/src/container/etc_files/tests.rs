@@ -1,0 +1,39 @@
+use super::*;
+use std::os::unix::fs::symlink;
+
+#[test]
+fn links_that_lead_nowhere_inside_make_room_and_others_stay() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    fs::create_dir_all(at("etc")).unwrap();
+    fs::create_dir_all(at("run")).unwrap();
+    fs::write(at("run/hosts"), "kept").unwrap();
+    symlink("../run/hosts", at("etc/hosts")).unwrap();
+    // There outside, but not inside.
+    symlink("/proc/self/status", at("etc/hostname")).unwrap();
+    symlink("resolv.conf", at("etc/resolv.conf")).unwrap();
+    make_room(root.path()).unwrap();
+    assert!(at("etc/hosts").symlink_metadata().is_ok());
+    assert!(at("etc/hostname").symlink_metadata().is_err());
+    assert!(at("etc/resolv.conf").symlink_metadata().is_err());
+}
+
+#[test]
+fn an_etc_that_leads_outside_is_looked_for_inside() {
+    let outside = tempfile::tempdir().unwrap();
+    symlink("nowhere", outside.path().join("hosts")).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    symlink(outside.path(), root.path().join("etc")).unwrap();
+    make_room(root.path()).unwrap();
+    assert!(outside.path().join("hosts").symlink_metadata().is_ok());
+    // And a root without any has nothing to make room in.
+    make_room(tempfile::tempdir().unwrap().path()).unwrap();
+}
+
+#[test]
+fn the_host_name_stands_in_two_of_the_files() {
+    assert_eq!(contents("hostname", "box"), "box\n");
+    assert!(contents("hosts", "box").ends_with("127.0.1.1\tbox\n"));
+    assert!(contents("hosts", "box").starts_with("127.0.0.1\tlocalhost\n"));
+    assert_eq!(contents("resolv.conf", "box"), "");
+}
