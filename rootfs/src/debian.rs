@@ -51,12 +51,6 @@ pub fn suite() -> Result<String> {
 }
 
 impl Tree<'_> {
-    /// Everything that decides what [`Self::write`] makes, save what the mirror holds that day.
-    #[must_use]
-    pub fn identity(&self) -> String {
-        format!("{EXCLUDED_PATHS:?} {LEAVE_NO_TRACE:?} {EPOCH} {self:?}")
-    }
-
     /// Makes the tree of `suite` as one tar file.
     ///
     /// # Errors
@@ -73,12 +67,11 @@ impl Tree<'_> {
         if !self.packages.is_empty() {
             command.arg(format!("--include={}", self.packages.join(",")));
         }
-        for hook in self.hooks {
-            command.arg(format!("--customize-hook={hook}"));
+        // Where nothing is configured, mmdebstrap runs no other kind of hook.
+        let kind = if self.variant == "extract" { "extract" } else { "customize" };
+        for hook in self.hooks.iter().chain(LEAVE_NO_TRACE) {
+            command.arg(format!("--{kind}-hook={hook}"));
         }
-        command
-            .arg("--customize-hook=rm -rf \"$1\"/etc/apt/sources.list* \"$1\"/var/lib/apt/lists/*");
-        command.arg("--customize-hook=rm -rf \"$1\"/var/cache/* \"$1\"/var/log/*");
         command.arg(suite).arg(out).args(sources()?);
         let log_file = fs::File::create(log)?;
         let status = command

@@ -26,8 +26,9 @@ rm -f "$keep.named"
 (cd "$tree" && find . -xdev ! -type d -printf '/%P\n') | while read -r path; do
   case $path in
     /usr/share/doc/*/copyright | /etc/os-release | /usr/lib/os-release | /bin/dash) ;;
+    # mmdebstrap's own, which it removes itself; and what is mounted while this runs.
+    /etc/apt/* | /var/* | /dev/* | /proc/* | /sys/* | /tmp/*) ;;
     *) grep -qxF "$path" "$keep" || rm "$tree$path" ;;
   esac
 done
-find "$tree" -xdev -mindepth 1 -type d -empty -delete
-mkdir -p "$tree/proc" "$tree/sys" "$tree/dev"
+find "$tree/usr" "$tree/etc" -xdev -mindepth 1 -type d -empty -delete

@@ -16,8 +16,9 @@ use crate::digest::Inputs;
 use crate::progress::Task;
 use crate::workspace::Workspace;
 
+const DEBIAN: &str = include_str!("../../rootfs/src/debian.rs");
 const RECIPES: &[&str] = &[
-    include_str!("../../rootfs/src/debian.rs"),
+    DEBIAN,
     include_str!("../../rootfs/src/docker_archive.rs"),
     include_str!("../../rootfs/src/image_config.rs"),
     include_str!("../../rootfs/src/layer.rs"),
@@ -127,7 +128,11 @@ fn image(
 
 fn debian_tree(workspace: &Workspace, name: &str, tree: &Tree<'_>) -> Result<PathBuf> {
     let suite = debian::suite()?;
-    let digest = Inputs::default().text("suite", &suite).text("tree", &tree.identity()).finish();
+    let digest = Inputs::default()
+        .text("suite", &suite)
+        .text("recipe", DEBIAN)
+        .text("tree", &format!("{tree:?}"))
+        .finish();
     let entry = cache::entry(workspace, "debian-tree", &digest, |place| {
         let task = Task::begin(&format!("{name}: a small Debian ({suite}) by mmdebstrap"));
         tree.write(&suite, &place.join("tree.tar"), &place.join("mmdebstrap.log"))?;
