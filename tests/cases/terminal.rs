@@ -43,7 +43,7 @@ fn a_resize_is_seen_inside(world: &World) {
 fn keys_reach_the_program(world: &World) {
     let mut terminal = shell(
         world,
-        "trap 'echo stopped; exit 5' INT; echo ready; read line; echo \"got $line\"; sleep 60",
+        "trap 'echo stopped; exit 5' INT; echo ready; read line; echo \"got $line\"; while :; do sleep 0.1; done",
     );
     terminal.waits_for("ready");
     terminal.types("hello\r");
