@@ -3,6 +3,7 @@
 //!
 //! Never touches a disk or a container.
 
+use crate::cgroup;
 use crate::error::{OsError, Tried};
 use rustix::mount::{MountFlags, mount, mount_move};
 use std::fs;
@@ -83,19 +84,11 @@ pub fn mount_cgroups() -> Result<(), OsError> {
 ///
 /// # Errors
 /// The first operation that fails.
-pub fn delegate_cgroups() -> Result<(), OsError> {
+fn delegate_cgroups() -> Result<(), OsError> {
     make_directory(AGENT_CGROUP)?;
     fs::write(format!("{AGENT_CGROUP}/cgroup.procs"), "0").tried("enter", AGENT_CGROUP)?;
     make_directory(SANDBOX_CGROUP)?;
-    let names = fs::read_to_string(format!("{CGROUP_ROOT}/cgroup.controllers"))
-        .tried("read the controllers of", CGROUP_ROOT)?;
-    let enable: Vec<String> = names.split_whitespace().map(|name| format!("+{name}")).collect();
-    let enable = enable.join(" ");
-    for cgroup in [CGROUP_ROOT, SANDBOX_CGROUP] {
-        fs::write(format!("{cgroup}/cgroup.subtree_control"), &enable)
-            .tried("delegate controllers of", cgroup)?;
-    }
-    Ok(())
+    cgroup::delegate(CGROUP_ROOT, &[CGROUP_ROOT, SANDBOX_CGROUP])
 }
 
 /// Sets the wall clock.

@@ -60,6 +60,22 @@ pub fn create(
     Ok(())
 }
 
+/// Delegates every controller that `root` has to the children of each of these cgroups, in order.
+///
+/// # Errors
+/// The first operation that fails.
+pub fn delegate(root: &str, cgroups: &[&str]) -> Result<(), OsError> {
+    let names = fs::read_to_string(format!("{root}/cgroup.controllers"))
+        .tried("read the controllers of", root)?;
+    let enable: Vec<String> = names.split_whitespace().map(|name| format!("+{name}")).collect();
+    let enable = enable.join(" ");
+    for cgroup in cgroups {
+        fs::write(format!("{cgroup}/cgroup.subtree_control"), &enable)
+            .tried("delegate controllers of", cgroup)?;
+    }
+    Ok(())
+}
+
 /// Moves this process into a cgroup beside those of the containers, made where it is not there.
 ///
 /// # Errors

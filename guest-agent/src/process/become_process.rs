@@ -159,7 +159,7 @@ impl BecomeProcess {
         };
         let program = program::find(name, &prepared.path)?;
         let arguments = c_strings(&self.process.args, "the arguments")?;
-        self.load_filter().map_err(|error| setup_failure(&error))?;
+        self.load_filter(prepared.identity.uid).map_err(|error| setup_failure(&error))?;
         let error = sys::execute(&program, &arguments, &prepared.environment);
         let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
         Err(program::refused(name, errno))
@@ -167,8 +167,9 @@ impl BecomeProcess {
 
     fn execute_reaper(&self, agent: &OwnedFd, child: libc::pid_t, prepared: &Prepared) -> Failure {
         let arguments = reaper::arguments(child, &self.process.args);
-        if let Err(error) =
-            self.take_privileges(&prepared.identity).and_then(|()| self.load_filter())
+        if let Err(error) = self
+            .take_privileges(&prepared.identity)
+            .and_then(|()| self.load_filter(prepared.identity.uid))
         {
             return setup_failure(&error);
         }
@@ -185,19 +186,16 @@ impl BecomeProcess {
     }
 
     fn take_privileges(&self, identity: &Identity) -> Result<(), OsError> {
-        let Capabilities { bounding, effective, permitted, inheritable, ambient } =
-            self.process.capabilities;
+        let Capabilities { bounding, inheritable, ambient, .. } = self.process.capabilities;
+        let (effective, permitted) = self.own_sets(identity.uid);
         drop_bounding(bounding.0)?;
         sys::set_groups(&identity.groups).tried("set", "the supplementary groups")?;
         sys::prctl(libc::PR_SET_KEEPCAPS, 1, 0).tried("keep", "capabilities")?;
         sys::set_ids(identity.uid, identity.gid)
             .tried("become", format_args!("user {}:{}", identity.uid, identity.gid))?;
         let kept = if self.filter_needs_power() { CAP_SYS_ADMIN } else { 0 };
-        let state = CapabilityState {
-            effective: effective.0 & permitted.0,
-            permitted: permitted.0 | kept,
-            inheritable: inheritable.0,
-        };
+        let state =
+            CapabilityState { effective, permitted: permitted | kept, inheritable: inheritable.0 };
         sys::set_capabilities(state).tried("set", "capabilities")?;
         for number in (0..64).filter(|number| ambient.0 >> number & 1 == 1) {
             sys::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, number)
@@ -209,14 +207,23 @@ impl BecomeProcess {
         Ok(())
     }
 
-    fn load_filter(&self) -> Result<(), OsError> {
+    /// Its effective and permitted sets just before exec. Whoever is not root keeps but the ambient ones
+    /// across it; what it had besides would still let a program's file capabilities through
+    /// no_new_privs.
+    fn own_sets(&self, uid: u32) -> (u64, u64) {
+        let Capabilities { effective, permitted, ambient, .. } = self.process.capabilities;
+        let permitted = if uid == 0 { permitted.0 } else { permitted.0 & ambient.0 };
+        (effective.0 & permitted, permitted)
+    }
+
+    fn load_filter(&self, uid: u32) -> Result<(), OsError> {
         let Some(filter) = &self.filter else { return Ok(()) };
         if self.filter_needs_power() {
-            let Capabilities { effective, permitted, inheritable, .. } = self.process.capabilities;
+            let (effective, permitted) = self.own_sets(uid);
             let state = CapabilityState {
-                effective: effective.0 & permitted.0 | CAP_SYS_ADMIN,
-                permitted: permitted.0 | CAP_SYS_ADMIN,
-                inheritable: inheritable.0,
+                effective: effective | CAP_SYS_ADMIN,
+                permitted: permitted | CAP_SYS_ADMIN,
+                inheritable: self.process.capabilities.inheritable.0,
             };
             sys::set_capabilities(state).tried("set", "capabilities")?;
         }

@@ -2,7 +2,9 @@
 //! root: loopback, room for nested cgroups, the guest's devices.
 
 use super::become_process::Remaining;
+use crate::cgroup;
 use crate::disks::{FileSystem, attach};
+use crate::early::CGROUP_ROOT;
 use crate::error::{OsError, Tried};
 use crate::sys;
 use rustix::fs::CWD;
@@ -28,6 +30,7 @@ pub fn complete(remaining: &Remaining) -> Result<(), OsError> {
     if remaining.nested_cgroups {
         fs::create_dir(INIT_CGROUP).tried("make", INIT_CGROUP)?;
         fs::write(format!("{INIT_CGROUP}/cgroup.procs"), "0").tried("enter", INIT_CGROUP)?;
+        cgroup::delegate(CGROUP_ROOT, &[CGROUP_ROOT])?;
     }
     if remaining.all_devices {
         mount_all_devices()?;
