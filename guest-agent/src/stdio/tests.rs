@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 struct Output {
     process: Option<File>,
     launcher: Option<UnixStream>,
+    /// As the input's relay of a terminal keeps its connection open.
+    _kept: OwnedFd,
     ended: Arc<Ended>,
     relay: JoinHandle<()>,
 }
@@ -17,8 +19,9 @@ fn output() -> Output {
     let ended = Ended::new().unwrap();
     let own = Arc::clone(&ended);
     let connection = OwnedFd::from(ours);
+    let kept = connection.try_clone().unwrap();
     let relay = std::thread::spawn(move || relay_output(&reader, &connection, &own));
-    Output { process: Some(writer.into()), launcher: Some(theirs), ended, relay }
+    Output { process: Some(writer.into()), launcher: Some(theirs), _kept: kept, ended, relay }
 }
 
 struct Input {
@@ -78,15 +81,18 @@ fn a_reader_that_merely_sends_nothing_more_still_reads() {
 }
 
 #[test]
-fn what_stands_in_the_pipe_at_the_end_is_given_on_though_others_keep_it_open() {
-    let Output { mut process, launcher, ended, relay } = output();
-    process.as_mut().unwrap().write_all(b"last words").unwrap();
+fn what_others_who_keep_the_pipe_open_write_is_given_on_for_two_seconds() {
+    let Output { mut process, launcher, ended, relay, .. } = output();
+    let pipe = process.as_mut().unwrap();
+    pipe.write_all(b"last words").unwrap();
     let began = Instant::now();
     ended.tell();
+    std::thread::sleep(Duration::from_millis(300));
+    pipe.write_all(b" and later ones").unwrap();
     let mut received = String::new();
     launcher.unwrap().read_to_string(&mut received).unwrap();
-    assert_eq!(received, "last words");
-    assert!(began.elapsed() >= LINGER, "{:?}", began.elapsed());
+    assert_eq!(received, "last words and later ones");
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
     relay.join().unwrap();
     drop(process);
 }
