@@ -1,7 +1,7 @@
 //! Paths that documents name in backticks exist.
 //!
 //! A word in backticks is taken for a path of this repository where it begins with the name of
-//! something at the repository's root and a slash, or is the name of a file with an ending that our
+//! something at the repository's root and a slash, or is a name with an ending that only our
 //! files have. What a build makes is not here to be found, and neither is what is inside a container.
 
 use super::tree;
@@ -14,7 +14,8 @@ const OPTIONAL: [&str; 2] = ["SECURITY.md", "CONTRIBUTING.md"];
 /// Made by a build, or named as examples.
 const MADE: [&str; 2] = ["dist/", "target/"];
 
-const ENDINGS: [&str; 8] = [".rs", ".md", ".toml", ".json", ".config", ".sh", ".svg", ".html"];
+/// Of names without a folder, only these are surely ours: a script or a JSON file may be anyone's.
+const ENDINGS: [&str; 4] = [".rs", ".md", ".toml", ".config"];
 
 /// Checks every document.
 pub fn check_all() -> Vec<String> {
@@ -34,6 +35,12 @@ pub fn check_all() -> Vec<String> {
 fn exists(document: &str, path: &str) -> bool {
     let beside = Path::new(document).parent().unwrap_or(Path::new(""));
     [Path::new(""), beside].iter().any(|from| tree::root().join(from).join(path).exists())
+        // A name without a folder is a file's that the text around it places.
+        || (!path.contains('/') && tree::files().iter().any(|file| is_called(file, path)))
+}
+
+fn is_called(file: &str, name: &str) -> bool {
+    file.rsplit('/').next() == Some(name)
 }
 
 fn check(document: &str, text: &str, exists: &dyn Fn(&str) -> bool) -> Vec<String> {
@@ -76,7 +83,7 @@ fn is_path(word: &str, exists: &dyn Fn(&str) -> bool) -> bool {
 }
 
 mod tests {
-    use super::{alternatives, check};
+    use super::{alternatives, check, is_called};
 
     fn complaints(text: &str) -> usize {
         check("d.md", text, &|path| {
@@ -101,6 +108,11 @@ mod tests {
             assert_eq!(complaints(text), 0, "{text}");
         }
         assert_eq!(complaints("`vmm/src/boot.rs:12` `vmm/src/` `vmm/`"), 0);
+    }
+
+    #[test]
+    fn a_name_is_a_files_whole_name() {
+        assert!(is_called("a/boot.rs", "boot.rs") && !is_called("a/reboot.rs", "boot.rs"));
     }
 
     #[test]

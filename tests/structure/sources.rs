@@ -25,7 +25,11 @@ enum Rule {
 }
 
 /// One file's leave to break one rule, with the reason.
-const EXCEPTIONS: [(&str, Rule, &str); 0] = [];
+const EXCEPTIONS: [(&str, Rule, &str); 1] = [(
+    "launcher/src/plan/tests.rs",
+    Rule::FunctionLength,
+    "one table: each command line that cannot be, beside the two lines that refuse it",
+)];
 
 /// Checks one file.
 pub fn check(path: &str, text: &str) -> Vec<String> {
