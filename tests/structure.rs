@@ -10,11 +10,12 @@
 mod structure {
     pub mod arrows;
     pub mod documents;
+    pub mod flags;
     pub mod sources;
     pub mod tree;
 }
 
-use structure::{arrows, documents, sources, tree};
+use structure::{arrows, documents, flags, sources, tree};
 
 fn nothing_to_complain_of(complaints: &[String]) {
     assert!(complaints.is_empty(), "\n  {}\n", complaints.join("\n  "));
@@ -47,4 +48,9 @@ fn every_exception_is_still_needed() {
 #[test]
 fn paths_named_in_documents_exist() {
     nothing_to_complain_of(&documents::check_all());
+}
+
+#[test]
+fn every_flag_of_run_has_a_case() {
+    nothing_to_complain_of(&flags::check_all());
 }

@@ -2,9 +2,10 @@
 
 use crate::cases;
 use crate::harness::{World, kernel};
+use serde_json::Value;
 
 cases! {
-    Both: the_console_has_the_kernels_log, another_kernel;
+    Both: the_console_has_the_kernels_log, another_kernel, timings;
     Tcg: quiet_says_nothing, tcg_says_what_it_is_not, a_kernel_that_is_none_is_refused;
 }
 
@@ -13,6 +14,20 @@ fn the_console_has_the_kernels_log(world: &World) {
     world.sh(&["--console", file.to_str().unwrap()], "uname -r").exits(0);
     let log = std::fs::read_to_string(&file).unwrap();
     assert!(log.contains("Linux version 6.12"), "{log}");
+}
+
+fn timings(world: &World) {
+    let file = world.scratch_file("timings");
+    world.sh(&["--timings", file.to_str().unwrap()], "sleep 2").exits(0);
+    let said: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let stages = said["stages_ms"].as_object().unwrap();
+    let sum: f64 = stages.values().map(|stage| stage.as_f64().unwrap()).sum();
+    let total = said["total_ms"].as_f64().unwrap();
+    assert!((sum - total).abs() < 1.0, "the stages sum to the total: {said}");
+    assert!((2000.0..total).contains(&stages["process"].as_f64().unwrap()), "{said}");
+    let (kernel, boot) =
+        (said["guest_kernel_ms"].as_f64().unwrap(), stages["boot"].as_f64().unwrap());
+    assert!(kernel > 1.0 && kernel < boot, "{said}");
 }
 
 fn another_kernel(world: &World) {
