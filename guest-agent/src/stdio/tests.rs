@@ -8,7 +8,7 @@ struct Output {
     process: Option<File>,
     launcher: Option<UnixStream>,
     /// As the input's relay of a terminal keeps its connection open.
-    _kept: OwnedFd,
+    kept: OwnedFd,
     ended: Arc<Ended>,
     relay: JoinHandle<()>,
 }
@@ -21,7 +21,7 @@ fn output() -> Output {
     let connection = OwnedFd::from(ours);
     let kept = connection.try_clone().unwrap();
     let relay = std::thread::spawn(move || relay_output(&reader, &connection, &own));
-    Output { process: Some(writer.into()), launcher: Some(theirs), _kept: kept, ended, relay }
+    Output { process: Some(writer.into()), launcher: Some(theirs), kept, ended, relay }
 }
 
 struct Input {
@@ -48,13 +48,14 @@ fn bytes() -> Vec<u8> {
 
 #[test]
 fn output_arrives_whole_and_then_its_end() {
-    let Output { process, launcher, relay, .. } = output();
+    let Output { process, launcher, kept, relay, .. } = output();
     let writer = std::thread::spawn(move || process.unwrap().write_all(&bytes()));
     let mut received = Vec::new();
     launcher.unwrap().read_to_end(&mut received).unwrap();
     assert_eq!(received, bytes());
     writer.join().unwrap().unwrap();
     relay.join().unwrap();
+    drop(kept);
 }
 
 #[test]
