@@ -22,43 +22,54 @@ pub struct Built {
     pub tcg_image: PathBuf,
 }
 
+impl Built {
+    /// Where it stands, built or not.
+    pub fn left_in(workspace: &Workspace) -> Self {
+        let place = |name| workspace.dist.join(name);
+        Self {
+            cofferdam: place("cofferdam"),
+            image: place("cofferdam-image.tar"),
+            tcg_image: place("cofferdam-tcg-image.tar"),
+        }
+    }
+}
+
 /// Builds everything that a user takes away.
 ///
 /// # Errors
 /// Those of every step.
 pub fn all(workspace: &Workspace) -> Result<Built> {
     progress::heading("Building");
-    let cofferdam = launcher_with_payload(workspace)?;
-    let image = workspace.dist.join("cofferdam-image.tar");
-    let tcg_image = workspace.dist.join("cofferdam-tcg-image.tar");
-    when_changed(workspace, &image, Inputs::default().identity(&cofferdam)?, |out| {
-        images::write_outer(workspace, &cofferdam, None, out)
+    let built = Built::left_in(workspace);
+    let Built { cofferdam, image, tcg_image } = &built;
+    launcher_with_payload(workspace, cofferdam)?;
+    when_changed(workspace, image, Inputs::default().identity(cofferdam)?, |out| {
+        images::write_outer(workspace, cofferdam, None, out)
     })?;
     let tree = images::tcg_tree(workspace)?;
-    let inputs = Inputs::default().identity(&cofferdam)?.identity(&tree)?;
-    when_changed(workspace, &tcg_image, inputs, |out| {
-        images::write_outer(workspace, &cofferdam, Some(&tree), out)
+    let inputs = Inputs::default().identity(cofferdam)?.identity(&tree)?;
+    when_changed(workspace, tcg_image, inputs, |out| {
+        images::write_outer(workspace, cofferdam, Some(&tree), out)
     })?;
-    for path in [&cofferdam, &image, &tcg_image] {
+    for path in [cofferdam, image, tcg_image] {
         let mib = fs::metadata(path)?.len() >> 20;
         progress::say(&format!("{} ({mib} MiB)", path.display()));
     }
-    Ok(Built { cofferdam, image, tcg_image })
+    Ok(built)
 }
 
-fn launcher_with_payload(workspace: &Workspace) -> Result<PathBuf> {
+fn launcher_with_payload(workspace: &Workspace, place: &Path) -> Result<()> {
     let parts = [
         kernel::vmlinux(workspace)?,
         guest::initramfs(workspace)?,
         guest::disk_template(workspace)?,
     ];
     let launcher = program::launcher(workspace)?;
-    let place = workspace.dist.join("cofferdam");
     let mut inputs = Inputs::default().identity(&launcher)?;
     for part in &parts {
         inputs = inputs.identity(part)?;
     }
-    when_changed(workspace, &place, inputs, |out| {
+    when_changed(workspace, place, inputs, |out| {
         let open = |path: &Path| {
             File::open(path)
                 .map(BufReader::new)
@@ -70,8 +81,7 @@ fn launcher_with_payload(workspace: &Workspace) -> Result<PathBuf> {
         payload::append(open(&launcher)?, parts, out)?;
         out.get_ref().set_permissions(fs::Permissions::from_mode(0o755))?;
         Ok(())
-    })?;
-    Ok(place)
+    })
 }
 
 /// Writes `place` by `write`, unless it was made of the same inputs before. It appears whole or not at

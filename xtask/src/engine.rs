@@ -20,16 +20,18 @@ pub struct Engine {
 const PODMAN_NEEDS: &[(&[&str], &[&str], &str)] = &[
     (&[], &[], "nothing"),
     (
-        &["--cgroup-manager", "cgroupfs", "--runtime", "runc"],
+        CGROUPS,
         &[],
-        "no systemd to make cgroups, or cgroups of the mixed kind, which crun does not take",
+        "there is no systemd to make cgroups, or they are of the mixed kind, which crun does not take",
     ),
     (
-        &["--cgroup-manager", "cgroupfs", "--runtime", "runc"],
+        CGROUPS,
         &["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"],
-        "as before, and limits here are below those that podman would set",
+        "there is no systemd to make cgroups, or they are of the mixed kind, which crun does not take; \
+         and limits are below those that podman would set",
     ),
 ];
+const CGROUPS: &[&str] = &["--cgroup-manager", "cgroupfs", "--runtime", "runc"];
 
 impl Engine {
     /// Chooses the engine.

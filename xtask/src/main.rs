@@ -59,7 +59,11 @@ enum Command {
     /// Build dist/cofferdam and both outer images
     Build,
     /// Run the demo: four layers, and what each allows
-    Run,
+    Run {
+        /// Use what the last build left in dist/
+        #[arg(long)]
+        built: bool,
+    },
     /// Run every test
     Test,
     /// Refuse dependencies of unknown licence or origin
@@ -94,7 +98,7 @@ fn dispatch(command: &Command) -> Result<()> {
             Ok(())
         }
         Command::Build => build::all(&workspace).map(drop),
-        Command::Run => run::demo(&workspace),
+        Command::Run { built } => run::demo(&workspace, *built),
         Command::Test => test::all(&workspace),
         Command::Licences => licences::check(&workspace),
         Command::Measure => measure::all(&workspace),

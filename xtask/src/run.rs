@@ -15,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use self::layers::{Layer, Timings};
 use self::place::Place;
 use self::report::JobReport;
+use crate::build::Built;
 use crate::engine::Engine;
 use crate::progress;
 use crate::workspace::Workspace;
@@ -25,14 +26,14 @@ const TIMINGS: &str = "/var/lib/cofferdam/demo-timings.json";
 const JOB: &str = "/usr/local/bin/demo-job";
 const DEMO_IMAGE: &str = "cofferdam-demo:latest";
 
-/// Builds everything and runs the demo.
+/// Builds everything, unless that was done, and runs the demo.
 ///
 /// # Errors
 /// Those of building and of the engine; and where a layer does not do what it must.
-pub fn demo(workspace: &Workspace) -> Result<()> {
-    let begun = Instant::now();
-    let built = build::all(workspace)?;
+pub fn demo(workspace: &Workspace, is_built: bool) -> Result<()> {
+    let built = if is_built { Built::left_in(workspace) } else { build::all(workspace)? };
     let demo_image = images::demo(workspace)?;
+    let begun = Instant::now();
 
     progress::heading("The outer container");
     let mut engine = Engine::choose()?;
@@ -68,6 +69,7 @@ pub fn demo(workspace: &Workspace) -> Result<()> {
         Layer::inner(&worked, &timings),
     ];
     progress::heading(&layers::table(&rows));
+    progress::heading(layers::WHAT_TOOK_MEANS);
     judge(&refused, &worked)
 }
 

@@ -15,6 +15,11 @@ pub struct Layer {
     cells: [String; 7],
 }
 
+/// Beneath the table.
+pub const WHAT_TOOK_MEANS: &str = "took: host, all of the demo but building; outer container, what the engine \
+adds; microVM, from its\nstart to its agent's first word; container, from its making to the end of its job. The \
+microVM's line is\nits agent's, the first program, which is as the kernel starts it.";
+
 /// What the launcher measured of itself.
 pub struct Timings {
     total: Duration,
