@@ -83,7 +83,9 @@ fn a_tmux_window_looks_right(world: &World) {
     tmux.run(&["send-keys", "stty size", "Enter"]);
     tmux.waits_for(|screen| screen.contains("25 90"));
     tmux.run(&["resize-window", "-x", "70", "-y", "18"]);
-    tmux.run(&["send-keys", "clear; stty size", "Enter"]);
+    // The size and the keys go different ways: the keys may be there first.
+    let until = "until stty size | grep -q 18.70; do sleep 0.1; done; clear; stty size";
+    tmux.run(&["send-keys", until, "Enter"]);
     tmux.waits_for(|screen| screen.contains("18 70"));
     // A program that draws the whole screen: a tilde for each line that the empty file has not.
     tmux.run(&["send-keys", "vi /tmp/file", "Enter"]);
