@@ -1,14 +1,18 @@
 //! Results that are slow to make, each in a directory named by the digest of its inputs.
 //!
 //! A directory appears whole or not at all: it is made beside its place and renamed. Whoever makes one
-//! holds the lock of its kind, so that two builds do not make it twice.
+//! holds the lock of its kind, so that two builds do not make it twice. What nobody asked for in a
+//! month goes when something new comes.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
 use crate::workspace::Workspace;
+
+const KEPT_UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Gives the directory of `kind` for `digest`; where there is none, `make` fills it first.
 ///
@@ -23,6 +27,7 @@ pub fn entry(
     let shelf = workspace.cache.join(kind);
     let place = shelf.join(digest);
     if place.is_dir() {
+        mark_used(&place)?;
         return Ok(place);
     }
     let _lock = lock(&shelf)?;
@@ -36,7 +41,27 @@ pub fn entry(
     make(&unfinished)?;
     fs::rename(&unfinished, &place)
         .with_context(|| format!("cannot put {} in its place", place.display()))?;
+    mark_used(&place)?;
+    remove_unused(&shelf)?;
     Ok(place)
+}
+
+/// A directory's time says when it was last asked for.
+fn mark_used(place: &Path) -> Result<()> {
+    let marked = File::open(place).and_then(|directory| directory.set_modified(SystemTime::now()));
+    marked.with_context(|| format!("cannot mark {} as used", place.display()))
+}
+
+fn remove_unused(shelf: &Path) -> Result<()> {
+    for entry in fs::read_dir(shelf)? {
+        let entry = entry?;
+        let known = entry.metadata()?;
+        let is_old = known.modified()?.elapsed().is_ok_and(|age| age > KEPT_UNUSED);
+        if known.is_dir() && is_old {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a directory tree, if it is there.
@@ -58,3 +83,6 @@ fn lock(shelf: &Path) -> Result<File> {
     file.lock().with_context(|| format!("cannot lock {}", shelf.display()))?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;

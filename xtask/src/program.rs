@@ -35,10 +35,7 @@ fn build(workspace: &Workspace, package: &str, binary: &str) -> Result<PathBuf> 
         .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")
         // Either would be taken in place of the line above.
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        // For crates that link libseccomp.
-        .env("LIBSECCOMP_LINK_TYPE", "static")
-        .env("LIBSECCOMP_LIB_PATH", "/usr/lib/x86_64-linux-gnu");
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
     process::run(&mut command)?;
     task.end();
     Ok(workspace.target.join(TARGET).join("release").join(binary))
