@@ -3,6 +3,7 @@
 
 use crate::cases;
 use crate::harness::{Kind, Random, World, leftovers};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -38,24 +39,37 @@ fn the_probe(world: &World) {
 }
 
 fn some(world: &World, kind: Kind) {
-    let mut random = Random::new(world.seed ^ kind as u64);
-    for _ in 0..2 {
-        let delay = Duration::from_millis(random.below(longest_delay(kind)));
-        kill_once(world, kind, delay);
+    kills(world, kind, 2);
+}
+
+/// Kills this many of a kind, at moments spread over its life: one in each part of it. A moment at which
+/// it had already ended is no kill, and another is tried.
+pub fn kills(world: &World, kind: Kind, count: u32) {
+    let mut random = Random::new(world.seed ^ ((kind as u64) << 32));
+    let part = longest_delay(kind) / u64::from(count);
+    let mut killed = 0;
+    for attempt in 0..4 * count {
+        let delay = u64::from(attempt % count) * part + random.below(part.max(1));
+        killed += u32::from(kill_once(world, kind, Duration::from_millis(delay)));
+        if killed == count {
+            return;
+        }
     }
+    panic!("only {killed} of {count} kills of {kind:?} met one that lived");
 }
 
 /// How long after it was first seen such a process may yet live, in milliseconds.
-pub fn longest_delay(kind: Kind) -> u64 {
+fn longest_delay(kind: Kind) -> u64 {
     match kind {
-        Kind::Probe => 20,
+        Kind::Probe => 4,
         Kind::Unpack => 60,
         Kind::Launcher | Kind::Vmm | Kind::Qemu | Kind::Devices => 3500,
     }
 }
 
 /// Starts a sandbox, kills one such process `delay` after it was first seen, and looks at what is left.
-pub fn kill_once(world: &World, kind: Kind, delay: Duration) {
+/// Gives whether it was killed: it may have ended before.
+fn kill_once(world: &World, kind: Kind, delay: Duration) -> bool {
     let state = world.fresh_state();
     let mut sandbox = world.sandbox().state(&state);
     if kind == Kind::Unpack {
@@ -85,12 +99,13 @@ pub fn kill_once(world: &World, kind: Kind, delay: Duration) {
     }
     leftovers::all_gone(&family);
     leaves_nothing(world, &state, &before, kind, &context);
+    killed
 }
 
 fn leaves_nothing(
     world: &World,
     state: &Path,
-    before: &std::collections::BTreeSet<String>,
+    before: &BTreeSet<String>,
     kind: Kind,
     context: &str,
 ) {
@@ -111,19 +126,23 @@ fn leaves_nothing(
 
 /// Waits for a process of a kind, then some more, then kills it. Gives all the processes there were at
 /// that time, and whether it still lived.
-fn kill(
-    root: u32,
-    kind: Kind,
-    delay: Duration,
-) -> (std::collections::BTreeSet<leftovers::Process>, bool) {
+fn kill(root: u32, kind: Kind, delay: Duration) -> (BTreeSet<leftovers::Process>, bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     let victim = loop {
-        let family = leftovers::family(root);
-        if let Some(victim) = family.iter().find(|it| it.kind == Some(kind)) {
-            break victim.clone();
+        let all = || leftovers::family(root);
+        let found = match kind {
+            Kind::Launcher => all().into_iter().find(|it| it.kind == Some(kind)),
+            _ => leftovers::child_of(root, kind),
+        };
+        match found {
+            Some(victim) => break victim,
+            // It came and went between two looks.
+            None if !leftovers::lives(root) => return (BTreeSet::new(), false),
+            None => {
+                assert!(Instant::now() < deadline, "no such process came: {kind:?} in {:?}", all())
+            }
         }
-        assert!(Instant::now() < deadline, "no such process came: {kind:?} in {family:?}");
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::yield_now();
     };
     std::thread::sleep(delay);
     let family = leftovers::family(root);

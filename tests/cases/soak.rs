@@ -6,7 +6,6 @@ use crate::harness::{Kind, Random, World, image};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 /// Sandboxes one after the other.
 pub const RUNS: u32 = 200;
@@ -26,14 +25,8 @@ fn many_in_a_row(world: &World) {
     repeat::in_a_row(world, &state, RUNS);
 }
 
-/// The moments are spread over the whole life of a sandbox: one in each part of it.
 fn kills(world: &World, kind: Kind) {
-    let mut random = Random::new(world.seed ^ ((kind as u64) << 32));
-    let part = kills::longest_delay(kind) / u64::from(KILLS_OF_EACH_KIND);
-    for number in 0..u64::from(KILLS_OF_EACH_KIND) {
-        let delay = number * part + random.below(part.max(1));
-        kills::kill_once(world, kind, Duration::from_millis(delay));
-    }
+    kills::kills(world, kind, KILLS_OF_EACH_KIND);
 }
 
 fn kills_of_the_launcher(world: &World) {

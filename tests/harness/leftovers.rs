@@ -98,6 +98,28 @@ fn kind_of(pid: u32) -> Option<Kind> {
     Kind::of(&String::from_utf8_lossy(line.split(|b| *b == 0).next()?))
 }
 
+/// The first child of a kind that a process has now: quick, for kinds that live for milliseconds.
+pub fn child_of(parent: u32, kind: Kind) -> Option<Process> {
+    let threads = fs::read_dir(format!("/proc/{parent}/task")).ok()?.flatten();
+    let children =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let pids: Vec<u32> = children
+        .flat_map(|line| numbers(&line))
+        .filter(|pid| kind_of(*pid) == Some(kind))
+        .collect();
+    let pid = *pids.first()?;
+    Some(Process { pid, kind: Some(kind), started: status(pid)?.started })
+}
+
+fn numbers(line: &str) -> Vec<u32> {
+    line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Whether a process is there and has not ended.
+pub fn lives(pid: u32) -> bool {
+    status(pid).is_some_and(|status| !status.zombie)
+}
+
 /// Waits until none of these processes lives.
 #[track_caller]
 pub fn all_gone(processes: &BTreeSet<Process>) {
