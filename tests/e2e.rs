@@ -61,6 +61,7 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         trial::print_slowest();
+        reference_host::print_deaths();
     }
     conclusion.exit_code()
 }

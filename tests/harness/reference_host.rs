@@ -1,12 +1,13 @@
 //! One boot of the reference host (an emulated machine with a real KVM) in which this binary runs
 //! many cases, and a line of JSON for each that comes back.
 //!
-//! A case with no line has failed: the machine may have died under it.
+//! The machine may die under its cases: it is an emulator. Then it is booted again for those that are
+//! left, and the run says so at its end. A case that two machines died under has failed.
 
 use super::{Case, Images, World, workspace};
 use crate::harness::product::Accelerator;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,6 +18,8 @@ const BOOT: &str = "tests/reference-host/boot";
 /// Twice what all cases take on a machine of two cores; a soak takes longer.
 const LIMIT: Duration = Duration::from_secs(2400);
 const SOAK_LIMIT: Duration = Duration::from_secs(4 * 3600);
+/// More machines than this do not die by chance.
+const BOOTS: usize = 3;
 const MEMORY_MIB: u32 = 7168;
 /// What each line that comes back begins with.
 const MARK: &str = "\u{1e}case ";
@@ -24,12 +27,14 @@ const MARK: &str = "\u{1e}case ";
 /// What all places need to know of this run.
 static SHARED: OnceLock<(Images, PathBuf, u64)> = OnceLock::new();
 
+static DEATHS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
 /// Says once what every later boot hands on.
 pub fn share(images: Images, scratch: PathBuf, seed: u64) {
     SHARED.set((images, scratch, seed)).expect("it is said once");
 }
 
-/// One boot, not made before it is needed.
+/// Cases that run in one boot, not made before it is needed.
 #[derive(Debug)]
 pub struct Session {
     prefix: &'static str,
@@ -41,6 +46,8 @@ pub struct Session {
 #[derive(Debug, Default)]
 struct Results {
     known: HashMap<String, Result<(), String>>,
+    /// Those at work in the machine that runs.
+    at_work: HashSet<String>,
     over: Option<String>,
 }
 
@@ -67,34 +74,70 @@ impl Session {
     }
 
     fn begin(&self) {
-        let (images, scratch, seed) = SHARED.get().expect("it was said in main").clone();
-        let order = json!({
-            "prefix": self.prefix,
-            "cases": self.cases,
-            "images": images.to_json(),
-            "dist": super::dist(),
-            "seed": seed,
-        });
-        let path = scratch.join(format!("{}.json", self.prefix));
-        std::fs::write(&path, order.to_string()).expect("an order is written");
-        let results = Arc::clone(&self.results);
-        let limit = if self.prefix.ends_with("soak") { SOAK_LIMIT } else { LIMIT };
-        std::thread::spawn(move || {
-            let words = boot(&path, limit, &results.0, &results.1);
-            let mut ended = results.0.lock().expect("nobody panics with it");
-            ended.over = Some(words);
-            results.1.notify_all();
-        });
+        let (prefix, cases, results) = (self.prefix, self.cases.clone(), Arc::clone(&self.results));
+        std::thread::spawn(move || run_all(prefix, &cases, &results.0, &results.1));
     }
 }
 
+/// Boots until it is known how every case went, or a machine too many has died.
+fn run_all(prefix: &'static str, cases: &[String], results: &Mutex<Results>, changed: &Condvar) {
+    let (mut died_under, mut left) = (HashSet::new(), cases.to_vec());
+    let mut words = String::new();
+    for _ in 0..BOOTS {
+        words = boot(prefix, &left, results, changed);
+        let mut results = results.lock().expect("nobody panics with it");
+        let at_work = std::mem::take(&mut results.at_work);
+        for case in at_work.intersection(&died_under) {
+            let failure = format!("two reference hosts died under it, the last with {words}");
+            results.known.insert(case.clone(), Err(failure));
+        }
+        left.retain(|case| !results.known.contains_key(case));
+        changed.notify_all();
+        if left.is_empty() {
+            break;
+        }
+        let death = format!(
+            "a reference host died under {at_work:?}, and {} cases were left: {words}",
+            left.len()
+        );
+        eprintln!("{death}");
+        DEATHS.lock().expect("nobody panics with it").push(death);
+        died_under.extend(at_work);
+    }
+    results.lock().expect("nobody panics with it").over = Some(words);
+    changed.notify_all();
+}
+
+/// Says again, where it cannot be missed, which machines died.
+pub fn print_deaths() {
+    for death in DEATHS.lock().expect("nobody panics with it").iter() {
+        println!("WARNING: {death}");
+    }
+}
+
+/// Writes what a machine is to do.
+fn order(prefix: &str, cases: &[String]) -> PathBuf {
+    let (images, scratch, seed) = SHARED.get().expect("it was said in main");
+    let order = json!({
+        "prefix": prefix,
+        "cases": cases,
+        "images": images.to_json(),
+        "dist": super::dist(),
+        "seed": seed,
+    });
+    let path = scratch.join(format!("{prefix}.json"));
+    std::fs::write(&path, order.to_string()).expect("an order is written");
+    path
+}
+
 /// Boots, and files each line; gives what is to be said of cases without one.
-fn boot(order: &Path, limit: Duration, results: &Mutex<Results>, changed: &Condvar) -> String {
+fn boot(prefix: &str, cases: &[String], results: &Mutex<Results>, changed: &Condvar) -> String {
     let program = std::env::current_exe().expect("this program has a path");
+    let limit = if prefix.ends_with("soak") { SOAK_LIMIT } else { LIMIT };
     let child = Command::new(workspace().join(BOOT))
         .arg(program)
         .arg("--inside-reference-host")
-        .arg(order)
+        .arg(order(prefix, cases))
         .env("LIMIT_S", limit.as_secs().to_string())
         .env("MEM_MIB", MEMORY_MIB.to_string())
         .current_dir(workspace())
@@ -124,10 +167,15 @@ fn boot(order: &Path, limit: Duration, results: &Mutex<Results>, changed: &Condv
 
 fn file(result: &Value, results: &Mutex<Results>, changed: &Condvar) {
     let case = result["case"].as_str().unwrap_or_default().to_owned();
+    let mut results = results.lock().expect("nobody panics with it");
+    if result["begun"] == true {
+        results.at_work.insert(case);
+        return;
+    }
     let failure = result["failure"].as_str().map(str::to_owned);
     let time = Duration::from_millis(result["milliseconds"].as_u64().unwrap_or_default());
     super::trial::took(format!("kvm::{case}"), time);
-    let mut results = results.lock().expect("nobody panics with it");
+    results.at_work.remove(&case);
     results.known.insert(case, failure.map_or(Ok(()), Err));
     changed.notify_all();
 }
@@ -171,11 +219,15 @@ pub fn run_inside(order: &Path, cases: &[Case]) {
 }
 
 fn report(case: &Case, world: &World) {
+    say(&json!({ "case": case.name(), "begun": true }));
     let begun = Instant::now();
     let failure = case.outcome(world).err();
     let milliseconds = begun.elapsed().as_millis() as u64;
-    let line = json!({ "case": case.name(), "failure": failure, "milliseconds": milliseconds });
-    let line = format!("\n{MARK}{line}\n");
+    say(&json!({ "case": case.name(), "failure": failure, "milliseconds": milliseconds }));
+}
+
+fn say(result: &Value) {
+    let line = format!("\n{MARK}{result}\n");
     let mut out = std::io::stdout().lock();
     out.write_all(line.as_bytes()).and_then(|()| out.flush()).expect("stdout takes a line");
 }

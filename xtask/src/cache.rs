@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
+use crate::progress;
 use crate::workspace::Workspace;
 
 const KEPT_UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -80,7 +81,10 @@ pub fn remove(path: &Path) -> Result<()> {
 fn lock(shelf: &Path) -> Result<File> {
     fs::create_dir_all(shelf).with_context(|| format!("cannot make {}", shelf.display()))?;
     let file = File::create(shelf.join("lock"))?;
-    file.lock().with_context(|| format!("cannot lock {}", shelf.display()))?;
+    if file.try_lock().is_err() {
+        progress::say(&format!("waiting for another build that is at work in {}", shelf.display()));
+        file.lock().with_context(|| format!("cannot lock {}", shelf.display()))?;
+    }
     Ok(file)
 }
 

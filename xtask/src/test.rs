@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::progress::heading;
 use crate::workspace::Workspace;
@@ -10,6 +10,7 @@ use crate::{build, licences, process};
 
 /// What all choices of the long tests grow from, so that a run can be had again.
 const SOAK_SEED: &str = "1";
+const REFERENCE_HOST: &str = "tests/reference-host/boot";
 const SOAK_RESULTS: &str = "tests/soak.json";
 
 /// Checks form, then runs every test: first those beside the code, which need nothing built, then those
@@ -26,9 +27,28 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     licences::check(workspace)?;
     heading("Tests beside the code");
     process::run(cargo(workspace).args(["test", "--locked", "--workspace", "--exclude", "tests"]))?;
+    heading("Tests of the VMM on the reference host's KVM");
+    machine_tests(workspace)?;
     build::all(workspace)?;
     heading("Tests through the real binary");
     process::run(cargo(workspace).args(["test", "--locked", "--package", "tests"]))
+}
+
+/// What needs a KVM that works is built here and run there.
+fn machine_tests(workspace: &Workspace) -> Result<()> {
+    let mut build = cargo(workspace);
+    build.args(["test", "--locked", "--package", "vmm", "--test", "machine", "--no-run"]);
+    let messages = process::capture(build.arg("--message-format=json"))?;
+    let program = messages.lines().rev().find_map(executable);
+    let program = program.context("cargo named no program for vmm's machine tests")?;
+    let mut boot = Command::new(workspace.root.join(REFERENCE_HOST));
+    process::run(boot.current_dir(&workspace.root).arg(program))
+}
+
+/// The program that one of cargo's messages is about.
+fn executable(message: &str) -> Option<String> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    message["executable"].as_str().map(str::to_owned)
 }
 
 /// Runs the long tests.
