@@ -12,7 +12,9 @@
 //! ```
 //!
 //! Rules of a call are tried in order, those with conditions before those without; what no rule
-//! covers gets the default. A rule whose action is the default is passed over, as runc does.
+//! covers gets the default. A rule whose action is the default is passed over, as runc does. As there,
+//! too, a call newer than every one that a refusing profile names fails with ENOSYS: its authors did
+//! not know it, and programs fall back from ENOSYS but not from EPERM.
 //! Follows seccomp(2) and the meaning of the OCI profile as libseccomp gives it.
 
 mod program;
@@ -31,6 +33,7 @@ const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 /// The bit that tells an x32 call from a 64-bit one.
 const X32_BIT: u32 = 0x4000_0000;
+const NO_SUCH_CALL: SeccompAction = SeccompAction::Errno(38);
 
 /// Why a profile is no filter.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -50,7 +53,14 @@ struct Verdict<'a> {
     otherwise: SeccompAction,
 }
 
-type Numbers<'a> = BTreeMap<u32, Verdict<'a>>;
+/// The verdicts of a profile on one architecture's calls.
+struct Verdicts<'a> {
+    of: BTreeMap<u32, Verdict<'a>>,
+    /// On calls that no rule names.
+    unnamed: Verdict<'a>,
+    /// On calls from this number on.
+    newer: Option<(u32, Verdict<'a>)>,
+}
 
 /// Makes the filter of a profile.
 ///
@@ -71,18 +81,18 @@ pub fn compile(profile: &SeccompProfile) -> Result<Vec<sock_filter>, SeccompErro
         program.if_at_least(X32_BIT, |program| {
             if covers("SCMP_ARCH_X32") {
                 program.mask(!X32_BIT);
-                emit_search(program, &native, profile.default_action, false);
+                emit_search(program, &native, false);
             } else {
                 program.kill();
             }
         });
-        emit_search(program, &native, profile.default_action, false);
+        emit_search(program, &native, false);
     });
     if covers("SCMP_ARCH_X86") {
         let compat = verdicts(profile, &numbers_i386());
         program.if_equal(AUDIT_ARCH_I386, |program| {
             program.load_number();
-            emit_search(program, &compat, profile.default_action, true);
+            emit_search(program, &compat, true);
         });
     }
     program.kill();
@@ -104,46 +114,47 @@ fn numbers_i386() -> BTreeMap<&'static str, u32> {
 }
 
 /// The verdict on every call that a rule names and this architecture knows.
-fn verdicts<'a>(profile: &'a SeccompProfile, numbers: &BTreeMap<&str, u32>) -> Numbers<'a> {
-    let mut verdicts = Numbers::new();
+fn verdicts<'a>(profile: &'a SeccompProfile, numbers: &BTreeMap<&str, u32>) -> Verdicts<'a> {
+    let always = |action| Verdict { conditional: Vec::new(), otherwise: action };
+    let unnamed = always(profile.default_action);
+    let mut of = BTreeMap::new();
+    let mut last = None;
     for SeccompRule { names, action, arguments } in &profile.rules {
-        if *action == profile.default_action {
-            continue;
-        }
         for number in names.iter().filter_map(|name| numbers.get(name.as_str())) {
-            let verdict = verdicts.entry(*number).or_insert_with(|| Verdict {
-                conditional: Vec::new(),
-                otherwise: profile.default_action,
-            });
+            last = last.max(Some(*number));
+            if *action == profile.default_action {
+                continue;
+            }
+            let verdict = of.entry(*number).or_insert_with(|| unnamed.clone());
             if arguments.is_empty() {
                 verdict.otherwise = *action;
             } else {
-                verdict.conditional.push((arguments, *action));
+                verdict.conditional.push((arguments.as_slice(), *action));
             }
         }
     }
-    verdicts
+    let permits = matches!(profile.default_action, SeccompAction::Allow | SeccompAction::Log);
+    let newer = last.filter(|_| !permits).map(|last| (last + 1, always(NO_SUCH_CALL)));
+    Verdicts { of, unnamed, newer }
 }
 
 /// Emits the search for the loaded number; every path ends in a return.
-fn emit_search(
-    program: &mut Program,
-    verdicts: &Numbers<'_>,
-    default: SeccompAction,
-    narrow: bool,
-) {
-    let unnamed = Verdict { conditional: Vec::new(), otherwise: default };
+fn emit_search(program: &mut Program, verdicts: &Verdicts<'_>, narrow: bool) {
+    let Verdicts { of, unnamed, newer } = verdicts;
     // Stretches: from this number on, up to the next stretch, this verdict.
-    let mut stretches: Vec<(u32, &Verdict<'_>)> = vec![(0, &unnamed)];
+    let mut stretches: Vec<(u32, &Verdict<'_>)> = vec![(0, unnamed)];
     let mut next = 0;
-    for (&number, verdict) in verdicts {
+    for (&number, verdict) in of {
         if number > next {
-            push_stretch(&mut stretches, next, &unnamed);
+            push_stretch(&mut stretches, next, unnamed);
         }
         push_stretch(&mut stretches, number, verdict);
         next = number + 1;
     }
-    push_stretch(&mut stretches, next, &unnamed);
+    push_stretch(&mut stretches, next, unnamed);
+    if let Some((from, verdict)) = newer {
+        push_stretch(&mut stretches, *from, verdict);
+    }
     emit_stretches(program, &stretches, narrow);
 }
 

@@ -83,13 +83,34 @@ fn names_mean_each_architectures_own_numbers() {
     assert_eq!(on(X86_64, 0), ALLOW);
     assert_eq!(on(X86_64, 1), EPERM);
     assert_eq!(on(X86_64, 435), ENOSYS);
-    assert_eq!(on(X86_64, 436), EPERM);
+    assert_eq!(on(X86_64, 434), EPERM);
+    assert_eq!(on(X86_64, 436), ENOSYS, "newer than the profile");
     assert_eq!(on(AUDIT_ARCH_I386, 3), ALLOW);
     assert_eq!(on(AUDIT_ARCH_I386, 0), EPERM);
     assert_eq!(on(AUDIT_ARCH_I386, 102), libc::SECCOMP_RET_LOG);
     assert_eq!(on(X86_64, X32_BIT), ALLOW);
     assert_eq!(on(X86_64, X32_BIT | 1), EPERM);
     assert_eq!(on(0xc000_00b7, 0), KILL, "arm64");
+}
+
+/// Even where the newest call that is named is named only to be refused, and only with a condition.
+#[test]
+fn calls_newer_than_a_refusing_profile_do_not_exist() {
+    let rules = |action| {
+        vec![rule(&["read"], SeccompAction::Allow, vec![]), rule(&["clone3"], action, vec![])]
+    };
+    for default in [SeccompAction::Errno(1), SeccompAction::KillProcess] {
+        let filter = compile(&profile(default, rules(default))).unwrap();
+        assert_eq!(interpret(&filter, call(435, [0; 6])), value(default));
+        assert_eq!(interpret(&filter, call(436, [0; 6])), ENOSYS);
+        assert_eq!(interpret(&filter, call(X32_BIT | 436, [0; 6])), ENOSYS);
+    }
+    for default in [SeccompAction::Allow, SeccompAction::Log] {
+        let filter = compile(&profile(default, rules(SeccompAction::Errno(1)))).unwrap();
+        assert_eq!(interpret(&filter, call(436, [0; 6])), value(default));
+    }
+    let nothing = compile(&profile(SeccompAction::Errno(1), vec![])).unwrap();
+    assert_eq!(interpret(&nothing, call(1000, [0; 6])), EPERM, "a profile of no age");
 }
 
 #[test]
@@ -150,7 +171,11 @@ fn bad_conditions_and_endless_profiles_are_refused() {
 }
 
 /// What a profile says of a call, read one rule after the other.
-fn read_out(profile: &SeccompProfile, name: &str, arguments: [u64; 6]) -> SeccompAction {
+fn read_out(
+    profile: &SeccompProfile,
+    (name, number): (&str, u32),
+    arguments: [u64; 6],
+) -> SeccompAction {
     use SeccompComparison as C;
     let holds = |argument: &SeccompArgument| {
         let (actual, value) = (arguments[argument.index as usize], argument.value);
@@ -167,7 +192,7 @@ fn read_out(profile: &SeccompProfile, name: &str, arguments: [u64; 6]) -> Seccom
     let of_call = profile.rules.iter().filter(|rule| {
         rule.names.iter().any(|n| n == name) && rule.action != profile.default_action
     });
-    let mut plain = profile.default_action;
+    let mut plain = unnamed(profile, number);
     for rule in of_call {
         if rule.arguments.is_empty() {
             plain = rule.action;
@@ -176,6 +201,17 @@ fn read_out(profile: &SeccompProfile, name: &str, arguments: [u64; 6]) -> Seccom
         }
     }
     plain
+}
+
+/// What becomes of a call that no rule names.
+fn unnamed(profile: &SeccompProfile, number: u32) -> SeccompAction {
+    let named = |name: &str| profile.rules.iter().any(|rule| rule.names.iter().any(|n| n == name));
+    let newest = NAMES.iter().filter(|(name, _)| named(name)).map(|(_, number)| *number).max();
+    match profile.default_action {
+        SeccompAction::Allow => SeccompAction::Allow,
+        _ if newest.is_some_and(|newest| number > newest) => NO_SUCH_CALL,
+        other => other,
+    }
 }
 
 fn value(action: SeccompAction) -> u32 {
@@ -249,11 +285,12 @@ proptest! {
             let arguments = [first, second, 0, 0, 0, 0];
             prop_assert_eq!(
                 interpret(&filter, call(number, arguments)),
-                value(read_out(&profile, name, arguments))
+                value(read_out(&profile, (name, number), arguments))
             );
         }
         if NAMES.iter().all(|(_, number)| *number != stray & !X32_BIT) && stray < 2 * X32_BIT {
-            prop_assert_eq!(interpret(&filter, call(stray, [0; 6])), value(default_action));
+            let expected = value(unnamed(&profile, stray & !X32_BIT));
+            prop_assert_eq!(interpret(&filter, call(stray, [0; 6])), expected);
         }
     }
 }
