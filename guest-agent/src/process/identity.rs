@@ -65,8 +65,8 @@ fn users(passwd: &str) -> impl Iterator<Item = Entry<'_>> {
     passwd.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
-        let uid = fields.nth(1)?.parse().ok()?;
-        let gid = fields.next()?.parse().ok()?;
+        let uid = number(fields.nth(1)?)?;
+        let gid = number(fields.next()?)?;
         let home = fields.nth(1).unwrap_or("");
         Some(Entry { name, uid, gid, home })
     })
@@ -77,7 +77,7 @@ fn groups(group: &str) -> impl Iterator<Item = (&str, u32, &str)> {
     group.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
-        let gid = fields.nth(1)?.parse().ok()?;
+        let gid = number(fields.nth(1)?)?;
         Some((name, gid, fields.next().unwrap_or("")))
     })
 }

@@ -8,9 +8,10 @@ dev:x:1000:1001:Dev:/home/dev:/bin/sh
 5:x:77:78::/five:
 nohome:x:1002:1002:::
 wrong:x:many:0:::
+keeps:x:4294967295:0:::
+keepsgroup:x:1003:4294967295:::
 ";
-const GROUP: &str =
-    "root:x:0:\nwheel:x:10:other,dev\ndev:x:1001:dev\naudio:x:29:dev\n6:x:66:\nbad:x:y:dev\n";
+const GROUP: &str = "root:x:0:\nwheel:x:10:other,dev\ndev:x:1001:dev\naudio:x:29:dev\n6:x:66:\nbad:x:y:dev\nkeeps:x:4294967295:dev\n";
 
 fn found(user: &str) -> (u32, u32, Vec<u32>, String) {
     let Identity { uid, gid, groups, home } = look_up(user, PASSWD, GROUP).unwrap();
@@ -50,6 +51,10 @@ fn what_is_not_there_is_told() {
     let error = |user| look_up(user, PASSWD, GROUP).unwrap_err();
     assert_eq!(error("ghost"), IdentityError::User("ghost".into()));
     assert_eq!(error("wrong"), IdentityError::User("wrong".into()));
+    // To the kernel that number means "as it was", which is root.
+    assert_eq!(error("keeps"), IdentityError::User("keeps".into()));
+    assert_eq!(error("keepsgroup"), IdentityError::User("keepsgroup".into()));
+    assert_eq!(error("dev:keeps"), IdentityError::Group("keeps".into()));
     assert_eq!(error("daemon"), IdentityError::User("daemon".into()));
     assert_eq!(error("dev:ghosts"), IdentityError::Group("ghosts".into()));
     assert_eq!(error("-1"), IdentityError::User("-1".into()));
