@@ -15,7 +15,7 @@ pub struct ContainerSpec {
     pub hostname: String,
     /// Its root file system.
     pub rootfs: Rootfs,
-    /// Further mounts, in order, after /proc, /sys, /dev and their kin, which every container has.
+    /// Further mounts. Whichever is above another is made first, as Docker does.
     pub mounts: Vec<Mount>,
     /// Where each of its namespaces comes from.
     pub namespaces: Namespaces,
@@ -62,11 +62,6 @@ pub struct LayerExtent {
 pub enum Upper {
     /// To a directory of its own on the sandbox's writable ext4 disk.
     Disk,
-    /// To a tmpfs of at most this many bytes.
-    Memory {
-        /// The tmpfs's size.
-        limit_bytes: u64,
-    },
 }
 
 /// The serial number by which the guest finds the disk of all read-only layers.
@@ -81,7 +76,8 @@ pub struct Mount {
     pub destination: String,
     /// What.
     pub source: MountSource,
-    /// Options as mount(8) spells them: `ro`, `noexec`, `size=64m`, `mode=1777`.
+    /// Options as mount(8) spells them: `ro`, `noexec`, `size=64m`, `mode=1777`. Without a mode, a tmpfs
+    /// takes that of the directory it covers.
     pub options: Vec<String>,
 }
 
@@ -255,7 +251,7 @@ pub struct SeccompProfile {
 /// What becomes of some system calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeccompRule {
-    /// The system calls' names. Names that the agent's libseccomp does not know are passed over.
+    /// The system calls' names. Names that the agent does not know are passed over.
     pub names: Vec<String>,
     /// What is done.
     pub action: SeccompAction,

@@ -47,13 +47,9 @@ fn namespaces() -> impl Strategy<Value = Namespaces> {
 
 fn rootfs() -> impl Strategy<Value = Rootfs> {
     let layer = any::<(u64, u64)>().prop_map(|(offset, length)| LayerExtent { offset, length });
-    let upper = prop_oneof![
-        Just(Upper::Disk),
-        any::<u64>().prop_map(|limit_bytes| Upper::Memory { limit_bytes }),
-    ];
-    (vec(layer, 0..4), upper, any::<bool>()).prop_map(|(layers, upper, readonly)| Rootfs {
+    (vec(layer, 0..4), any::<bool>()).prop_map(|(layers, readonly)| Rootfs {
         layers,
-        upper,
+        upper: Upper::Disk,
         readonly,
     })
 }
