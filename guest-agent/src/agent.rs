@@ -1,19 +1,18 @@
 //! What the agent knows, and the life of each process it was asked for, in a thread of its own:
 //!
 //! ```text
-//!   request ─ pipes and starter ─ connections and relays ─ Started ─ ended ─ relays done ─ Exited
-//!                                                       └─ Failed
+//!   request ─ pipes, starter, connections ─ program runs ─ relays ─ Started ─ ended ─ relays done ─ Exited
+//!                                         └──────────────┴─ Failed
 //! ```
 
 use crate::cgroup;
 use crate::container::bundle::NamespaceKind;
-use crate::container::directory;
 use crate::control::Control;
 use crate::disks::{DiskError, Disks};
 use crate::error::{OsError, Tried, setup_failure};
 use crate::process::launch::{Launch, LaunchError, Launched, Starter};
-use crate::rootfs::{RootfsPaths, UpperPath};
-use crate::streams::{Near, Streams};
+use crate::rootfs::RootfsPaths;
+use crate::streams::{Relays, Streams};
 use crate::supervisor::Supervisor;
 use protocol::{
     ContainerId, ContainerSpec, Event, Failure, NamespaceRef, ProcessRef, ProcessSpec,
@@ -43,6 +42,7 @@ pub struct Agent {
     pub supervisor: Supervisor,
     /// The disks.
     pub disks: Disks,
+    null: OwnedFd,
     containers: Mutex<HashMap<ContainerId, Container>>,
 }
 
@@ -65,6 +65,26 @@ enum StartError {
     NoLayer,
 }
 
+/// A process that was to run and does not.
+struct NotStarted {
+    /// It, where it came to exist nevertheless.
+    pid: Option<u32>,
+    failure: Failure,
+}
+
+impl<E: Into<StartError>> From<E> for NotStarted {
+    fn from(error: E) -> Self {
+        Self { pid: None, failure: setup_failure(&error.into()) }
+    }
+}
+
+/// A process whose program runs, and whose output is on its way.
+struct Running {
+    pid: u32,
+    terminal: Option<Arc<OwnedFd>>,
+    relays: Relays,
+}
+
 /// What is launched, and the open files that go with it.
 struct Order {
     launch: Launch,
@@ -72,10 +92,11 @@ struct Order {
 }
 
 impl Agent {
-    /// An agent with no process yet.
-    pub fn new(control: Control) -> Self {
+    /// An agent with no process yet. `null` is /dev/null.
+    pub fn new(control: Control, null: OwnedFd) -> Self {
         Self {
             control,
+            null,
             supervisor: Supervisor::default(),
             disks: Disks::default(),
             containers: Mutex::default(),
@@ -116,12 +137,8 @@ impl Agent {
         }
         let layers: Result<Vec<_>, _> =
             spec.rootfs.layers.iter().map(|extent| self.disks.layer(*extent)).collect();
-        let upper = match spec.rootfs.upper {
-            Upper::Disk => UpperPath::Directory(self.disks.upper()?.join(spec.id.as_str())),
-            Upper::Memory { limit_bytes } => {
-                UpperPath::Memory { mount_point: directory(&spec.id).join("memory"), limit_bytes }
-            }
-        };
+        let Upper::Disk = spec.rootfs.upper;
+        let upper = self.disks.upper()?.join(spec.id.as_str());
         let rootfs = RootfsPaths { layers: layers?, upper };
         Ok(Order { launch: Launch::Container { spec: Box::new(spec), rootfs, joined }, kept })
     }
@@ -166,12 +183,16 @@ pub fn start_container(agent: &Arc<Agent>, spec: ContainerSpec) {
         return agent.fail(process, setup_failure(&StartError::ContainerTaken(id)));
     }
     let stdio = spec.init.stdio;
-    in_thread(agent, process, move |agent, process| {
+    let own = id.clone();
+    let is_begun = in_thread(agent, process, move |agent, process| {
         live(agent, process, stdio, |agent| agent.container_order(spec));
-        cgroup::kill_all(&id);
-        agent.containers().remove(&id);
-        crate::container::remove(&id);
+        cgroup::kill_all(&own);
+        crate::container::remove(&own);
+        agent.containers().remove(&own);
     });
+    if !is_begun {
+        agent.containers().remove(&id);
+    }
 }
 
 /// Starts a further process, in a thread of its own.
@@ -183,17 +204,20 @@ pub fn run_process(agent: &Arc<Agent>, process: ProcessRef, spec: ProcessSpec) {
     });
 }
 
+/// Whether the thread could be made; where not, that is told.
 fn in_thread(
     agent: &Arc<Agent>,
     process: ProcessRef,
     life: impl FnOnce(&Agent, &ProcessRef) + Send + 'static,
-) {
+) -> bool {
     let own = Arc::clone(agent);
     let named = process.clone();
     let thread = std::thread::Builder::new().name("process".to_owned()).stack_size(128 * 1024);
-    if let Err(error) = thread.spawn(move || life(&own, &named)) {
-        agent.fail(process, setup_failure(&error));
+    let made = thread.spawn(move || life(&own, &named));
+    if let Err(error) = &made {
+        agent.fail(process, setup_failure(error));
     }
+    made.is_ok()
 }
 
 /// The whole life of a process: it is started, relayed, waited for and told.
@@ -207,62 +231,57 @@ fn live(
         return agent.fail(process.clone(), setup_failure(&error));
     }
     match start(agent, stdio, order) {
-        Err(error) => {
-            agent.supervisor.not_started(process);
-            agent.fail(process.clone(), setup_failure(&error));
+        Ok(Running { pid, terminal, relays }) => {
+            agent.supervisor.started(process, pid, terminal);
+            follow(agent, process, pid, relays);
         }
-        Ok((Launched { pid, terminal, failure }, streams)) => {
-            let terminal = terminal.map(Arc::new);
-            match (pid, failure) {
-                (Some(pid), None) => {
-                    agent.supervisor.started(process, pid, terminal.clone());
-                    follow(agent, process, pid, streams, terminal);
-                }
-                (_, failure) => {
-                    agent.supervisor.not_started(process);
-                    drop(streams);
-                    let unknown = || Failure {
-                        kind: protocol::FailureKind::Setup,
-                        message: "it was not started, for no reason told".to_owned(),
-                    };
-                    agent.fail(process.clone(), failure.unwrap_or_else(unknown));
-                }
+        Err(NotStarted { pid, mut failure }) => {
+            agent.supervisor.not_started(process, pid);
+            if process.container.as_ref().is_some_and(cgroup::ran_out_of_memory) {
+                failure
+                    .message
+                    .push_str(": the kernel killed it, for it used more memory than it may");
             }
+            agent.fail(process.clone(), failure);
         }
     }
 }
 
-/// Runs the starter, connects the streams while it works, and waits for what becomes of it.
+/// Runs the starter, connects the streams while it works, and waits until the program runs.
 fn start(
     agent: &Agent,
     stdio: protocol::Stdio,
     order: impl FnOnce(&Agent) -> Result<Order, StartError>,
-) -> Result<(Launched, Near), StartError> {
-    let (streams, files) = Streams::new(stdio)?;
+) -> Result<Running, NotStarted> {
+    let (streams, files) = Streams::new(stdio, &agent.null)?;
     let order = order(agent)?;
     let starter = Starter::spawn(files, &order.kept)?;
     agent.supervisor.child_made();
     drop(order.kept);
-    let told = starter.tell(&order.launch)?;
+    // A starter that is never told ends by itself.
     let near = streams.connect()?;
-    Ok((told.follow()?, near))
+    let Launched { pid, terminal, failure } = starter.tell(&order.launch)?.follow();
+    let terminal = terminal.map(Arc::new);
+    match (pid, failure) {
+        (Some(pid), None) => match near.relay(terminal.clone()) {
+            Ok(relays) => Ok(Running { pid, terminal, relays }),
+            Err(error) => Err(NotStarted { pid: Some(pid), failure: setup_failure(&error) }),
+        },
+        (pid, failure) => {
+            let unknown = || Failure {
+                kind: protocol::FailureKind::Setup,
+                message: "it was not started, for no reason told".to_owned(),
+            };
+            Err(NotStarted { pid, failure: failure.unwrap_or_else(unknown) })
+        }
+    }
 }
 
 /// From the program's start to its end: `Started`, the streams, `Exited`.
-fn follow(
-    agent: &Agent,
-    process: &ProcessRef,
-    pid: u32,
-    streams: Near,
-    terminal: Option<Arc<OwnedFd>>,
-) {
-    let relays = streams.relay(terminal);
+fn follow(agent: &Agent, process: &ProcessRef, pid: u32, relays: Relays) {
     agent.control.tell(&Event::Started { process: process.clone(), guest_pid: pid });
     let status = agent.supervisor.wait(process);
-    match relays {
-        Ok(relays) => relays.finish(),
-        Err(error) => crate::log::debug(&error),
-    }
+    relays.finish();
     let out_of_memory = process.container.as_ref().is_some_and(cgroup::ran_out_of_memory);
     agent.supervisor.forget(process);
     agent.control.tell(&Event::Exited { process: process.clone(), status, out_of_memory });

@@ -7,10 +7,9 @@ use crate::agent::Agent;
 use crate::error::{OsError, Tried};
 use crate::{early, power, sys};
 use protocol::frame::{self, Decoder, FrameError};
-use protocol::handshake::{Hello, PROTOCOL_VERSION, VersionMismatch, Welcome, check_version};
+use protocol::handshake::{Hello, PROTOCOL_VERSION, VersionMismatch, Welcome, greeting};
 use protocol::{Event, Request, port};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,36 +31,41 @@ pub enum ControlError {
     Closed,
 }
 
-/// The control channel: one reads, any may tell events.
+/// The telling side of the control channel: any thread may.
 #[derive(Debug)]
 pub struct Control {
-    reader: Mutex<(File, Decoder)>,
     writer: Mutex<File>,
 }
 
-impl Control {
-    /// Connects and says hello.
-    ///
-    /// # Errors
-    /// The launcher is not reached.
-    pub fn open(agent_started_ns: u64) -> Result<Self, ControlError> {
-        const CHANNEL: &str = "the control channel";
-        let connection =
-            sys::connect_vsock(port::HOST_CID, port::CONTROL_PORT).tried("open", CHANNEL)?;
-        let writer = File::from(connection);
-        let reader = writer.try_clone().tried("duplicate", CHANNEL)?;
-        let control =
-            Self { reader: Mutex::new((reader, Decoder::default())), writer: Mutex::new(writer) };
-        let kernel = rustix::system::uname();
-        control.send(&Hello {
-            protocol_version: PROTOCOL_VERSION,
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel_release: kernel.release().to_string_lossy().into_owned(),
-            agent_started_ns,
-        })?;
-        Ok(control)
-    }
+/// The hearing side.
+#[derive(Debug)]
+pub struct Requests {
+    file: File,
+    decoder: Decoder,
+}
 
+/// Connects and says hello.
+///
+/// # Errors
+/// The launcher is not reached.
+pub fn open(agent_started_ns: u64) -> Result<(Control, Requests), ControlError> {
+    const CHANNEL: &str = "the control channel";
+    let connection =
+        sys::connect_vsock(port::HOST_CID, port::CONTROL_PORT).tried("open", CHANNEL)?;
+    let writer = File::from(connection);
+    let file = writer.try_clone().tried("duplicate", CHANNEL)?;
+    let control = Control { writer: Mutex::new(writer) };
+    let kernel = rustix::system::uname();
+    control.send(&Hello {
+        protocol_version: PROTOCOL_VERSION,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel_release: kernel.release().to_string_lossy().into_owned(),
+        agent_started_ns,
+    })?;
+    Ok((control, Requests { file, decoder: Decoder::default() }))
+}
+
+impl Control {
     /// Tells an event. A launcher that does not hear it is noticed by the reading side.
     pub fn tell(&self, event: &Event) {
         if let Err(error) = self.send(event) {
@@ -74,20 +78,24 @@ impl Control {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(writer.write_all(&bytes).tried("write to", "the control channel")?)
     }
+}
 
-    fn receive<M: DeserializeOwned>(&self) -> Result<M, ControlError> {
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let (file, decoder) = &mut *reader;
+impl Requests {
+    /// Waits for what `next` takes from the messages that arrive.
+    fn receive<M>(
+        &mut self,
+        next: impl Fn(&mut Decoder) -> Result<Option<M>, ControlError>,
+    ) -> Result<M, ControlError> {
         let mut buffer = [0; 16 * 1024];
         loop {
-            if let Some(message) = decoder.next()? {
+            if let Some(message) = next(&mut self.decoder)? {
                 return Ok(message);
             }
-            let count = file.read(&mut buffer).tried("read from", "the control channel")?;
+            let count = self.file.read(&mut buffer).tried("read from", "the control channel")?;
             if count == 0 {
                 return Err(ControlError::Closed);
             }
-            decoder.push(buffer.get(..count).unwrap_or_default());
+            self.decoder.push(buffer.get(..count).unwrap_or_default());
         }
     }
 }
@@ -96,9 +104,9 @@ impl Control {
 ///
 /// # Errors
 /// The launcher was lost.
-pub fn serve(agent: &Arc<Agent>) -> Result<(), ControlError> {
+pub fn serve(requests: &mut Requests, agent: &Arc<Agent>) -> Result<(), ControlError> {
     loop {
-        match agent.control.receive()? {
+        match requests.receive(|decoder| Ok(decoder.next()?))? {
             Request::Start(spec) => crate::agent::start_container(agent, *spec),
             Request::Run { process, spec } => crate::agent::run_process(agent, process, *spec),
             Request::Signal { process, signal } => agent.supervisor.signal(&process, signal),
@@ -116,8 +124,7 @@ pub fn serve(agent: &Arc<Agent>) -> Result<(), ControlError> {
 ///
 /// # Errors
 /// The launcher speaks another version, or breaks off.
-pub fn greet(control: &Control) -> Result<(), ControlError> {
-    let welcome: Welcome = control.receive()?;
-    check_version(welcome.protocol_version)?;
+pub fn greet(requests: &mut Requests) -> Result<(), ControlError> {
+    let welcome: Welcome = requests.receive(greeting)?;
     Ok(early::set_clock(welcome.realtime_ns)?)
 }

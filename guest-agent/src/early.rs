@@ -31,13 +31,15 @@ pub fn mount_root() -> Result<(), OsError> {
     make_directory(NEW_ROOT)?;
     mount_one("tmpfs", NEW_ROOT, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, "mode=755")?;
     std::env::set_current_dir(NEW_ROOT).tried("enter", NEW_ROOT)?;
-    for directory in ["proc", "sys", "dev", "run", "tmp"] {
+    for directory in ["proc", "sys", "dev", "run"] {
         make_directory(directory)?;
     }
     mount_one("proc", "proc", "proc", NO_EXEC, "")?;
     mount_one("sysfs", "sys", "sysfs", NO_EXEC, "")?;
     mount_one("devtmpfs", "dev", "devtmpfs", MountFlags::NOSUID, "mode=755")?;
-    mount_one("tmpfs", "run", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, "mode=755")?;
+    // Containers may write to their files of /etc, which are here, but not fill the memory with them.
+    let run = "mode=755,size=16m";
+    mount_one("tmpfs", "run", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, run)?;
     rustix::mount::mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, "")
         .tried("make read-only", "the initramfs")?;
     mount_move(".", "/").tried("move", "the new root")?;
@@ -68,16 +70,31 @@ pub fn mount_devices() -> Result<(), OsError> {
     Ok(())
 }
 
-/// Mounts cgroup v2, moves the agent to a leaf of its own and delegates every controller.
+/// Mounts cgroup v2, moves the agent to a leaf of its own, delegates every controller and keeps
+/// something back for the agent.
+///
+/// A cgroup namespace is the end of delegation: a container with all powers still cannot raise its
+/// own limits.
 ///
 /// # Errors
 /// The first operation that fails.
 pub fn mount_cgroups() -> Result<(), OsError> {
-    mount_one("cgroup2", CGROUP_ROOT, "cgroup2", NO_EXEC, "")?;
+    mount_one("cgroup2", CGROUP_ROOT, "cgroup2", NO_EXEC, "nsdelegate")?;
     // Moving a process between cgroups waits for an RCU grace period; an expedited one is quick.
     // Where the kernel lacks the switch, it merely takes longer.
     let _ = fs::write("/sys/kernel/rcu_expedited", "1");
-    delegate_cgroups()
+    delegate_cgroups()?;
+    cgroup::keep_reserve()
+}
+
+/// Raises the limit of open files, which every process inherits, to Docker's.
+///
+/// # Errors
+/// What setrlimit(2) says.
+pub fn raise_limits() -> Result<(), OsError> {
+    const OPEN_FILES: u64 = 1 << 20;
+    crate::sys::set_resource_limit(libc::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES)
+        .tried("raise", "the limit of open files")
 }
 
 /// Delegates every controller of the mounted hierarchy to the sandbox's cgroup.

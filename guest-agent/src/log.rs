@@ -2,14 +2,20 @@
 //! good, and more where the kernel's command line has the word `cofferdam.debug`.
 
 use crate::error::one_line;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static DEBUG: AtomicBool = AtomicBool::new(false);
+static LOG: OnceLock<File> = OnceLock::new();
 
-/// Looks at the kernel's command line for the word.
-pub fn read_command_line() {
+/// Opens the log, before a container that has every device could put something else in its place,
+/// and looks at the kernel's command line for the word.
+pub fn open() {
+    if let Ok(log) = OpenOptions::new().write(true).open("/dev/kmsg") {
+        let _ = LOG.set(log);
+    }
     let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     DEBUG.store(line.split_whitespace().any(|word| word == "cofferdam.debug"), Ordering::Relaxed);
 }
@@ -24,7 +30,7 @@ pub fn debug(error: &dyn std::error::Error) {
 /// Something that ends the machine.
 pub fn fatal(error: &dyn std::error::Error) {
     // Nobody is left to be told where even this fails.
-    if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
+    if let Some(mut log) = LOG.get() {
         let _ = log.write_all(format!("<3>cofferdam-agent: {}\n", one_line(error)).as_bytes());
     }
 }

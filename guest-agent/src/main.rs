@@ -22,7 +22,7 @@ mod sys;
 mod terminal;
 
 use agent::Agent;
-use control::{Control, ControlError};
+use control::ControlError;
 use error::{OsError, Tried};
 use std::sync::Arc;
 
@@ -39,23 +39,29 @@ fn main() {
         // Only the kernel has a use for it under another name.
         std::process::exit(127);
     }
-    if let Err(error) = live() {
-        log::fatal(&error);
+    match live() {
+        // The launcher has gone: there is nobody to be told anything.
+        Ok(()) | Err(ControlError::Closed) => power::stop(),
+        Err(error) => {
+            log::fatal(&error);
+            // The kernel panics without its PID 1, which is no orderly stop and looks like none.
+            std::process::exit(1)
+        }
     }
-    power::stop()
 }
 
 /// The life of PID 1: says hello first, and makes the rest while the launcher answers.
 fn live() -> Result<(), ControlError> {
-    let control = Control::open(monotonic_ns())?;
+    let (control, mut requests) = control::open(monotonic_ns())?;
     early::mount_root()?;
-    log::read_command_line();
     early::mount_devices()?;
+    log::open();
     early::mount_cgroups()?;
-    control::greet(&control)?;
-    let agent = Arc::new(Agent::new(control));
+    early::raise_limits()?;
+    control::greet(&mut requests)?;
+    let agent = Arc::new(Agent::new(control, streams::open_null()?));
     watch_children(&agent)?;
-    let served = control::serve(&agent);
+    let served = control::serve(&mut requests, &agent);
     if served.is_err() {
         power::release(&agent);
     }

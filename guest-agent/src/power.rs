@@ -7,6 +7,7 @@ use crate::disks::UPPER;
 use crate::sys;
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::system::{RebootCommand, reboot};
+use std::fs::File;
 use std::time::Duration;
 
 /// The port and the byte that say so (the VMM's `vm_exit` has the same).
@@ -38,7 +39,8 @@ pub fn release(agent: &Agent) {
 /// kernel as long as half a container.
 ///
 /// It is refused while a file is open for writing: the kernel takes a moment to let go of what an
-/// ended container had mounted on the disk.
+/// ended container had mounted on the disk. Where that moment does not end, a freeze writes everything
+/// and empties the journal just so.
 fn release_upper() {
     for _ in 0..RELEASE_TRIES {
         if mount_remount(UPPER, MountFlags::RDONLY | MountFlags::NOATIME, "").is_ok() {
@@ -47,6 +49,10 @@ fn release_upper() {
         std::thread::sleep(RELEASE_PAUSE);
     }
     rustix::fs::sync();
+    if let Err(error) = File::open(UPPER).and_then(|upper| sys::freeze(&upper)) {
+        crate::log::debug(&error);
+        rustix::fs::sync();
+    }
 }
 
 /// Stops the machine.

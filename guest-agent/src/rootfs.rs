@@ -11,27 +11,14 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// Where a container's writes go, as paths of the guest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum UpperPath {
-    /// To this directory of the writable disk.
-    Directory(PathBuf),
-    /// To a tmpfs of at most this many bytes, mounted here.
-    Memory {
-        /// Where it is mounted.
-        mount_point: PathBuf,
-        /// Its size.
-        limit_bytes: u64,
-    },
-}
-
 /// The layers' mount points, lowest first, and where writes go.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RootfsPaths {
     /// The mounted layers, lowest first.
     pub layers: Vec<PathBuf>,
-    /// Where writes go.
-    pub upper: UpperPath,
+    /// The directory of the writable disk where writes go. A container finds what an earlier one of its
+    /// name wrote there.
+    pub upper: PathBuf,
 }
 
 /// Mounts the joined root at `target`.
@@ -40,19 +27,7 @@ pub struct RootfsPaths {
 /// The first operation that fails.
 pub fn mount(paths: &RootfsPaths, target: &Path) -> Result<(), OsError> {
     fs::create_dir_all(target).tried("make", target.display())?;
-    let base = match &paths.upper {
-        UpperPath::Directory(directory) => directory,
-        UpperPath::Memory { mount_point, limit_bytes } => {
-            fs::create_dir_all(mount_point).tried("make", mount_point.display())?;
-            let memory = FileSystem::open("tmpfs")?
-                .set("source", "tmpfs")?
-                .set("size", &limit_bytes.to_string())?
-                .set("mode", "755")?
-                .mount(MountAttrFlags::MOUNT_ATTR_NODEV)?;
-            attach(&memory, mount_point)?;
-            mount_point
-        }
-    };
+    let base = &paths.upper;
     let (upper, work) = (base.join("upper"), base.join("work"));
     for directory in [base, &upper, &work] {
         let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);

@@ -7,12 +7,13 @@
 //! - the launcher no longer reads: the pipe is closed, so that the process gets SIGPIPE or EPIPE;
 //! - the launcher's input at its end: the pipe is closed, so that the process sees the end;
 //! - the process has ended: what stands in the pipe is still given on. Where somebody else keeps
-//!   the pipe open, it is read for [`LINGER`] more, as Docker does.
+//!   the pipe open, it is read for [`LINGER`] more, as Docker does, and no longer.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{Errno, read, write};
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
+use rustix::pipe::fcntl_getpipe_size;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// How long output is read on after the process has ended, where others keep it open.
 const LINGER: Duration = Duration::from_secs(2);
+/// What a terminal holds on the way to its master, at most.
+const TERMINAL_BYTES: usize = 128 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
 const STACK_BYTES: usize = 32 * 1024;
 
@@ -66,11 +69,9 @@ pub fn spawn(
 /// Relays output: from a pipe or a terminal's master to a connection.
 pub fn relay_output(source: &OwnedFd, connection: &OwnedFd, ended: &Ended) {
     if set_nonblocking(source).is_ok() {
+        let mut output = Output { source, connection, ended, is_hangup_news: true, last: None };
         let mut buffer = vec![0; BUFFER_BYTES];
-        let mut is_hangup_news = true;
-        while let Some(count) =
-            next_output(source, connection, ended, &mut buffer, &mut is_hangup_news)
-        {
+        while let Some(count) = output.next(&mut buffer) {
             let Some(bytes) = buffer.get(..count) else { break };
             if send_all(connection, bytes).is_err() {
                 break;
@@ -80,54 +81,86 @@ pub fn relay_output(source: &OwnedFd, connection: &OwnedFd, ended: &Ended) {
     let _ = shutdown(connection, Shutdown::Write);
 }
 
-/// Waits for output and reads it. `None` when there will be no more, or nobody to read it.
-fn next_output(
-    source: &OwnedFd,
-    connection: &OwnedFd,
-    ended: &Ended,
-    buffer: &mut [u8],
-    is_hangup_news: &mut bool,
-) -> Option<usize> {
-    loop {
-        match read(source, &mut *buffer) {
-            // A terminal's master says EIO when nobody has the terminal open any more.
-            Ok(0) | Err(Errno::IO) => return None,
-            Ok(count) => return Some(count),
-            Err(Errno::INTR) => continue,
-            Err(Errno::AGAIN) => {}
-            Err(_) => return None,
+struct Output<'a> {
+    source: &'a OwnedFd,
+    connection: &'a OwnedFd,
+    ended: &'a Ended,
+    is_hangup_news: bool,
+    /// How many bytes are still given on, once the time to linger is over.
+    last: Option<usize>,
+}
+
+impl Output<'_> {
+    /// Waits for output and reads it. `None` when there will be no more, or nobody to read it.
+    fn next(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        loop {
+            let timeout = match self.ended.deadline() {
+                None => None,
+                Some(deadline) => Some(time_until(deadline)),
+            };
+            let room = self.allowance(timeout == Some(NO_TIME));
+            let room = room.min(buffer.len());
+            match read(self.source, buffer.get_mut(..room)?) {
+                // A terminal's master says EIO when nobody has the terminal open any more.
+                Ok(0) | Err(Errno::IO) => return None,
+                Ok(count) => {
+                    self.last = self.last.map(|last| last.saturating_sub(count));
+                    return Some(count);
+                }
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) if timeout == Some(NO_TIME) => return None,
+                Err(Errno::AGAIN) => {}
+                Err(_) => return None,
+            }
+            self.wait(timeout)?;
         }
-        let timeout = match ended.deadline() {
-            None => None,
-            Some(deadline) => Some(time_until(deadline)?),
-        };
-        let hangup = if *is_hangup_news { PollFlags::RDHUP } else { PollFlags::empty() };
-        let mut waits = vec![PollFd::new(source, PollFlags::IN), PollFd::new(connection, hangup)];
+    }
+
+    /// How much may be read. Past the deadline it is what a pipe holds: all that stood in it when the
+    /// process ended is given on, however slowly it is taken, and who writes on for ever is not heard
+    /// for ever.
+    fn allowance(&mut self, is_late: bool) -> usize {
+        if !is_late {
+            return usize::MAX;
+        }
+        let source = self.source;
+        *self.last.get_or_insert_with(|| fcntl_getpipe_size(source).unwrap_or(TERMINAL_BYTES))
+    }
+
+    /// Waits for output, the end of the process or the time; `None` when nobody reads any more.
+    fn wait(&mut self, timeout: Option<Timespec>) -> Option<()> {
+        let hangup = if self.is_hangup_news { PollFlags::RDHUP } else { PollFlags::empty() };
+        let mut waits =
+            vec![PollFd::new(self.source, PollFlags::IN), PollFd::new(self.connection, hangup)];
         if timeout.is_none() {
-            waits.push(PollFd::new(&ended.event, PollFlags::IN));
+            waits.push(PollFd::new(&self.ended.event, PollFlags::IN));
         }
         poll(&mut waits, timeout.as_ref()).ok().or(Some(0))?;
         let seen = waits.get(1).map_or(PollFlags::empty(), PollFd::revents);
         if seen.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::RDHUP) {
             // The other side will send no more, which says nothing, or has gone, which does.
             if !seen.intersects(PollFlags::RDHUP)
-                || send(connection, &[], SendFlags::NOSIGNAL).is_err()
+                || send(self.connection, &[], SendFlags::NOSIGNAL).is_err()
             {
                 return None;
             }
-            *is_hangup_news = false;
+            self.is_hangup_news = false;
         }
+        Some(())
     }
 }
 
-/// How long until then; `None` where it is past.
-fn time_until(deadline: Instant) -> Option<Timespec> {
-    let left = deadline.checked_duration_since(Instant::now())?;
-    Timespec::try_from(left).ok()
+const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+/// How long until then.
+fn time_until(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now());
+    Timespec::try_from(left).unwrap_or(NO_TIME)
 }
 
-/// Relays input: from a connection to a pipe or a terminal's master.
-pub fn relay_input(connection: &OwnedFd, sink: &OwnedFd, ended: &Ended) {
+/// Relays input: from a connection to a pipe or a terminal's master. `last` is what is shut down of
+/// the connection at the end: of a terminal's, whose output goes the other way, only the reading.
+pub fn relay_input(connection: &OwnedFd, sink: &OwnedFd, ended: &Ended, last: Shutdown) {
     let mut buffer = vec![0; BUFFER_BYTES];
     while let Some(count) = next_input(connection, sink, ended, &mut buffer) {
         let Some(bytes) = buffer.get(..count) else { break };
@@ -135,7 +168,7 @@ pub fn relay_input(connection: &OwnedFd, sink: &OwnedFd, ended: &Ended) {
             break;
         }
     }
-    let _ = shutdown(connection, Shutdown::Both);
+    let _ = shutdown(connection, last);
 }
 
 fn next_input(

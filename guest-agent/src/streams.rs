@@ -10,10 +10,22 @@ use crate::sys;
 use protocol::Stdio;
 use protocol::port::HOST_CID;
 use rustix::fs::{Mode, OFlags};
+use rustix::net::Shutdown;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+
+const NULL: &str = "/dev/null";
+
+/// Opens /dev/null: once, before a container that has every device could put something else there.
+///
+/// # Errors
+/// What open(2) says.
+pub fn open_null() -> Result<OwnedFd, OsError> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open(NULL, flags, Mode::empty()).tried("open", NULL)
+}
 
 /// The agent's ends of the streams, not connected yet.
 #[derive(Debug)]
@@ -35,11 +47,12 @@ pub enum Streams {
 }
 
 impl Streams {
-    /// Makes the streams, and what the process gets of them.
+    /// Makes the streams, and what the process gets of them. `null` is /dev/null.
     ///
     /// # Errors
     /// There are no more pipes to be had.
-    pub fn new(stdio: Stdio) -> Result<(Self, StandardFiles), OsError> {
+    pub fn new(stdio: Stdio, null: &OwnedFd) -> Result<(Self, StandardFiles), OsError> {
+        let null = || null.try_clone().tried("duplicate", NULL);
         match stdio {
             Stdio::Terminal { port, input, .. } => {
                 let files = StandardFiles { stdin: null()?, stdout: null()?, stderr: null()? };
@@ -110,6 +123,7 @@ impl Near {
         const RELAY: &str = "a relay";
         let ended = Ended::new().tried("make", "an event")?;
         let mut outputs = Vec::new();
+        let mut slave = None;
         match (self, terminal) {
             (Self::Pipes { stdin, outputs: pipes }, _) => {
                 for (pipe, connection) in pipes {
@@ -119,11 +133,12 @@ impl Near {
                 }
                 if let Some((pipe, connection)) = stdin {
                     let ended = Arc::clone(&ended);
-                    let relay = move || relay_input(&connection, &pipe, &ended);
+                    let relay = move || relay_input(&connection, &pipe, &ended, Shutdown::Both);
                     spawn("input", relay).tried("start", RELAY)?;
                 }
             }
             (Self::Terminal { connection, input }, Some(master)) => {
+                slave = Some(crate::terminal::open_slave(&master)?);
                 let connection = Arc::new(connection);
                 let (from, to, end) =
                     (Arc::clone(&master), Arc::clone(&connection), Arc::clone(&ended));
@@ -131,14 +146,14 @@ impl Near {
                 outputs.push(spawn("output", relay).tried("start", RELAY)?);
                 if input {
                     let ended = Arc::clone(&ended);
-                    let relay = move || relay_input(&connection, &master, &ended);
+                    let relay = move || relay_input(&connection, &master, &ended, Shutdown::Read);
                     spawn("input", relay).tried("start", RELAY)?;
                 }
             }
             // The process ended before it had made its terminal.
             (Self::Terminal { .. }, None) => {}
         }
-        Ok(Relays { ended, outputs })
+        Ok(Relays { ended, outputs, slave })
     }
 }
 
@@ -147,11 +162,14 @@ impl Near {
 pub struct Relays {
     ended: Arc<Ended>,
     outputs: Vec<JoinHandle<()>>,
+    /// Held while the process lives: a terminal that nobody has open for a moment is not at its end.
+    slave: Option<OwnedFd>,
 }
 
 impl Relays {
     /// The process has ended: waits until all its output has been given on.
     pub fn finish(self) {
+        drop(self.slave);
         self.ended.tell();
         for output in self.outputs {
             // A relay that panicked has no more to give.
@@ -162,10 +180,4 @@ impl Relays {
 
 fn new_pipe() -> Result<(OwnedFd, OwnedFd), OsError> {
     pipe_with(PipeFlags::CLOEXEC).tried("make", "a pipe")
-}
-
-fn null() -> Result<OwnedFd, OsError> {
-    const NULL: &str = "/dev/null";
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    rustix::fs::open(NULL, flags, Mode::empty()).tried("open", NULL)
 }

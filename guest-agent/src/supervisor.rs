@@ -120,14 +120,20 @@ impl Supervisor {
         self.changed.notify_all();
     }
 
-    /// The process was never created: its name is free again.
-    pub fn not_started(&self, process: &ProcessRef) {
+    /// The process does not run its program: its name is free again, and `pid`, where it came to exist
+    /// nevertheless, is killed.
+    pub fn not_started(&self, process: &ProcessRef, pid: Option<u32>) {
         let mut table = self.lock();
+        if let Some(pid) = pid.and_then(|pid| ChildPid::try_from(pid).ok())
+            && !table.unclaimed.contains_key(&pid)
+        {
+            sys::kill(pid, libc::SIGKILL);
+        }
         table.processes.remove(process);
         table.start_is_over();
     }
 
-    /// Waits until the process has ended. Its name is free from then on.
+    /// Waits until the process has ended.
     pub fn wait(&self, process: &ProcessRef) -> ExitStatus {
         let mut table = self.lock();
         loop {

@@ -29,8 +29,7 @@ const PTMX_DEVICE: (u32, u32) = (5, 2);
 pub fn enter(size: TerminalSize, console: bool, reports: &Reports) -> Result<(), OsError> {
     let master = open_master().tried("open", PTMX)?;
     unlockpt(&master).tried("unlock", "the terminal")?;
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let slave = ioctl_tiocgptpeer(&master, flags).tried("open", "the terminal's slave")?;
+    let slave = open_slave(&master)?;
     resize(&master, size).tried("size", "the terminal")?;
     if console {
         show_as_console(&slave)?;
@@ -40,6 +39,15 @@ pub fn enter(size: TerminalSize, console: bool, reports: &Reports) -> Result<(),
     rustix::stdio::dup2_stdout(&slave).tried("duplicate", "the terminal")?;
     rustix::stdio::dup2_stderr(&slave).tried("duplicate", "the terminal")?;
     reports.send_terminal(&File::from(master)).tried("hand over", "the terminal")
+}
+
+/// Opens the slave of a terminal's master.
+///
+/// # Errors
+/// What the kernel says.
+pub fn open_slave(master: &OwnedFd) -> Result<OwnedFd, OsError> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    ioctl_tiocgptpeer(master, flags).tried("open", "the terminal's slave")
 }
 
 /// Tells a terminal its size.

@@ -11,6 +11,7 @@ use protocol::{ContainerId, DeviceAccess, Resources};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The period that a limit of CPU time is counted over.
 const CPU_PERIOD_US: u64 = 100_000;
@@ -76,6 +77,46 @@ pub fn delegate(root: &str, cgroups: &[&str]) -> Result<(), OsError> {
     Ok(())
 }
 
+/// Limits all containers together, so that the agent lives on whatever they do: neither their memory
+/// nor their processes can be all there is. One that takes too much is then killed for it by its own
+/// cgroup's rules, not the machine's.
+///
+/// # Errors
+/// The first operation that fails.
+pub fn keep_reserve() -> Result<(), OsError> {
+    const MEMORY: &str = "/proc/meminfo";
+    const THREADS: &str = "/proc/sys/kernel/threads-max";
+    let memory = fs::read_to_string(MEMORY).tried("read", MEMORY)?;
+    let threads = fs::read_to_string(THREADS).tried("read", THREADS)?;
+    let set = |file: &str, value: u64| {
+        let file = format!("{SANDBOX_CGROUP}/{file}");
+        fs::write(&file, value.to_string()).tried("write", format_args!("{value} to {file}"))
+    };
+    if let Some(free) = free_bytes(&memory) {
+        set("memory.max", memory_for_containers(free))?;
+    }
+    if let Ok(threads) = threads.trim().parse() {
+        set("pids.max", threads_for_containers(threads))?;
+    }
+    Ok(())
+}
+
+/// What is free, of the text of /proc/meminfo.
+fn free_bytes(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemFree:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// All but 4 MiB and a share that grows with the machine, as the kernel's own needs do.
+fn memory_for_containers(free: u64) -> u64 {
+    free.saturating_sub(4 << 20).saturating_sub(free / 32)
+}
+
+/// All but the kernel's own threads, the agent's, and some.
+fn threads_for_containers(all: u64) -> u64 {
+    all.saturating_sub(100).saturating_sub(all / 8)
+}
+
 /// Moves this process into a cgroup beside those of the containers, made where it is not there.
 ///
 /// # Errors
@@ -112,9 +153,20 @@ pub fn kill_all(container: &ContainerId) {
     let _ = fs::write(path(container).join("cgroup.kill"), "1");
 }
 
-/// Removes the cgroup of a container and those below it, as far as nothing lives in them.
+/// Removes the cgroup of a container and those below it, when all that was killed in them is gone.
 pub fn remove(container: &ContainerId) {
-    remove_tree(&path(container), 0);
+    const TRIES: u32 = 200;
+    const PAUSE: Duration = Duration::from_millis(10);
+    let path = path(container);
+    for _ in 0..TRIES {
+        // Gone already, or empty.
+        let events = fs::read_to_string(path.join("cgroup.events")).unwrap_or_default();
+        if !events.lines().any(|line| line == "populated 1") {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    remove_tree(&path, 0);
 }
 
 fn remove_tree(path: &Path, depth: u32) {
@@ -129,3 +181,6 @@ fn remove_tree(path: &Path, depth: u32) {
     }
     let _ = fs::remove_dir(path);
 }
+
+#[cfg(test)]
+mod tests;

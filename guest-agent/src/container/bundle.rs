@@ -82,6 +82,11 @@ pub struct Surroundings<'a> {
 /// The names of the files that Docker, and the agent, put into a container's /etc.
 pub const ETC_FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 
+/// What Docker sets in a network namespace of the container's own: users other than root may serve low
+/// ports and send echo requests.
+const NETWORK_SYSCTLS: [(&str, &str); 2] =
+    [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+
 /// The runtime specification of a container.
 ///
 /// # Errors
@@ -96,6 +101,12 @@ pub fn runtime_spec(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<S
     let mut linux = linux;
     // The limits are the agent's own writing: libcontainer is left with nothing to apply.
     linux.set_resources(None);
+    let own_network = spec.namespaces.network == NamespaceRef::New;
+    linux.set_sysctl(
+        own_network.then(|| {
+            NETWORK_SYSCTLS.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        }),
+    );
     let root = RootBuilder::default().path(around.rootfs).readonly(spec.rootfs.readonly).build()?;
     let mut specification = SpecBuilder::default()
         .version("1.0.2")
@@ -148,12 +159,11 @@ fn namespaces(
     Ok(namespaces)
 }
 
+/// All mounts: whatever is above another before it, and the files of /etc last, as Docker does.
 fn mounts(spec: &ContainerSpec, etc: &Path) -> Result<Vec<Mount>, OciSpecError> {
     let mut mounts = kernel_mounts(spec.devices)?;
-    for name in ETC_FILES {
-        let destination = format!("/etc/{name}");
-        mounts.push(mount(&destination, "bind", &etc.join(name), &["bind", "rprivate"])?);
-    }
+    let asked = |mount: &Mount| spec.mounts.iter().any(|it| mount.destination() == &it.destination);
+    mounts.retain(|mount| !asked(mount));
     for extra in &spec.mounts {
         let options: Vec<&str> = extra.options.iter().map(String::as_str).collect();
         match extra.source {
@@ -161,6 +171,13 @@ fn mounts(spec: &ContainerSpec, etc: &Path) -> Result<Vec<Mount>, OciSpecError> 
                 mounts.push(mount(&extra.destination, "tmpfs", Path::new("tmpfs"), &options)?)
             }
         }
+    }
+    mounts.sort_by_key(|mount| mount.destination().components().count());
+    let access = if spec.rootfs.readonly { "ro" } else { "rw" };
+    for name in ETC_FILES {
+        let destination = format!("/etc/{name}");
+        let options = ["bind", "rprivate", access];
+        mounts.push(mount(&destination, "bind", &etc.join(name), &options)?);
     }
     Ok(mounts)
 }

@@ -9,6 +9,7 @@ use protocol::ContainerSpec;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat2, statat, unlinkat};
 use rustix::io::Errno;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// Writes the three files of a container.
@@ -45,12 +46,10 @@ fn contents(name: &str, hostname: &str) -> String {
 ///
 /// # Errors
 /// A link that cannot be removed.
-pub fn make_room(root: &Path) -> Result<(), OsError> {
+pub fn make_room(root: &OwnedFd) -> Result<(), OsError> {
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root_directory = rustix::fs::open(root, directory, Mode::empty());
-    let root_directory = root_directory.tried("open", root.display())?;
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let Ok(etc) = openat2(&root_directory, "etc", directory, Mode::empty(), inside) else {
+    let Ok(etc) = openat2(root, "etc", directory, Mode::empty(), inside) else {
         return Ok(());
     };
     for name in ETC_FILES {
@@ -59,8 +58,7 @@ pub fn make_room(root: &Path) -> Result<(), OsError> {
             continue;
         }
         let path = Path::new("etc").join(name);
-        let found =
-            openat2(&root_directory, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), inside);
+        let found = openat2(root, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), inside);
         if matches!(found, Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR)) {
             unlinkat(&etc, name, AtFlags::empty()).tried("replace the link", path.display())?;
         }

@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod etc_files;
+pub mod mount_points;
 
 use crate::cgroup;
 use protocol::ContainerId;

@@ -44,6 +44,8 @@ pub struct Remaining {
     pub nested_cgroups: bool,
     /// All devices of the guest.
     pub all_devices: bool,
+    /// What is mounted below /dev besides what always is.
+    pub below_dev: Vec<String>,
     /// It has a /dev of its own, and so a /dev/console.
     pub own_console: bool,
     /// The agent's own program, where a reaper is wanted.
@@ -60,6 +62,12 @@ impl Remaining {
             new_network: is_new(&spec.namespaces.network),
             nested_cgroups: all_devices && is_new(&spec.namespaces.cgroup),
             all_devices,
+            below_dev: spec
+                .mounts
+                .iter()
+                .filter(|mount| mount.destination.starts_with("/dev/"))
+                .map(|mount| mount.destination.clone())
+                .collect(),
             own_console: true,
             reaper: agent,
         }
@@ -126,7 +134,7 @@ impl BecomeProcess {
             .map_err(|error| setup_failure(&error))?;
         give_streams_to(identity.uid);
         let cwd = &self.process.cwd;
-        enter_directory(cwd).map_err(setup)?;
+        enter_directory(cwd).and_then(|()| require_inside()).map_err(setup)?;
         let environment = environment(&self.process.env, &identity.home);
         let path = variable(&self.process.env, "PATH").unwrap_or(program::DEFAULT_PATH).to_owned();
         let environment = c_strings(&environment, "the environment")?;
@@ -135,15 +143,14 @@ impl BecomeProcess {
 
     /// Executes the program, in a child of the reaper where one is wanted.
     fn split_and_execute(&self, prepared: &Prepared) -> Failure {
-        let result = match &self.remaining.reaper {
-            None => Ok(()),
-            Some(agent) => match sys::fork().tried("fork", "the reaper's child") {
+        if let Some(agent) = &self.remaining.reaper {
+            match sys::fork().tried("fork", "the reaper's child") {
                 Ok(None) => reaper::become_child(),
                 Ok(Some(pid)) => return self.execute_reaper(agent, pid, prepared),
-                Err(error) => Err(error),
-            },
-        };
-        if let Err(error) = result.and_then(|()| self.take_privileges(&prepared.identity)) {
+                Err(error) => return setup_failure(&error),
+            }
+        }
+        if let Err(error) = self.take_privileges(&prepared.identity) {
             return setup_failure(&error);
         }
         match self.execute_program(prepared) {
@@ -173,6 +180,8 @@ impl BecomeProcess {
         {
             return setup_failure(&error);
         }
+        // A signal that comes before the reaper waits for it is kept for it.
+        let _ = sys::set_signal_mask(true);
         let error: Result<(), _> = Err(sys::execute_file(agent.as_fd(), &arguments, &[]));
         error
             .tried("run", "the reaper")
@@ -267,6 +276,20 @@ fn enter_directory(path: &str) -> Result<(), OsError> {
     }
     fs::create_dir_all(path).tried("make the working directory", path)?;
     std::env::set_current_dir(path).tried("enter the working directory", path)
+}
+
+/// Refuses a working directory outside the container's root, which an open file that is not meant
+/// for the container could lead to (CVE-2024-21626).
+fn require_inside() -> Result<(), OsError> {
+    let found = rustix::process::getcwd(Vec::new());
+    let inside = found.map_err(std::io::Error::from).and_then(|path| {
+        if path.as_bytes().starts_with(b"/") {
+            Ok(())
+        } else {
+            Err(std::io::Error::other("it is outside the container"))
+        }
+    });
+    inside.tried("work in", "the working directory")
 }
 
 /// The value of a variable: the last one counts.

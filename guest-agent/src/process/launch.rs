@@ -14,7 +14,7 @@
 //! The socket closes on exec in whoever holds it, so its end of file means that the program runs.
 
 use crate::container::bundle::NamespaceKind;
-use crate::error::one_line;
+use crate::error::setup_failure;
 use crate::rootfs::RootfsPaths;
 use crate::sys;
 use protocol::frame::{self, Decoder, FrameError};
@@ -80,7 +80,7 @@ pub enum Report {
 /// How a launch came out.
 #[derive(Debug)]
 pub struct Launched {
-    /// The process, where it came to exist; it must be waited for even after a failure.
+    /// The process, where it came to exist, even if it then failed.
     pub pid: Option<u32>,
     /// The master of its terminal.
     pub terminal: Option<OwnedFd>,
@@ -171,11 +171,19 @@ pub struct Told {
 
 impl Told {
     /// Follows the starter until the program runs or cannot.
-    ///
-    /// # Errors
-    /// What it says is no message.
-    pub fn follow(self) -> Result<Launched, LaunchError> {
+    pub fn follow(self) -> Launched {
         let mut launched = Launched { pid: None, terminal: None, failure: None };
+        if let Err(error) = self.listen(&mut launched) {
+            launched.failure = Some(setup_failure(&error));
+        }
+        if launched.pid.is_none() && launched.failure.is_none() {
+            let message = "the process that starts it ended before it had".to_owned();
+            launched.failure = Some(Failure { kind: FailureKind::Setup, message });
+        }
+        launched
+    }
+
+    fn listen(self, launched: &mut Launched) -> Result<(), LaunchError> {
         let mut decoder = Decoder::default();
         let mut buffer = [0; 4096];
         loop {
@@ -185,7 +193,7 @@ impl Told {
                 launched.terminal = Some(file);
             }
             if count == 0 {
-                break;
+                return Ok(());
             }
             decoder.push(buffer.get(..count).unwrap_or_default());
             while let Some(report) = decoder.next()? {
@@ -196,11 +204,6 @@ impl Told {
                 }
             }
         }
-        if launched.pid.is_none() && launched.failure.is_none() {
-            let message = "the process that starts it ended before it had".to_owned();
-            launched.failure = Some(Failure { kind: FailureKind::Setup, message });
-        }
-        Ok(launched)
     }
 }
 
@@ -260,7 +263,6 @@ impl Reports {
 
     /// Says that an error of the set-up ended it.
     pub fn send_error(&self, error: &dyn std::error::Error) {
-        let failure = Failure { kind: FailureKind::Setup, message: one_line(error) };
-        self.send_failure(failure);
+        self.send_failure(setup_failure(error));
     }
 }

@@ -3,7 +3,6 @@
 //! The agent's own program, executed from an open file, so that nothing of it stands in the
 //! container. Hands signals on to its child, reaps whatever ends, and ends as its child did.
 
-use crate::error::OsError;
 use crate::sys;
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 use std::ffi::CString;
@@ -20,10 +19,7 @@ pub fn arguments(child: libc::pid_t, program: &[String]) -> Vec<CString> {
 }
 
 /// In the child: a process group of its own, in the foreground of the terminal if there is one.
-///
-/// # Errors
-/// None: where there is no terminal, nothing is lost.
-pub fn become_child() -> Result<(), OsError> {
+pub fn become_child() {
     let stdin = rustix::stdio::stdin();
     if rustix::process::setpgid(None, None).is_ok() && rustix::termios::isatty(stdin) {
         // A background process that takes the foreground is stopped by SIGTTOU unless it is blocked.
@@ -31,7 +27,6 @@ pub fn become_child() -> Result<(), OsError> {
         let _ = rustix::termios::tcsetpgrp(stdin, rustix::process::getpid());
         let _ = sys::set_signal_mask(false);
     }
-    Ok(())
 }
 
 /// Runs the reaper for the child that `word` names, and ends as it ends.

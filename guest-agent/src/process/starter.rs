@@ -7,7 +7,7 @@
 use super::become_process::{BecomeProcess, Remaining};
 use super::launch::{Launch, Report, Reports, STARTER_WORD};
 use crate::container::bundle::{self, NamespaceKind, Surroundings};
-use crate::container::{STATE, directory, etc_files};
+use crate::container::{STATE, directory, etc_files, mount_points};
 use crate::error::{OsError, Tried};
 use crate::rootfs::{self, RootfsPaths};
 use crate::seccomp::{self, SeccompError};
@@ -18,6 +18,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use protocol::{ContainerId, ContainerSpec, ProcessSpec, SeccompProfile};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::rc::Rc;
 
 /// Why a process could not be started.
@@ -54,7 +55,7 @@ pub fn run(socket: &str) -> ! {
     };
     let result = match launch {
         Launch::Container { spec, rootfs, joined } => {
-            start_container(&spec, &rootfs, &joined, &reports)
+            start_container(*spec, &rootfs, &joined, &reports)
         }
         Launch::Exec { container, process, seccomp, cgroup } => {
             let become_process = plain(*process, seccomp.as_ref(), &reports);
@@ -90,7 +91,7 @@ fn plain(
 }
 
 fn start_container(
-    spec: &ContainerSpec,
+    mut spec: ContainerSpec,
     paths: &RootfsPaths,
     joined: &[(NamespaceKind, i32)],
     reports: &Rc<Reports>,
@@ -100,9 +101,16 @@ fn start_container(
     let bundle = directory(&spec.id);
     let root = bundle.join("rootfs");
     rootfs::mount(paths, &root)?;
+    let inside = mount_points::open_root(&root).tried("open", root.display())?;
+    mount_points::keep_modes(&inside, &mut spec.mounts);
+    if spec.rootfs.readonly {
+        // Later it could not be made. Where it cannot be now, going there will say so.
+        let _ = mount_points::make_directory(&inside, Path::new(&spec.init.cwd));
+    }
+    let spec = &spec;
     let etc = bundle.join("etc");
     etc_files::write(spec, &etc)?;
-    etc_files::make_room(&root)?;
+    etc_files::make_room(&inside)?;
     cgroup::create(&spec.id, &spec.resources, spec.devices)?;
     let around = Surroundings { rootfs: &root, etc: &etc, joined };
     let specification = bundle::runtime_spec(spec, &around)?;

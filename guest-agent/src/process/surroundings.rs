@@ -33,16 +33,16 @@ pub fn complete(remaining: &Remaining) -> Result<(), OsError> {
         cgroup::delegate(CGROUP_ROOT, &[CGROUP_ROOT])?;
     }
     if remaining.all_devices {
-        mount_all_devices()?;
+        mount_all_devices(&remaining.below_dev)?;
     }
     Ok(())
 }
 
 /// Puts the guest's own devtmpfs over /dev, so that every device is there, new ones too, and moves
 /// what was mounted below /dev over to it.
-fn mount_all_devices() -> Result<(), OsError> {
+fn mount_all_devices(asked: &[String]) -> Result<(), OsError> {
     let mut below: Vec<(&str, OwnedFd)> = Vec::new();
-    for path in BELOW_DEV {
+    for path in outermost(BELOW_DEV.into_iter().chain(asked.iter().map(String::as_str))) {
         let mount = open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLOEXEC).tried("open", path)?;
         below.push((path, mount));
     }
@@ -51,8 +51,34 @@ fn mount_all_devices() -> Result<(), OsError> {
         .mount(MountAttrFlags::MOUNT_ATTR_NOSUID)?;
     attach(&devices, Path::new("/dev"))?;
     for (path, mount) in below {
+        fs::create_dir_all(path).tried("make", path)?;
         move_mount(&mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .tried("move a mount to", path)?;
     }
     Ok(())
+}
+
+/// Each path but those below, or the same as, an earlier one: they move with it.
+fn outermost<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut sorted: Vec<&str> = paths.collect();
+    sorted.sort_by_key(|path| Path::new(path).components().count());
+    let mut outermost: Vec<&str> = Vec::new();
+    for path in sorted {
+        if !outermost.iter().any(|above| Path::new(path).starts_with(above)) {
+            outermost.push(path);
+        }
+    }
+    outermost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::outermost;
+
+    #[test]
+    fn a_mount_below_another_moves_with_it() {
+        let paths = ["/dev/pts", "/dev/shm", "/dev/x/y", "/dev/shm", "/dev/x", "/dev/shmem"];
+        let found = outermost(paths.into_iter());
+        assert_eq!(found, ["/dev/pts", "/dev/shm", "/dev/x", "/dev/shmem"]);
+    }
 }

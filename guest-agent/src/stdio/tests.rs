@@ -37,7 +37,7 @@ fn input() -> Input {
     let ended = Ended::new().unwrap();
     let own = Arc::clone(&ended);
     let connection = OwnedFd::from(ours);
-    let relay = std::thread::spawn(move || relay_input(&connection, &writer, &own));
+    let relay = std::thread::spawn(move || relay_input(&connection, &writer, &own, Shutdown::Both));
     Input { process: Some(reader.into()), launcher: Some(theirs), ended, relay }
 }
 
@@ -96,6 +96,62 @@ fn what_others_who_keep_the_pipe_open_write_is_given_on_for_two_seconds() {
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
     relay.join().unwrap();
     drop(process);
+}
+
+#[test]
+fn whoever_writes_on_for_ever_is_heard_for_two_seconds() {
+    let Output { process, launcher, ended, relay, .. } = output();
+    let mut process = process.unwrap();
+    let writer = std::thread::spawn(move || while process.write_all(&[7; 4096]).is_ok() {});
+    let mut launcher = launcher.unwrap();
+    launcher.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    ended.tell();
+    let began = Instant::now();
+    let mut buffer = vec![0; 1 << 16];
+    while launcher.read(&mut buffer).unwrap() > 0 {
+        assert!(began.elapsed() < LINGER * 3, "it is still heard");
+    }
+    relay.join().unwrap();
+    writer.join().unwrap();
+}
+
+#[test]
+fn last_words_are_given_on_however_slowly_they_are_taken() {
+    let Output { mut process, launcher, ended, relay, .. } = output();
+    let process_end = process.as_mut().unwrap();
+    set_nonblocking(&process_end.try_clone().unwrap().into()).unwrap();
+    let (mut written, mut refused) = (0, 0);
+    while refused < 20 {
+        match process_end.write(&[7; 4096]) {
+            Ok(count) => (written, refused) = (written + count, 0),
+            Err(_) => {
+                refused += 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+    ended.tell();
+    std::thread::sleep(LINGER + Duration::from_millis(200));
+    let mut received = Vec::new();
+    launcher.unwrap().read_to_end(&mut received).unwrap();
+    assert_eq!(received.len(), written);
+    relay.join().unwrap();
+    drop(process);
+}
+
+#[test]
+fn the_end_of_a_terminals_input_leaves_its_output_alone() {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let ended = Ended::new().unwrap();
+    ended.tell();
+    let connection = OwnedFd::from(ours);
+    relay_input(&connection, &writer, &ended, Shutdown::Read);
+    UnixStream::from(connection).write_all(b"last words").unwrap();
+    let mut received = String::new();
+    theirs.read_to_string(&mut received).unwrap();
+    assert_eq!(received, "last words");
+    drop(reader);
 }
 
 #[test]

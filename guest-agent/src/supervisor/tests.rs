@@ -20,7 +20,7 @@ fn a_name_is_taken_until_it_is_forgotten() {
     let process = name("a");
     supervisor.begin(&process).unwrap();
     assert!(matches!(supervisor.begin(&process), Err(Refused::NameTaken(_))));
-    supervisor.not_started(&process);
+    supervisor.not_started(&process, None);
     supervisor.begin(&process).unwrap();
     supervisor.started(&process, PID, None);
     assert_eq!(supervisor.pid(&process), Some(PID));
@@ -50,7 +50,7 @@ fn children_of_nobody_are_remembered_only_while_something_starts() {
     supervisor.begin(&name("a")).unwrap();
     supervisor.reap(pid(), ExitStatus::Code(0));
     assert_eq!(supervisor.lock().unclaimed.len(), 1);
-    supervisor.not_started(&name("a"));
+    supervisor.not_started(&name("a"), None);
     assert!(supervisor.lock().unclaimed.is_empty());
 }
 

@@ -69,8 +69,15 @@ fn the_container_is_told_of_and_its_process_is_not() {
 }
 
 #[test]
-fn mounts_are_dockers_then_those_asked_for() {
-    let made = of(&spec(), &[]);
+fn whatever_is_above_another_mount_is_mounted_before_it() {
+    let mut asked = spec();
+    let tmpfs = |destination: &str| protocol::Mount {
+        destination: destination.into(),
+        source: MountSource::Tmpfs,
+        options: vec!["size=1m".into(), "noexec".into()],
+    };
+    asked.mounts = ["/a/b", "/dev/shm", "/a", "/etc", "/dev"].map(tmpfs).into();
+    let made = of(&asked, &[]);
     let mounts = made.mounts().as_ref().unwrap();
     let destinations: Vec<_> =
         mounts.iter().map(|mount| mount.destination().to_str().unwrap()).collect();
@@ -78,19 +85,49 @@ fn mounts_are_dockers_then_those_asked_for() {
         destinations,
         [
             "/proc",
+            "/sys",
+            "/a",
+            "/etc",
             "/dev",
             "/dev/pts",
-            "/sys",
-            "/sys/fs/cgroup",
             "/dev/mqueue",
+            "/a/b",
             "/dev/shm",
+            "/sys/fs/cgroup",
             "/etc/hosts",
             "/etc/hostname",
             "/etc/resolv.conf",
-            "/scratch"
         ]
     );
-    assert_eq!(mounts[7].source().as_deref(), Some(Path::new("/e/hosts")));
+}
+
+#[test]
+fn the_files_of_etc_are_as_writable_as_the_root() {
+    let made = of(&spec(), &[]);
+    let mounts = made.mounts().as_ref().unwrap();
+    let hosts = mounts.iter().find(|mount| mount.destination() == Path::new("/etc/hosts"));
+    assert_eq!(hosts.unwrap().source().as_deref(), Some(Path::new("/e/hosts")));
+    for name in ETC_FILES {
+        assert_eq!(options(&made, &format!("/etc/{name}")), ["bind", "rprivate", "ro"]);
+    }
+    let mut writable = spec();
+    writable.rootfs.readonly = false;
+    assert_eq!(options(&of(&writable, &[]), "/etc/hosts"), ["bind", "rprivate", "rw"]);
+}
+
+#[test]
+fn only_a_network_of_its_own_is_set_as_docker_sets_it() {
+    let sysctl = |spec: &ContainerSpec| of(spec, &[]).linux().as_ref().unwrap().sysctl().clone();
+    let set = sysctl(&spec()).unwrap();
+    assert_eq!(set["net.ipv4.ip_unprivileged_port_start"], "0");
+    assert_eq!(set["net.ipv4.ping_group_range"], "0 2147483647");
+    let namespaces = Namespaces { network: NamespaceRef::Guest, ..Namespaces::default() };
+    assert_eq!(sysctl(&ContainerSpec { namespaces, ..spec() }), None);
+}
+
+#[test]
+fn mounts_say_what_was_asked() {
+    let made = of(&spec(), &[]);
     assert_eq!(options(&made, "/scratch"), ["size=1m", "noexec"]);
     assert!(options(&made, "/sys").contains(&"ro".to_owned()));
     assert!(options(&made, "/sys/fs/cgroup").contains(&"ro".to_owned()));

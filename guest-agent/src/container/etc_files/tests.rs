@@ -1,4 +1,5 @@
 use super::*;
+use crate::container::mount_points::open_root;
 use std::os::unix::fs::symlink;
 
 #[test]
@@ -12,7 +13,7 @@ fn links_that_lead_nowhere_inside_make_room_and_others_stay() {
     // There outside, but not inside.
     symlink("/proc/self/status", at("etc/hostname")).unwrap();
     symlink("resolv.conf", at("etc/resolv.conf")).unwrap();
-    make_room(root.path()).unwrap();
+    make_room(&open_root(root.path()).unwrap()).unwrap();
     assert!(at("etc/hosts").symlink_metadata().is_ok());
     assert!(at("etc/hostname").symlink_metadata().is_err());
     assert!(at("etc/resolv.conf").symlink_metadata().is_err());
@@ -24,10 +25,10 @@ fn an_etc_that_leads_outside_is_looked_for_inside() {
     symlink("nowhere", outside.path().join("hosts")).unwrap();
     let root = tempfile::tempdir().unwrap();
     symlink(outside.path(), root.path().join("etc")).unwrap();
-    make_room(root.path()).unwrap();
+    make_room(&open_root(root.path()).unwrap()).unwrap();
     assert!(outside.path().join("hosts").symlink_metadata().is_ok());
     // And a root without any has nothing to make room in.
-    make_room(tempfile::tempdir().unwrap().path()).unwrap();
+    make_room(&open_root(tempfile::tempdir().unwrap().path()).unwrap()).unwrap();
 }
 
 #[test]
