@@ -6,13 +6,16 @@
 use protocol::frame::{Decoder, FrameError, encode};
 use protocol::handshake::{Hello, PROTOCOL_VERSION, VersionMismatch, Welcome, check_version};
 use protocol::{Event, Request};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use serde::{Serialize, de::DeserializeOwned};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 const READ_BYTES: usize = 16 * 1024;
+/// How long the agent may take to read a request, whole.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the agent cannot be spoken with any more.
 #[derive(Debug, thiserror::Error)]
@@ -28,10 +31,10 @@ pub enum AgentError {
     Deaf,
     /// It sent what is no message.
     #[error("the guest agent sent what cannot be understood")]
-    Frame(#[source] FrameError),
+    Frame(#[from] FrameError),
     /// It is of another version.
     #[error("the guest agent does not fit this launcher")]
-    Version(#[source] VersionMismatch),
+    Version(#[from] VersionMismatch),
 }
 
 /// The control channel.
@@ -100,12 +103,13 @@ impl AgentClient {
     fn send<M: Serialize>(&self, message: &M) -> Result<(), AgentError> {
         let bytes = encode(message).map_err(AgentError::Frame)?;
         let mut rest = bytes.as_slice();
+        let deadline = Instant::now() + PATIENCE;
         while !rest.is_empty() {
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             match rustix::net::send(&self.stream, rest, flags) {
                 Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => self.wait_for_room()?,
+                Err(Errno::AGAIN) => self.wait_for_room(deadline)?,
                 Err(Errno::PIPE | Errno::CONNRESET) => return Err(AgentError::Closed),
                 Err(errno) => return Err(AgentError::Stream(errno)),
             }
@@ -113,12 +117,10 @@ impl AgentClient {
         Ok(())
     }
 
-    fn wait_for_room(&self) -> Result<(), AgentError> {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
-        match poll(&mut [PollFd::new(&self.stream, PollFlags::OUT)], Some(&patience)) {
-            Ok(0) => Err(AgentError::Deaf),
-            Ok(_) | Err(Errno::INTR) => Ok(()),
+    fn wait_for_room(&self, deadline: Instant) -> Result<(), AgentError> {
+        match crate::wait::ready_by(&self.stream, PollFlags::OUT, deadline) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(AgentError::Deaf),
             Err(errno) => Err(AgentError::Stream(errno)),
         }
     }

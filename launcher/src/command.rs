@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 /// The launcher, from its arguments to its exit code.
 pub fn main() -> ExitCode {
+    prepare();
     let done = match cli::parse(std::env::args_os()) {
         Ok(Parsed::Text(text)) => print(&text),
         Ok(Parsed::Command(Command::Run(args))) => return ExitCode::from(crate::run::run(&args)),
@@ -27,6 +28,27 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// As many descriptors as any sandbox takes.
+const ENOUGH_DESCRIPTORS: u64 = 4096;
+
+/// Puts right what whoever started this process may have left it with.
+fn prepare() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    crate::sys::keep_ended_children();
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(ENOUGH_DESCRIPTORS, |hard| hard.min(ENOUGH_DESCRIPTORS));
+    if current.is_some_and(|soft| soft < wanted) {
+        // Where it is refused, what there is may do.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
+}
+
+/// Says something on standard error.
+pub fn say(words: &str) {
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "cofferdam: {}", crate::error::clean(words));
 }
 
 /// Writes a failure to standard error.

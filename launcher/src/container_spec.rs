@@ -3,6 +3,7 @@
 //! Never does: chooses. What is decided stands in the plan; here it only takes its form.
 
 use crate::capabilities;
+use crate::error::Failure;
 use crate::plan::{ProcessPlan, RunPlan};
 use protocol::{
     ContainerId, ContainerSpec, LayerExtent, Namespaces, ProcessId, ProcessSpec, Rootfs, Stdio,
@@ -19,6 +20,17 @@ pub struct Names {
     pub container: ContainerId,
     /// Its init process.
     pub init: ProcessId,
+}
+
+impl Names {
+    /// Those of a sandbox's first container.
+    ///
+    /// # Errors
+    /// Never: the name is well formed.
+    pub fn of_first(container: ContainerId) -> Result<Self, Failure> {
+        let init = ProcessId::try_from("init".to_owned()).map_err(Failure::plain)?;
+        Ok(Self { container, init })
+    }
 }
 
 /// The host ports of the streams, in the order in which they are to be offered.

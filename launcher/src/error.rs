@@ -62,13 +62,6 @@ impl Failure {
         self
     }
 
-    /// The same, of this class.
-    #[must_use]
-    pub fn with_class(mut self, class: FailureClass) -> Self {
-        self.class = class;
-        self
-    }
-
     /// The same, with what was tried before the causes.
     #[must_use]
     pub fn with_context(mut self, tried: impl Into<String>) -> Self {
@@ -140,6 +133,17 @@ pub fn clean(text: &str) -> String {
         }
     }
     out
+}
+
+/// As much of a text as fits so many bytes, with an ellipsis where something is left out.
+pub fn shortened(text: &str, most_bytes: usize) -> String {
+    const ELLIPSIS: char = '…';
+    if text.len() <= most_bytes {
+        return text.to_owned();
+    }
+    let room = most_bytes.saturating_sub(ELLIPSIS.len_utf8());
+    let end = (0..=room).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default().chars().chain([ELLIPSIS]).collect()
 }
 
 #[cfg(test)]

@@ -32,8 +32,6 @@ pub enum FailureClass {
     CannotInvoke,
     /// The program is not there: 127.
     NotFound,
-    /// The run was ended by `--timeout`: 124.
-    TimedOut,
 }
 
 impl FailureClass {
@@ -43,7 +41,6 @@ impl FailureClass {
             FailureClass::Launcher => LAUNCHER,
             FailureClass::CannotInvoke => CANNOT_INVOKE,
             FailureClass::NotFound => NOT_FOUND,
-            FailureClass::TimedOut => TIMED_OUT,
         }
     }
 }

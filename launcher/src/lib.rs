@@ -30,3 +30,4 @@ pub mod streams;
 pub mod supervisor;
 mod sys;
 pub mod timings;
+mod wait;

@@ -55,12 +55,18 @@ impl Outcome {
     /// What the user is told.
     pub fn ending(&self) -> Ending {
         let (message, hint) = self.words();
-        Ending { exit_code: self.exit_code(), message, hint: hint.map(str::to_owned) }
+        let by_itself = matches!(self, Outcome::Exited { .. } | Outcome::NotStarted(_));
+        let ending = Ending::new(self.exit_code(), message, hint.map(str::to_owned));
+        Ending { by_itself, ..ending }
     }
 
     fn words(&self) -> (Option<String>, Option<&'static str>) {
         let (message, hint) = match self {
-            Outcome::Exited { out_of_memory: true, status: ExitStatus::Signal(9) } => (
+            // With --init it is the reaper that exits, as a shell would.
+            Outcome::Exited {
+                out_of_memory: true,
+                status: ExitStatus::Signal(9) | ExitStatus::Code(137),
+            } => (
                 "the container was killed: it used more memory than it may".to_owned(),
                 Some("--memory sets the container's limit, --vm-memory the machine's"),
             ),
@@ -115,3 +121,6 @@ fn of_machine(exit: &VmExit) -> (String, Option<&'static str>) {
     };
     (message, Some(CONSOLE_HINT))
 }
+
+#[cfg(test)]
+mod tests;

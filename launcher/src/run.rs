@@ -5,21 +5,23 @@
 
 use crate::accelerator::{self, Choice, Machine};
 use crate::agent_client::AgentClient;
-use crate::cli::RunArgs;
-use crate::container_spec::container_spec;
-use crate::error::{Failure, clean};
+use crate::cli::{Accelerator, RunArgs};
+use crate::command::say;
+use crate::container_spec::{Names, StreamPorts, container_spec, layer_extents};
+use crate::error::Failure;
 use crate::host::{HostFacts, NamedInputs};
 use crate::jail::channel::Channel;
 use crate::outcome::Outcome;
 use crate::plan::{ProcessPlan, RunPlan};
 use crate::pull;
-use crate::sandbox::Sandbox;
-use crate::session::terminal::{self, Signals};
+use crate::sandbox::{self, NamedFiles, Sandbox};
+use crate::session::signals::Signals;
+use crate::session::terminal;
 use crate::session::{Ending, SupervisorMessage};
 use crate::streams::Streams;
 use crate::supervisor::{Job, Supervisor};
 use crate::timings::Clock;
-use std::io::Write;
+use protocol::{ContainerSpec, Request};
 
 /// Runs a container in a new microVM, with this process's terminal as its own. Gives the exit code.
 pub fn run(args: &RunArgs) -> u8 {
@@ -40,6 +42,9 @@ pub fn run(args: &RunArgs) -> u8 {
 /// The terminal side runs beside the rest from the first moment, because signals may come at any.
 fn attached(args: &RunArgs) -> Result<Ending, Failure> {
     let clock = Clock::start();
+    // The children are of the same user: none that was taken over may look into this process.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(Failure::plain)?;
     let signals = Signals::take().map_err(Failure::plain)?;
     let (supervisor_end, terminal_end) = Channel::pair().map_err(Failure::plain)?;
     let terminal = std::thread::Builder::new()
@@ -50,8 +55,10 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
         Ok(outcome) => outcome.ending(),
         Err(failure) => ending_of(&failure),
     };
-    let message = SupervisorMessage::Ended(ending);
-    supervisor_end.send(&message, &[]).map_err(Failure::plain)?;
+    // It puts the terminal's mode back: it is waited for whether it can be told or not.
+    if supervisor_end.send(&SupervisorMessage::Ended(ending), &[]).is_err() {
+        drop(supervisor_end);
+    }
     match terminal.join() {
         Ok(ending) => ending.map_err(Failure::plain),
         Err(_) => Err(Failure::plain("the terminal side failed")),
@@ -59,25 +66,23 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
 }
 
 fn stages(args: &RunArgs, session: &Channel, mut clock: Clock) -> Result<Outcome, Failure> {
-    let inputs = NamedInputs::read(args)?;
-    let plan = RunPlan::resolve(args, &inputs, &HostFacts::ask())?;
-    plan.warnings.iter().for_each(|warning| say(&plan, warning));
-    clock.reached("plan");
-
-    let path = std::env::var("PATH").unwrap_or_default();
-    let choice = accelerator::choose(plan.sandbox.accelerator, &path)?;
-    if let Choice::Tcg { reason: Some(reason), .. } = &choice {
-        say(&plan, &format!("{reason}: using QEMU's TCG, which is slow and no hardware wall"));
-    }
-    clock.reached("accelerator");
+    let (plan, choice) = planned(args, &mut clock)?;
+    let mut files = NamedFiles::open(&plan, args.timings.as_deref())?;
+    let timings = files.take_timings();
 
     let image = pull::image(&plan)?;
+    let id = sandbox::random_id()?;
+    let process = plan.with_image(&pull::defaults(&image), id.as_str())?;
+    let lengths: Vec<u64> = image.layers.iter().map(|layer| layer.length).collect();
+    let names = Names::of_first(id.clone())?;
+    let ports = StreamPorts::for_plan(&plan);
+    let spec = container_spec(&plan, &process, names, layer_extents(&lengths)?, ports);
+    let job = job(&plan, &process, &choice, fitting(spec)?);
     clock.reached("image");
 
-    let sandbox = Sandbox::create(&plan, &image)?;
-    let process = plan.with_image(&pull::defaults(&image), sandbox.id().as_str())?;
+    let sandbox = Sandbox::create(&plan, &image, id)?;
     let mut streams = Streams::make(&plan)?;
-    let parts = sandbox.machine_parts(&plan, image.layers, streams.take_offers())?;
+    let parts = sandbox.machine_parts(&plan, files, image.layers, streams.take_offers());
     let mut machine = Machine::start(&choice, &parts).map_err(Failure::plain)?;
     // The machine's processes have their own copies: ours would keep streams open that should end.
     drop(parts);
@@ -85,25 +90,58 @@ fn stages(args: &RunArgs, session: &Channel, mut clock: Clock) -> Result<Outcome
 
     let agent = AgentClient::new(streams.take_control()?);
     streams.hand_to(session).map_err(Failure::plain)?;
-    let spec = container_spec(&plan, &process, sandbox.names()?, sandbox.layers(), streams.ports());
-    let job = job(&plan, &process, &choice, spec);
     let mut supervisor = Supervisor::new(&mut machine, agent, session, job);
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
     drop(machine);
     clock.reached("teardown");
 
-    sandbox.end(&outcome)?;
-    clock.write(args.timings.as_deref())?;
+    // It has ended as it has: what cannot be written now changes nothing about that.
+    if let Err(failure) = sandbox.end(&outcome) {
+        say(&failure.message());
+    }
+    if let Some(Err(error)) = timings.map(|file| clock.write(&file)) {
+        say(&format!("cannot write the timings: {error}"));
+    }
     Ok(outcome)
 }
 
-fn job(
-    plan: &RunPlan,
-    process: &ProcessPlan,
-    choice: &Choice,
-    spec: protocol::ContainerSpec,
-) -> Job {
+/// What is to be run, and by whom.
+fn planned(args: &RunArgs, clock: &mut Clock) -> Result<(RunPlan, Choice), Failure> {
+    let inputs = NamedInputs::read(args)?;
+    let facts = HostFacts::ask();
+    let mut plan = RunPlan::resolve(args, &inputs, &facts)?;
+    clock.reached("plan");
+
+    let path = std::env::var("PATH").unwrap_or_default();
+    let choice = accelerator::choose(plan.sandbox.accelerator, &path)?;
+    if let Choice::Tcg { reason: Some(reason), .. } = &choice {
+        // Said even with --quiet: the hardware's wall is not there, and nobody has asked for that.
+        say(&format!("{reason}: using QEMU's TCG, which is slow and no hardware wall"));
+        // QEMU takes memory of its own, of which the plan knows nothing yet.
+        let mut args = args.clone();
+        args.accel = Accelerator::Tcg;
+        plan = RunPlan::resolve(&args, &inputs, &facts)?;
+    }
+    if !plan.sandbox.quiet {
+        plan.warnings.iter().for_each(|warning| say(warning));
+    }
+    clock.reached("accelerator");
+    Ok((plan, choice))
+}
+
+/// The same, if the agent can be told it: else it would be found out after the boot.
+fn fitting(spec: ContainerSpec) -> Result<ContainerSpec, Failure> {
+    let request = Request::Start(Box::new(spec.clone()));
+    match protocol::frame::encode(&request) {
+        Ok(_) => Ok(spec),
+        Err(error) => Err(Failure::plain(error)
+            .with_context("the command, its environment and its settings are too much to be sent")
+            .with_hint("write what is long to a file that the container reads")),
+    }
+}
+
+fn job(plan: &RunPlan, process: &ProcessPlan, choice: &Choice, spec: ContainerSpec) -> Job {
     Job {
         spec,
         boot_timeout: plan.sandbox.boot_timeout.unwrap_or(choice.boot_timeout()),
@@ -114,18 +152,10 @@ fn job(
     }
 }
 
-/// Says something on standard error, unless the user wants quiet.
-fn say(plan: &RunPlan, words: &str) {
-    if !plan.sandbox.quiet {
-        // Where standard error is closed there is nobody to tell.
-        let _ = writeln!(std::io::stderr(), "cofferdam: {}", clean(words));
-    }
+fn ending_of(failure: &Failure) -> Ending {
+    let hint = failure.hint().map(str::to_owned);
+    Ending::new(failure.exit_code(), Some(failure.message()), hint)
 }
 
-fn ending_of(failure: &Failure) -> Ending {
-    Ending {
-        exit_code: failure.exit_code(),
-        message: Some(failure.message()),
-        hint: failure.hint().map(str::to_owned),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,13 @@
 //! Owns: its identifier, its record, its writable disk, the choice of kernel. Never does: run it.
 
 use crate::accelerator::{MachineParts, Offer, Stretch};
-use crate::container_spec::{Names, layer_extents};
 use crate::error::{Explain, Failure};
 use crate::outcome::Outcome;
 use crate::plan::RunPlan;
 use crate::state::{OwnSandbox, Record, Sandboxes, Status};
 use image::Image;
 use payload::{Part, Payload, PayloadError};
-use protocol::{ContainerId, LayerExtent, ProcessId};
+use protocol::ContainerId;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
@@ -44,7 +43,7 @@ impl Explain for SandboxError {
     fn hint(&self) -> Option<String> {
         match self {
             SandboxError::Payload(PayloadError::Absent) => {
-                Some("use the binary that make build leaves in dist/, or name a kernel".to_owned())
+                Some("use the binary that make build leaves in dist/".to_owned())
             }
             SandboxError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => Some(
                 "free some space in the state directory, or give it a larger volume".to_owned(),
@@ -54,7 +53,34 @@ impl Explain for SandboxError {
     }
 }
 
-/// A sandbox of this process.
+/// The files that the user named, open before anything is done that they could make vain.
+#[derive(Debug)]
+pub struct NamedFiles {
+    kernel: Option<Stretch>,
+    console: Option<File>,
+    timings: Option<File>,
+}
+
+impl NamedFiles {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// For the first that cannot be opened.
+    pub fn open(plan: &RunPlan, timings: Option<&Path>) -> Result<Self, SandboxError> {
+        Ok(Self {
+            kernel: plan.sandbox.kernel.as_deref().map(whole).transpose()?,
+            console: plan.sandbox.console.as_deref().map(create).transpose()?,
+            timings: timings.map(create).transpose()?,
+        })
+    }
+
+    /// The file for the stages' times.
+    pub fn take_timings(&mut self) -> Option<File> {
+        self.timings.take()
+    }
+}
+
+/// A sandbox of this process. One that is dropped before its [end](Sandbox::end) leaves nothing.
 #[derive(Debug)]
 pub struct Sandbox {
     own: OwnSandbox,
@@ -62,7 +88,6 @@ pub struct Sandbox {
     program: Arc<File>,
     payload: Payload,
     upper: Stretch,
-    layers: Vec<LayerExtent>,
     remove: bool,
 }
 
@@ -71,72 +96,45 @@ impl Sandbox {
     ///
     /// # Errors
     /// Where the state directory or the program itself cannot be used.
-    pub fn create(plan: &RunPlan, image: &Image) -> Result<Self, Failure> {
-        let lengths: Vec<u64> = image.layers.iter().map(|layer| layer.length).collect();
-        let layers = layer_extents(&lengths)?;
+    pub fn create(plan: &RunPlan, image: &Image, id: ContainerId) -> Result<Self, Failure> {
         let program = Arc::new(open(Path::new("/proc/self/exe"))?);
         let payload = Payload::locate(&program).map_err(SandboxError::from)?;
         let sandboxes = Sandboxes::open(&plan.sandbox.state_dir)?;
-        sandboxes.sweep()?;
+        crate::sandboxes::sweep(&sandboxes)?;
         let name = plan.sandbox.name.as_ref().map(ToString::to_string);
         let command = command_line(plan, image);
-        let record = Record::new(random_id()?, name, plan.image.clone(), command);
+        let record = Record::new(id, name, plan.image.clone(), command);
         let own = sandboxes.create(&record)?;
         let disk = own.create_upper(!plan.sandbox.remove)?;
         let template = BufReader::new(PartReader::new(&program, payload.disk_template));
         let length = payload::sparse::decode(template, &disk).map_err(SandboxError::Disk)?;
         let upper = Stretch { file: Arc::new(disk), offset: 0, length };
-        Ok(Self { own, record, program, payload, upper, layers, remove: plan.sandbox.remove })
-    }
-
-    /// Its identifier.
-    pub fn id(&self) -> &ContainerId {
-        &self.record.id
-    }
-
-    /// Where each layer stands on the layers' disk.
-    pub fn layers(&self) -> Vec<LayerExtent> {
-        self.layers.clone()
-    }
-
-    /// The names under which the agent knows its container.
-    ///
-    /// # Errors
-    /// Never: the name is well formed.
-    pub fn names(&self) -> Result<Names, Failure> {
-        let init = ProcessId::try_from("init".to_owned()).map_err(Failure::plain)?;
-        Ok(Names { container: self.record.id.clone(), init })
+        Ok(Self { own, record, program, payload, upper, remove: plan.sandbox.remove })
     }
 
     /// What its machine is made of.
-    ///
-    /// # Errors
-    /// Where a file that the user named cannot be opened.
     pub fn machine_parts(
         &self,
         plan: &RunPlan,
+        files: NamedFiles,
         layers: Vec<image::Layer>,
         offers: Vec<Offer>,
-    ) -> Result<MachineParts, Failure> {
+    ) -> MachineParts {
         let builtin = |part: Part| Stretch {
             file: Arc::clone(&self.program),
             offset: part.offset,
             length: part.length,
         };
-        let kernel = match &plan.sandbox.kernel {
-            Some(path) => whole(path)?,
-            None => builtin(self.payload.kernel),
-        };
-        Ok(MachineParts {
-            kernel,
+        MachineParts {
+            kernel: files.kernel.unwrap_or_else(|| builtin(self.payload.kernel)),
             initramfs: builtin(self.payload.initramfs),
             layers: layers.into_iter().map(layer).collect(),
             upper: self.upper.clone(),
             memory_mib: plan.sandbox.vm.memory_mib,
             vcpus: plan.sandbox.vm.vcpus,
-            console: plan.sandbox.console.as_deref().map(create).transpose()?,
+            console: files.console,
             offers,
-        })
+        }
     }
 
     /// Removes it, or records how it ended.
@@ -148,7 +146,7 @@ impl Sandbox {
             return Ok(self.own.remove()?);
         }
         self.record.status = Status::Exited { exit_code: outcome.exit_code() };
-        Ok(self.own.write(&self.record)?)
+        Ok(self.own.keep(&self.record)?)
     }
 }
 
@@ -163,7 +161,11 @@ fn command_line(plan: &RunPlan, image: &Image) -> Vec<String> {
     }
 }
 
-fn random_id() -> Result<ContainerId, Failure> {
+/// A new identifier, for a sandbox and its first container.
+///
+/// # Errors
+/// Where the kernel gives no random bytes.
+pub fn random_id() -> Result<ContainerId, Failure> {
     let mut bytes = [0u8; 6];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(SandboxError::Random)?;

@@ -1,7 +1,7 @@
 //! `ps` and `rm`: what the state directory knows of sandboxes, shown and removed.
 
 use crate::cli::{PsArgs, RmArgs};
-use crate::error::{Explain, Failure};
+use crate::error::{Explain, Failure, chain};
 use crate::state::{Record, Sandboxes, StateError, Status};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,6 +21,7 @@ impl Explain for StateError {
                     path.display()
                 ))
             }
+            StateError::Ambiguous { .. } => Some("write more of it".to_owned()),
             StateError::NotFound(_) => Some("cofferdam ps -a lists them".to_owned()),
             StateError::NameTaken { name, .. } => {
                 Some(format!("cofferdam rm {name} removes it when it has ended"))
@@ -30,13 +31,24 @@ impl Explain for StateError {
     }
 }
 
+/// Removes what killed sandboxes have left, and says what was not understood.
+///
+/// # Errors
+/// Where the state directory cannot be read.
+pub fn sweep(sandboxes: &Sandboxes) -> Result<(), StateError> {
+    for error in sandboxes.sweep()?.left {
+        crate::command::say(&format!("what may be a sandbox was left: {}", chain(&error)));
+    }
+    Ok(())
+}
+
 /// What `ps` prints on standard output.
 ///
 /// # Errors
 /// Where the state directory cannot be read.
 pub fn ps(args: &PsArgs) -> Result<String, Failure> {
     let sandboxes = Sandboxes::open(&args.state_dir)?;
-    sandboxes.sweep()?;
+    sweep(&sandboxes)?;
     let mut records = sandboxes.list()?;
     records.retain(|record| args.all || !record.status.is_final());
     if args.json {
@@ -54,7 +66,7 @@ pub fn ps(args: &PsArgs) -> Result<String, Failure> {
 /// At the first that cannot be removed.
 pub fn rm(args: &RmArgs) -> Result<String, Failure> {
     let sandboxes = Sandboxes::open(&args.state_dir)?;
-    sandboxes.sweep()?;
+    sweep(&sandboxes)?;
     let mut removed = String::new();
     for wanted in &args.sandboxes {
         let id = sandboxes.remove(wanted)?;

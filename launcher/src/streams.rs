@@ -15,7 +15,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// The control channel and the standard streams of one sandbox's init process.
 #[derive(Debug)]
 pub struct Streams {
-    ports: StreamPorts,
     kind: StreamKind,
     control: Option<OwnedFd>,
     ours: Vec<OwnedFd>,
@@ -40,18 +39,13 @@ impl Streams {
         };
         let (control, offer) = pair(CONTROL_PORT)?;
         let mut streams =
-            Self { ports, kind, control: Some(control), ours: Vec::new(), offers: vec![offer] };
+            Self { kind, control: Some(control), ours: Vec::new(), offers: vec![offer] };
         for port in list {
             let (ours, offer) = pair(port)?;
             streams.ours.push(ours);
             streams.offers.push(offer);
         }
         Ok(streams)
-    }
-
-    /// What the agent is told of them.
-    pub fn ports(&self) -> StreamPorts {
-        self.ports
     }
 
     /// The machine's ends.

@@ -14,7 +14,7 @@ use crate::agent_client::{AgentClient, AgentError};
 use crate::jail::channel::{Channel, ChannelError};
 use crate::jail::machine::MachineEvent;
 use crate::outcome::Outcome;
-use crate::session::{SupervisorMessage, TerminalMessage};
+use crate::session::{SupervisorMessage, TerminalMessage, ends_a_process};
 use protocol::{ContainerSpec, Event, ProcessRef, Request, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ops::ControlFlow;
@@ -79,6 +79,8 @@ pub struct Supervisor<'a> {
     job: Job,
     init: ProcessRef,
     stage: Stage,
+    /// Its channel has ended: it is always ready, and there is nothing to read.
+    agent_gone: bool,
     deadline: Option<Instant>,
     /// What was reached when.
     pub timings: Timings,
@@ -98,7 +100,8 @@ impl<'a> Supervisor<'a> {
             ProcessRef { container: Some(job.spec.id.clone()), process: job.spec.init_id.clone() };
         let deadline = Some(Instant::now() + job.boot_timeout);
         let (stage, timings) = (Stage::Booting, Timings::default());
-        Self { machine, agent, session, job, init, stage, deadline, timings }
+        let agent_gone = false;
+        Self { machine, agent, session, job, init, stage, agent_gone, deadline, timings }
     }
 
     /// Goes on until it is known how the sandbox ended.
@@ -111,13 +114,12 @@ impl<'a> Supervisor<'a> {
     }
 
     fn step(&mut self) -> Step {
-        let agent_open = !matches!(self.stage, Stage::Lost);
         let (machine, session, agent) = {
             let mut fds = vec![
                 PollFd::new(self.machine.channel(), PollFlags::IN),
                 PollFd::new(self.session, PollFlags::IN),
             ];
-            if agent_open {
+            if !self.agent_gone {
                 fds.push(PollFd::new(&self.agent, PollFlags::IN));
             }
             let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -147,6 +149,7 @@ impl<'a> Supervisor<'a> {
         match self.read_agent() {
             Ok(step) => step,
             Err(AgentError::Closed) => {
+                self.agent_gone = true;
                 // The machine's own end, if that is what it is, arrives in a moment.
                 if !matches!(self.stage, Stage::PoweringOff(_)) {
                     self.stage = Stage::Lost;
@@ -292,9 +295,4 @@ impl<'a> Supervisor<'a> {
             Err(error) => Step::Break(Outcome::Agent(error)),
         }
     }
-}
-
-fn ends_a_process(signal: u8) -> bool {
-    let signals = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
-    signals.contains(&i32::from(signal))
 }

@@ -1,6 +1,7 @@
 //! The launcher's only unsafe code: calls that no safe wrapper of our libraries offers.
 
 use rustix::io::Errno;
+use rustix::process::Pid;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Closes every descriptor from `first` up. Only for the first moments of a process, when nothing in
@@ -47,6 +48,44 @@ pub fn signal_descriptor(signals: &[libc::c_int]) -> Result<OwnedFd, Errno> {
     }
     // SAFETY: the kernel has just made this descriptor and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether this process ignores a signal.
+pub fn ignores(signal: libc::c_int) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is set; `action` is valid for writing.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: a sigaction of zeroes is one, and the kernel has filled it in.
+    let action = unsafe { action.assume_init() };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+/// Lets ended children wait to be asked how they ended, whatever the parent of this process left behind.
+pub fn keep_ended_children() {
+    // SAFETY: the default action runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// A child that has ended and not been reaped.
+pub fn ended_child() -> Option<Pid> {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is valid for writing.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) };
+    // SAFETY: a siginfo_t of zeroes is one, and where a child has ended the kernel has filled it in.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: of a child's end, or of zeroes, the process id is what stands there.
+    let pid = unsafe { info.si_pid() };
+    if result == 0 { Pid::from_raw(pid) } else { None }
+}
+
+/// Whether the kernel, and the filters on this process, let descriptors be closed by the range.
+///
+/// # Errors
+/// The kernel's.
+pub fn try_close_range() -> Result<(), Errno> {
+    // There is no descriptor of that number: nothing is closed.
+    close_from(u32::MAX)
 }
 
 fn last_errno() -> Errno {

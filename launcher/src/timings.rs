@@ -1,9 +1,9 @@
 //! When the stages of a run were reached, for `--timings FILE`.
 
-use crate::error::Failure;
 use crate::supervisor::Timings;
 use serde_json::{Map, Value, json};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 /// Measures the stages of one run: each ends where the next begins, so that they sum to the total.
@@ -42,12 +42,11 @@ impl Clock {
         }
     }
 
-    /// Writes them as JSON, milliseconds each, where a file was asked for.
+    /// Writes them as JSON, milliseconds each.
     ///
     /// # Errors
-    /// Where it cannot be written.
-    pub fn write(&self, file: Option<&Path>) -> Result<(), Failure> {
-        let Some(file) = file else { return Ok(()) };
+    /// Where they cannot be written.
+    pub fn write(&self, mut file: &File) -> io::Result<()> {
         let ms = |duration: Duration| json!(duration.as_secs_f64() * 1000.0);
         let stages: Map<String, Value> =
             self.stages.iter().map(|(name, took)| ((*name).to_owned(), ms(*took))).collect();
@@ -57,7 +56,6 @@ impl Clock {
             "guest_kernel_ms": self.kernel.map(ms),
             "stages_ms": stages,
         });
-        std::fs::write(file, format!("{document:#}\n"))
-            .map_err(|error| Failure::plain(format!("cannot write {}: {error}", file.display())))
+        file.write_all(format!("{document:#}\n").as_bytes())
     }
 }

@@ -5,20 +5,16 @@
 
 use crate::cli::Accelerator;
 use crate::error::Explain;
-use crate::host::kvm::{self, DeviceOwner};
-use crate::host::place::find_program;
+use crate::host::kvm::{self, DEVICE, DeviceOwner};
+use crate::host::place::{QEMU, find_program};
 use crate::jail::SpawnError;
 use crate::jail::probe::{ProbeOutcome, probe};
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use vmm::probe::Verdict;
-
-/// The device.
-pub const KVM_DEVICE: &str = "/dev/kvm";
-const QEMU: &str = "qemu-system-x86_64";
 
 /// Who runs the machine.
 #[derive(Debug)]
@@ -49,7 +45,7 @@ impl Choice {
 #[derive(Debug, thiserror::Error)]
 pub enum ChooseError {
     /// The device is there, but may not be opened.
-    #[error("cannot open {KVM_DEVICE}")]
+    #[error("cannot open {DEVICE}")]
     MayNotOpen {
         /// The device's owner, group and mode.
         owner: Option<DeviceOwner>,
@@ -58,13 +54,13 @@ pub enum ChooseError {
         source: Errno,
     },
     /// KVM was asked for by name, and the device is not there or not usable.
-    #[error("cannot open {KVM_DEVICE}")]
+    #[error("cannot open {DEVICE}")]
     NotThere(#[source] Errno),
     /// The probe could not be run.
-    #[error("cannot probe {KVM_DEVICE}")]
+    #[error("cannot probe {DEVICE}")]
     Probe(#[from] SpawnError),
     /// TCG is what is left, and QEMU is not installed.
-    #[error("{QEMU} is not in PATH{}", .reason.as_ref().map(|why| format!(", and {why}")).unwrap_or_default())]
+    #[error("cannot use QEMU's TCG{}: {QEMU} is not in PATH", instead(.reason))]
     NoQemu {
         /// Why it is not KVM.
         reason: Option<String>,
@@ -98,29 +94,20 @@ impl Explain for ChooseError {
 pub fn choose(wanted: Accelerator, path: &str) -> Result<Choice, ChooseError> {
     match wanted {
         Accelerator::Tcg => tcg(path, None),
-        Accelerator::Kvm => match open() {
+        Accelerator::Kvm => match kvm::open() {
             Ok(device) => Ok(Choice::Kvm(device)),
             Err(errno) if is_refusal(errno) => Err(refused(errno)),
             Err(errno) => Err(ChooseError::NotThere(errno)),
         },
-        Accelerator::Auto => match open() {
+        Accelerator::Auto => match kvm::open() {
             Ok(device) => match unusable(&probe(device.as_fd())?) {
                 None => Ok(Choice::Kvm(device)),
                 Some(reason) => tcg(path, Some(reason)),
             },
             Err(errno) if is_refusal(errno) => Err(refused(errno)),
-            Err(errno) => tcg(path, Some(format!("{KVM_DEVICE} cannot be opened ({errno})"))),
+            Err(errno) => tcg(path, Some(format!("{DEVICE} cannot be opened ({errno})"))),
         },
     }
-}
-
-/// Opens the device.
-///
-/// # Errors
-/// What the kernel says.
-pub fn open() -> Result<File, Errno> {
-    use rustix::fs::{Mode, OFlags};
-    rustix::fs::open(KVM_DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map(File::from)
 }
 
 /// Why a probed KVM cannot run a machine; `None` where it can.
@@ -128,14 +115,18 @@ pub fn unusable(outcome: &ProbeOutcome) -> Option<String> {
     match outcome {
         ProbeOutcome::Measured(report) => match &report.verdict {
             Verdict::Usable => None,
-            Verdict::Useless(why) => Some(format!("{KVM_DEVICE} is there but useless: {why}")),
+            Verdict::Useless(why) => Some(format!("{DEVICE} is there but useless: {why}")),
         },
         ProbeOutcome::Refused(causes) => {
-            Some(format!("{KVM_DEVICE} is there but: {}", causes.join(": ")))
+            Some(format!("{DEVICE} is there but: {}", causes.join(": ")))
         }
-        ProbeOutcome::TimedOut => Some(format!("{KVM_DEVICE} is there but does not answer")),
-        ProbeOutcome::Died => Some(format!("{KVM_DEVICE} is there but its probe died")),
+        ProbeOutcome::TimedOut => Some(format!("{DEVICE} is there but does not answer")),
+        ProbeOutcome::Died => Some(format!("{DEVICE} is there but its probe died")),
     }
+}
+
+fn instead(reason: &Option<String>) -> String {
+    reason.as_ref().map(|why| format!(" instead of KVM ({why})")).unwrap_or_default()
 }
 
 fn is_refusal(errno: Errno) -> bool {
@@ -143,7 +134,7 @@ fn is_refusal(errno: Errno) -> bool {
 }
 
 fn refused(source: Errno) -> ChooseError {
-    let owner = kvm::owner(Path::new(KVM_DEVICE));
+    let owner = kvm::owner();
     ChooseError::MayNotOpen { owner, source }
 }
 

@@ -9,14 +9,14 @@ mod parts;
 mod qemu_arguments;
 mod tcg;
 
-pub use choose::{Choice, ChooseError, KVM_DEVICE, choose, unusable};
+pub use choose::{Choice, ChooseError, choose, unusable};
 pub use parts::{MachineParts, Offer, Stretch};
 
 use crate::jail::channel::{Channel, ChannelError};
-use crate::jail::machine::{MachineEvent, MachineRequest};
+use crate::jail::machine::MachineEvent;
 use crate::jail::{Child, SpawnError};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 use vmm::{STOP_VALUE, VmExit};
 
 /// Why a machine could not be started, or is lost.
@@ -31,9 +31,6 @@ pub enum MachineError {
     /// A file could not be made for it.
     #[error("cannot hand the guest kernel to QEMU")]
     Handover(#[source] io::Error),
-    /// QEMU is not there.
-    #[error("there is no usable KVM, and no qemu-system-x86_64 in PATH")]
-    NoQemu,
 }
 
 /// A machine and the processes it is made of. Dropping it kills them.
@@ -73,14 +70,6 @@ impl Machine {
         }
     }
 
-    /// Joins the guest's next connection to a port to this stream.
-    ///
-    /// # Errors
-    /// Where the process that has the vsock device is gone.
-    pub fn offer(&self, port: u32, stream: &OwnedFd) -> Result<(), ChannelError> {
-        self.channel().send(&MachineRequest::Offer { port }, &[stream.as_fd()])
-    }
-
     /// Receives what has arrived on the channel. A process that is gone without a word is an exit.
     pub fn event(&mut self) -> MachineEvent {
         let event = self.channel().receive::<MachineEvent>().map(|(event, _)| event);
@@ -95,22 +84,38 @@ impl Machine {
     }
 }
 
+/// How long the processes of a machine may take to end, once one of them has.
+const LAST_MOMENTS: Duration = Duration::from_secs(3);
+
 /// What a machine's end was, by what the devices process saw in guest memory and how QEMU ended.
 fn with_qemu_exit(qemu: &mut Child, seen: VmExit) -> VmExit {
     const STOPPED: i32 = (STOP_VALUE as i32) << 1 | 1;
-    match qemu.wait().map(|status| status.code()) {
-        Ok(Some(STOPPED)) => VmExit::Stopped,
-        Ok(Some(0)) => seen,
-        Ok(Some(code)) => VmExit::Failed(format!("QEMU ended with exit code {code}")),
-        Ok(None) => VmExit::Failed("QEMU was killed by a signal".to_owned()),
-        Err(error) => VmExit::Failed(format!("QEMU cannot be waited for: {error}")),
+    let code = qemu.end(LAST_MOMENTS).map(|status| status.code());
+    let end = match code {
+        Some(Some(STOPPED)) => return VmExit::Stopped,
+        Some(Some(0)) => return seen,
+        Some(Some(code)) => format!("QEMU ended with exit code {code}"),
+        Some(None) => "QEMU was killed by a signal".to_owned(),
+        None => "QEMU left its devices and did not end".to_owned(),
+    };
+    VmExit::Failed(with_last_words(end, qemu))
+}
+
+/// A process that is gone, or speaks nonsense, and with that is as good as gone.
+fn lost(child: &mut Child, name: &str) -> MachineEvent {
+    let end = match child.end(LAST_MOMENTS) {
+        Some(status) => format!("the {name} process is gone: {status}"),
+        None => format!("the {name} process is not to be understood"),
+    };
+    MachineEvent::Exited(VmExit::Failed(with_last_words(end, child)))
+}
+
+fn with_last_words(end: String, child: &Child) -> String {
+    match child.last_words() {
+        Some(words) => format!("{end}: {words}"),
+        None => end,
     }
 }
 
-fn lost(child: &mut Child, name: &str) -> MachineEvent {
-    let end = match child.wait() {
-        Ok(status) => status.to_string(),
-        Err(error) => error.to_string(),
-    };
-    MachineEvent::Exited(VmExit::Failed(format!("the {name} process is gone: {end}")))
-}
+#[cfg(test)]
+mod tests;

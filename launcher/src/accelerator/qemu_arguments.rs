@@ -4,6 +4,7 @@
 //! first kernel and initramfs, then the sockets of the layers' disk, the upper disk and vsock, then the
 //! console if there is one.
 
+use crate::plan::vm_size::CODE_CACHE_MIB;
 use vmm::vhost_user_devices::{QEMU_CMDLINE, QEMU_MACHINE};
 
 /// What the kernel is told besides: a panic resets at once and leaves its mark (see `vmm::PANIC_MARK`).
@@ -15,7 +16,9 @@ const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resour
 
 /// The arguments for a machine of this size.
 pub fn qemu_arguments(memory_mib: u32, vcpus: u8, console: bool) -> Vec<String> {
-    let mut arguments: Vec<String> = QEMU_MACHINE.split_whitespace().map(str::to_owned).collect();
+    let cache = format!("tcg,tb-size={CODE_CACHE_MIB}");
+    let with_cache = |word| if word == "tcg" { cache.clone() } else { str::to_owned(word) };
+    let mut arguments: Vec<String> = QEMU_MACHINE.split_whitespace().map(with_cache).collect();
     let mut add = |words: &[&str]| arguments.extend(words.iter().map(|&word| word.to_owned()));
     add(&["-sandbox", SANDBOX, "-display", "none"]);
     add(&["-m", &memory_mib.to_string(), "-smp", &vcpus.to_string()]);
@@ -66,5 +69,6 @@ mod tests {
         };
         assert_eq!((after("-m"), after("-smp")), ("96".to_owned(), "3".to_owned()));
         assert!(after("-object").contains("size=96M"));
+        assert_eq!(after("-accel"), "tcg,tb-size=64");
     }
 }

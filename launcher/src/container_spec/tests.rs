@@ -14,7 +14,7 @@ fn spec(line: &[&str]) -> ContainerSpec {
     let facts = HostFacts {
         memory: MemoryFacts { total_bytes: 8 << 30, limit_bytes: None },
         cpus: CpuFacts { usable: 2, quota_micros: None },
-        terminal: TerminalFacts { stdin: true, stdout: true, stderr: true, size: Some(size) },
+        terminal: TerminalFacts { stdin: true, size: Some(size) },
     };
     let plan = RunPlan::resolve(&args, &NamedInputs::default(), &facts).unwrap();
     let image = ImageDefaults { cmd: vec!["sh".into()], ..ImageDefaults::default() };

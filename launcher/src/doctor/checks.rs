@@ -2,10 +2,10 @@
 
 use super::report::{Check, Level, Report, Verdict};
 use crate::capabilities;
-use crate::host::Survey;
-use crate::host::kvm::{API_VERSION, DEVICE, KvmDevice, KvmFacts};
+use crate::host::kvm::{DEVICE, KvmFacts};
 use crate::host::place::{LandlockFacts, QEMU};
 use crate::host::process::SeccompMode;
+use crate::host::{KvmProbe, Survey};
 use crate::plan::size::{MIB, show};
 use crate::plan::vm_size;
 use protocol::CapabilitySet;
@@ -16,6 +16,10 @@ const FEW_DESCRIPTORS: u64 = 256;
 const TOO_FEW_DESCRIPTORS: u64 = 64;
 /// What a small image and its writable disk take.
 const LITTLE_SPACE_BYTES: u64 = 512 * MIB;
+/// In less not even a disk template and a record fit.
+const TOO_LITTLE_SPACE_BYTES: u64 = 8 * MIB;
+/// Threads of all the processes of a sandbox beside those that run its CPUs.
+const SANDBOX_THREADS: u64 = 24;
 /// This lets a process be confined to what it may reach by name.
 const USEFUL_LANDLOCK_ABI: i64 = 1;
 
@@ -31,6 +35,9 @@ pub fn examine(survey: &Survey) -> Report {
     checks.push(landlock(survey));
     checks.push(shared_memory(survey));
     checks.push(Check::ok("kernel", survey.kernel_release.clone()));
+    checks.push(guest(survey));
+    checks.push(processes(survey));
+    checks.push(system_calls(survey));
     let verdict = verdict(survey, &checks);
     Report { checks, verdict }
 }
@@ -50,18 +57,16 @@ fn accelerator(survey: &Survey) -> Accelerator {
         KvmFacts::Refused { .. } => {
             return Accelerator::None(format!("{DEVICE} may not be opened"));
         }
-        KvmFacts::Open(device) => match (&survey.probe, defect(device)) {
-            (_, Some(defect)) => defect,
-            (Some(probe), None) => match &probe.useless {
-                None => return Accelerator::Kvm,
-                Some(why) => why.clone(),
-            },
-            (None, None) => "KVM was not probed".to_owned(),
+        KvmFacts::Open(_) => match &survey.probe {
+            Some(KvmProbe { useless: None, .. }) => return Accelerator::Kvm,
+            Some(KvmProbe { useless: Some(why), .. }) => why.clone(),
+            None => "KVM was not probed".to_owned(),
         },
         KvmFacts::Absent(_) | KvmFacts::NoDevice => format!("there is no {DEVICE}"),
     };
     match &survey.qemu {
-        Some(_) => Accelerator::Tcg(reason),
+        Some(qemu) if qemu.version.is_some() => Accelerator::Tcg(reason),
+        Some(_) => Accelerator::None(format!("{reason}, and {QEMU} does not run")),
         None => Accelerator::None(format!("{reason}, and {QEMU} is not installed")),
     }
 }
@@ -91,21 +96,10 @@ fn verdict(survey: &Survey, checks: &[Check]) -> Verdict {
     }
 }
 
-/// Why an open KVM will not do, before it is probed.
-fn defect(device: &KvmDevice) -> Option<String> {
-    if device.api_version != API_VERSION {
-        Some(format!("KVM's API version is {}, not {API_VERSION}", device.api_version))
-    } else if device.missing.is_empty() {
-        None
-    } else {
-        Some(format!("KVM lacks {}", device.missing.join(", ")))
-    }
-}
-
 fn kvm(survey: &Survey) -> Vec<Check> {
-    let without = |value: String, hint: &str| match survey.qemu {
-        Some(_) => Check::warn("kvm-device", value, hint),
-        None => Check::fail("kvm-device", value, hint),
+    let without = |value: String, hint: &str| match has_fallback(survey) {
+        true => Check::warn("kvm-device", value, hint),
+        false => Check::fail("kvm-device", value, hint),
     };
     let device = match &survey.kvm {
         KvmFacts::Absent(error) => {
@@ -136,11 +130,6 @@ fn kvm(survey: &Survey) -> Vec<Check> {
         Check::ok("kvm-device", owned(&device.owner)),
         Check::ok("kvm-open", "for reading and writing"),
     ];
-    checks.push(match (defect(device), survey.qemu.is_some()) {
-        (None, _) => Check::ok("kvm-api", format!("version {API_VERSION}, all that is needed")),
-        (Some(defect), true) => Check::warn("kvm-api", defect, "run falls back to QEMU's TCG"),
-        (Some(defect), false) => Check::fail("kvm-api", defect, "use an image that has QEMU"),
-    });
     checks.extend(probe(survey));
     checks
 }
@@ -150,10 +139,26 @@ fn owned(owner: &crate::host::kvm::DeviceOwner) -> String {
     format!("{DEVICE} belongs to {user}, group {}, mode {:04o}", owner.group_label(), owner.mode)
 }
 
-fn probe(survey: &Survey) -> Option<Check> {
-    let probe = survey.probe.as_ref()?;
+/// Whether QEMU can take over from a KVM that fails.
+fn has_fallback(survey: &Survey) -> bool {
+    survey.qemu.as_ref().is_some_and(|qemu| qemu.version.is_some())
+}
+
+/// What the probe found: what KVM offers, then what it is worth.
+fn probe(survey: &Survey) -> Vec<Check> {
+    let Some(probe) = &survey.probe else { return Vec::new() };
+    let fallback = has_fallback(survey);
     let speed = probe.mips.map(|mips| format!("{mips:.0} million instructions a second in ring 0"));
-    Some(match (&probe.useless, survey.qemu.is_some()) {
+    let api = match (&probe.refused, fallback) {
+        (None, _) => Check::ok("kvm-api", "all that is needed"),
+        (Some(refused), true) => {
+            return vec![Check::warn("kvm-api", refused, "run falls back to QEMU's TCG")];
+        }
+        (Some(refused), false) => {
+            return vec![Check::fail("kvm-api", refused, "use an image that has QEMU")];
+        }
+    };
+    let worth = match (&probe.useless, fallback) {
         (None, _) => Check::ok("kvm-probe", speed.unwrap_or_else(|| "works".to_owned())),
         (Some(why), true) => {
             Check::warn("kvm-probe", with_speed(why, speed), "run falls back to QEMU's TCG")
@@ -163,7 +168,8 @@ fn probe(survey: &Survey) -> Option<Check> {
             with_speed(why, speed),
             "use a host with hardware virtualisation, or an image that has QEMU (cofferdam:tcg)",
         ),
-    })
+    };
+    vec![api, worth]
 }
 
 fn with_speed(why: &str, speed: Option<String>) -> String {
@@ -180,8 +186,8 @@ fn qemu(survey: &Survey) -> Check {
             Some(version) => Check::ok("qemu", format!("{} {version}", qemu.path.display())),
             None => Check::warn(
                 "qemu",
-                format!("{} does not say its version", qemu.path.display()),
-                "it may be broken: run it by hand with --version",
+                format!("{} does not say its version: it is no fallback", qemu.path.display()),
+                "run it by hand with --version",
             ),
         },
     }
@@ -193,7 +199,8 @@ fn memory(survey: &Survey) -> Check {
         Some(limit) => format!("limit {} of {}", rounded(limit), rounded(memory.total_bytes)),
         None => format!("{}, no limit", rounded(memory.total_bytes)),
     };
-    match vm_size::default_memory_bytes(memory) {
+    let is_tcg = matches!(accelerator(survey), Accelerator::Tcg(_));
+    match vm_size::default_memory_bytes(memory, is_tcg) {
         Ok(bytes) => {
             Check::ok("memory", format!("{place}: a VM gets {} by default", rounded(bytes)))
         }
@@ -242,6 +249,10 @@ fn state_dir(survey: &Survey) -> Check {
     if let Err(error) = found.writable {
         return Check::fail(NAME, format!("cannot write to {path}: {error}"), mount_hint());
     }
+    if let Some(foreign) = &found.foreign {
+        let hint = "give it an empty directory, or the version and the user that made this one";
+        return Check::fail(NAME, foreign.clone(), hint);
+    }
     let made = if missing { "will be made; " } else { "" };
     let nameless = if found.nameless_files { "" } else { ", no O_TMPFILE" };
     // What lies in a tmpfs is charged to the cgroup that wrote it.
@@ -252,12 +263,12 @@ fn state_dir(survey: &Survey) -> Check {
         found.file_system,
         rounded(found.free_bytes)
     );
-    if found.free_bytes < LITTLE_SPACE_BYTES {
-        let hint =
-            format!("images and writable disks need space: {} or more", show(LITTLE_SPACE_BYTES));
-        Check::warn(NAME, value, hint)
-    } else {
-        Check::ok(NAME, value)
+    let hint =
+        format!("images and writable disks need space: {} or more", show(LITTLE_SPACE_BYTES));
+    match found.free_bytes {
+        ..TOO_LITTLE_SPACE_BYTES => Check::fail(NAME, value, hint),
+        ..LITTLE_SPACE_BYTES => Check::warn(NAME, value, hint),
+        _ => Check::ok(NAME, value),
     }
 }
 
@@ -271,6 +282,43 @@ fn descriptors(survey: &Survey) -> Check {
         Some(hard) if hard < TOO_FEW_DESCRIPTORS => Check::fail(NAME, value, hint),
         Some(hard) if hard < FEW_DESCRIPTORS => Check::warn(NAME, value, hint),
         _ => Check::ok(NAME, value),
+    }
+}
+
+fn processes(survey: &Survey) -> Check {
+    const NAME: &str = "processes";
+    let vcpus = u64::from(vm_size::default_vcpus(&survey.host.cpus));
+    let needed = SANDBOX_THREADS + vcpus;
+    match survey.limits.pids {
+        None => Check::ok(NAME, "no limit"),
+        Some(limit) if limit >= needed => Check::ok(NAME, format!("limit {limit}")),
+        Some(limit) => Check::fail(
+            NAME,
+            format!("limit {limit}: a sandbox of {vcpus} CPUs has up to {needed} threads"),
+            "give the outer container more (docker run --pids-limit)",
+        ),
+    }
+}
+
+fn guest(survey: &Survey) -> Check {
+    match &survey.no_guest {
+        None => Check::ok("guest", "its kernel and its agent are in this program"),
+        Some(error) => Check::fail(
+            "guest",
+            crate::error::chain(error),
+            "use the binary that make build leaves in dist/",
+        ),
+    }
+}
+
+fn system_calls(survey: &Survey) -> Check {
+    match survey.denied_calls.as_slice() {
+        [] => Check::ok("system-calls", "all that are needed"),
+        denied => Check::fail(
+            "system-calls",
+            format!("{} cannot be used here", denied.join(" and ")),
+            "use Linux 5.9 or newer, and an engine whose default seccomp profile knows them",
+        ),
     }
 }
 
@@ -320,8 +368,8 @@ fn process(survey: &Survey) -> Vec<Check> {
 
 fn landlock(survey: &Survey) -> Check {
     const NAME: &str = "landlock";
-    const LOST: &str =
-        "the VMM's process keeps its other walls, but is not kept from files by Landlock";
+    const LOST: &str = "this version does not confine its processes by it yet, so nothing is lost; one \
+                        that does will want it";
     match &survey.landlock {
         LandlockFacts::Abi(abi) if *abi >= USEFUL_LANDLOCK_ABI => {
             Check::ok(NAME, format!("ABI {abi}"))

@@ -47,9 +47,13 @@ fn probed(kvm: BorrowedFd<'_>) -> KvmProbe {
                 ProbeOutcome::Measured(report) if report.loop_mips > 0.0 => Some(report.loop_mips),
                 _ => None,
             };
-            KvmProbe { useless: accelerator::unusable(&outcome), mips }
+            let refused = match &outcome {
+                ProbeOutcome::Refused(causes) => Some(causes.join(": ")),
+                _ => None,
+            };
+            KvmProbe { refused, useless: accelerator::unusable(&outcome), mips }
         }
-        Err(error) => KvmProbe { useless: Some(chain(&error)), mips: None },
+        Err(error) => KvmProbe { refused: None, useless: Some(chain(&error)), mips: None },
     }
 }
 

@@ -15,9 +15,7 @@ fn owner(gid: u32, group: Option<&str>, mode: u32) -> DeviceOwner {
 fn open_kvm() -> KvmFacts {
     KvmFacts::Open(KvmDevice {
         owner: owner(108, Some("kvm"), 0o660),
-        api_version: 12,
-        missing: Vec::new(),
-        device: std::fs::File::open("/dev/null").unwrap().into(),
+        device: std::fs::File::open("/dev/null").unwrap(),
     })
 }
 
@@ -39,7 +37,7 @@ fn good() -> Survey {
         },
         limits: Limits { memory_bytes: Some(GIB), cpu_micros: Some(1_500_000), pids: None },
         kvm: open_kvm(),
-        probe: Some(KvmProbe { useless: None, mips: Some(3000.0) }),
+        probe: Some(KvmProbe { refused: None, useless: None, mips: Some(3000.0) }),
         process: ProcessFacts {
             uid: 1000,
             gid: 1000,
@@ -59,12 +57,14 @@ fn good() -> Survey {
                 nameless_files: true,
                 free_bytes: 10 * GIB,
                 file_system: "tmpfs".into(),
-                noexec: true,
+                foreign: None,
             }),
         },
         shared_memory_bytes: Some(64 << 20),
         qemu: None,
         kernel_release: "6.1.0".into(),
+        no_guest: None,
+        denied_calls: Vec::new(),
     }
 }
 
@@ -131,7 +131,8 @@ fn a_kvm_of_roots_alone_and_one_behind_a_label_have_their_own_hints() {
 
 #[test]
 fn a_useless_kvm_falls_back_where_qemu_is_and_fails_where_it_is_not() {
-    let probe = Some(KvmProbe { useless: Some("fxsave fails".into()), mips: Some(1.0) });
+    let probe =
+        Some(KvmProbe { refused: None, useless: Some("fxsave fails".into()), mips: Some(1.0) });
     let with = Survey { probe: probe.clone(), qemu: qemu(), ..good() };
     assert_eq!(check(&with, "kvm-probe").status, Level::Warn);
     assert_eq!(
@@ -163,11 +164,44 @@ fn no_kvm_at_all() {
 
 #[test]
 fn a_kvm_that_lacks_something_is_no_kvm() {
-    let KvmFacts::Open(device) = open_kvm() else { panic!() };
-    let kvm = KvmFacts::Open(KvmDevice { missing: vec!["KVM_CAP_IRQFD"], ..device });
-    let survey = Survey { kvm, ..good() };
-    assert_eq!(check(&survey, "kvm-api").value, "KVM lacks KVM_CAP_IRQFD");
+    let lacks = "cannot make a virtual machine: kvm lacks KVM_CAP_IRQFD".to_owned();
+    let useless = Some(format!("/dev/kvm is there but: {lacks}"));
+    let probe = Some(KvmProbe { refused: Some(lacks.clone()), useless, mips: None });
+    let survey = Survey { probe, ..good() };
+    assert_eq!(check(&survey, "kvm-api").value, lacks);
     assert!(!examine(&survey).verdict.works);
+    assert!(examine(&Survey { qemu: qemu(), ..survey }).verdict.works);
+}
+
+/// One change to a good place, and the one check that fails of it.
+#[test]
+fn what_run_would_fail_of_fails_here() {
+    let broken = || Some(QemuFacts { version: None, ..qemu().unwrap() });
+    assert!(examine(&Survey { qemu: broken(), ..good() }).verdict.works, "KVM does not need it");
+    let absent = KvmFacts::Absent(std::io::Error::from_raw_os_error(2));
+    let report = examine(&Survey { kvm: absent, probe: None, qemu: broken(), ..good() });
+    assert!(!report.verdict.works);
+    assert!(report.verdict.summary.contains("does not run"), "{report}");
+
+    let found = good().state_dir.found.unwrap();
+    let state_dir = |found| StateDirFacts { path: "/s".into(), exists: true, found: Ok(found) };
+    let full = StateDir { free_bytes: 0, ..found.clone() };
+    let foreign = StateDir { foreign: Some("cannot use /s/store: EACCES".into()), ..found };
+    let pids = Limits { pids: Some(20), ..good().limits };
+    for (survey, name) in [
+        (Survey { state_dir: state_dir(full), ..good() }, "state-directory"),
+        (Survey { state_dir: state_dir(foreign), ..good() }, "state-directory"),
+        (Survey { limits: pids, ..good() }, "processes"),
+        (Survey { no_guest: Some(payload::PayloadError::Absent), ..good() }, "guest"),
+        (Survey { denied_calls: vec!["pidfd_open", "close_range"], ..good() }, "system-calls"),
+    ] {
+        let check = check(&survey, name);
+        assert_eq!(check.status, Level::Fail, "{name}");
+        assert!(check.hint.is_some(), "{name}");
+        let verdict = examine(&survey).verdict;
+        assert_eq!(verdict.summary, format!("run will not work: see {name}"));
+        assert!(!verdict.works);
+    }
 }
 
 #[test]
@@ -279,6 +313,9 @@ fn the_document_is_stable() {
             "landlock",
             "shared-memory",
             "kernel",
+            "guest",
+            "processes",
+            "system-calls",
         ]
     );
     assert_eq!(json["checks"][0]["status"], "ok");

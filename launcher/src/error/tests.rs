@@ -73,3 +73,10 @@ fn context_comes_before_the_causes() {
     );
     assert_eq!(failure.hint(), Some("add --group-add 108"));
 }
+
+#[test]
+fn a_long_text_is_cut_between_characters() {
+    assert_eq!(shortened("größer", 8), "größer");
+    assert_eq!(shortened("größer", 7), "grö…");
+    assert_eq!(shortened(&"ß".repeat(100), 10), "ßßß…");
+}

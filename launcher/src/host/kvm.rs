@@ -1,28 +1,15 @@
-//! `/dev/kvm`: whose it is, whether it opens, what it offers. Follows the kernel's `virt/kvm/api.rst`.
+//! `/dev/kvm`: whose it is, and whether it opens.
 //!
-//! Never does: makes a VM. Whether a KVM that opens is any good, the probe finds out.
+//! Never does: asks it anything. What it offers, and whether it is any good, the probe finds out: a KVM
+//! that misbehaves may keep whoever asks for ever.
 
 use crate::host::names;
-use kvm_ioctls::Cap;
-use std::os::fd::OwnedFd;
+use rustix::io::Errno;
+use std::fs::File;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
 
 /// Where it is.
 pub const DEVICE: &str = "/dev/kvm";
-/// The only version there ever was.
-pub const API_VERSION: i32 = 12;
-
-/// Without these no VM of ours runs.
-const NEEDED: [(Cap, &str); 6] = [
-    (Cap::UserMemory, "KVM_CAP_USER_MEMORY"),
-    (Cap::Irqchip, "KVM_CAP_IRQCHIP"),
-    (Cap::Irqfd, "KVM_CAP_IRQFD"),
-    (Cap::Ioeventfd, "KVM_CAP_IOEVENTFD"),
-    (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
-    (Cap::ExtCpuid, "KVM_CAP_EXT_CPUID"),
-];
-
 /// What was found.
 #[derive(Debug)]
 pub enum KvmFacts {
@@ -46,12 +33,8 @@ pub enum KvmFacts {
 pub struct KvmDevice {
     /// Whose it is.
     pub owner: DeviceOwner,
-    /// The version it names.
-    pub api_version: i32,
-    /// What it lacks of what we need.
-    pub missing: Vec<&'static str>,
     /// The device itself, for the probe.
-    pub device: OwnedFd,
+    pub device: File,
 }
 
 /// Who may open a device.
@@ -102,9 +85,9 @@ impl DeviceOwner {
     }
 }
 
-/// Whose a device is; `None` where there is no such device.
-pub fn owner(device: &Path) -> Option<DeviceOwner> {
-    let metadata = std::fs::metadata(device).ok().filter(|it| it.file_type().is_char_device())?;
+/// Whose the device is; `None` where there is none.
+pub fn owner() -> Option<DeviceOwner> {
+    let metadata = std::fs::metadata(DEVICE).ok().filter(|it| it.file_type().is_char_device())?;
     Some(DeviceOwner {
         uid: metadata.uid(),
         gid: metadata.gid(),
@@ -113,25 +96,26 @@ pub fn owner(device: &Path) -> Option<DeviceOwner> {
     })
 }
 
+/// Opens the device.
+///
+/// # Errors
+/// What the kernel says.
+pub fn open() -> Result<File, Errno> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map(File::from)
+}
+
 /// Asks.
 pub fn ask() -> KvmFacts {
     if let Err(error) = std::fs::metadata(DEVICE) {
         return KvmFacts::Absent(error);
     }
-    let Some(owner) = owner(Path::new(DEVICE)) else { return KvmFacts::NoDevice };
-    let opened = std::fs::File::options().read(true).write(true).open(DEVICE);
-    let (device, kvm) = match opened.and_then(|device| Ok((device.try_clone()?, device))) {
-        Ok((device, copy)) => (device, crate::host::sys::kvm(copy)),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            return KvmFacts::Refused { owner, error };
+    let Some(owner) = owner() else { return KvmFacts::NoDevice };
+    match open() {
+        Ok(device) => KvmFacts::Open(KvmDevice { owner, device }),
+        Err(error @ (Errno::ACCESS | Errno::PERM)) => {
+            KvmFacts::Refused { owner, error: error.into() }
         }
-        Err(error) => return KvmFacts::Absent(error),
-    };
-    let api_version = kvm.get_api_version();
-    let missing: Vec<&'static str> = NEEDED
-        .into_iter()
-        .filter(|(capability, _)| !kvm.check_extension(*capability))
-        .map(|(_, name)| name)
-        .collect();
-    KvmFacts::Open(KvmDevice { owner, api_version, missing, device: device.into() })
+        Err(error) => KvmFacts::Absent(error.into()),
+    }
 }

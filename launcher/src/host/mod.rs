@@ -20,7 +20,6 @@ pub use named::{NamedError, NamedInputs};
 pub use survey::{KvmProbe, Survey};
 
 use protocol::TerminalSize;
-use rustix::fd::AsFd;
 use std::path::Path;
 
 /// What `run` resolves its arguments against.
@@ -57,11 +56,7 @@ pub struct CpuFacts {
 pub struct TerminalFacts {
     /// Standard input is a terminal.
     pub stdin: bool,
-    /// Standard output is a terminal.
-    pub stdout: bool,
-    /// Standard error is a terminal.
-    pub stderr: bool,
-    /// The size of whichever of them is one.
+    /// The size of the terminal on standard output, or else standard input.
     pub size: Option<TerminalSize>,
 }
 
@@ -84,26 +79,18 @@ impl HostFacts {
 impl TerminalFacts {
     /// Asks.
     pub fn ask() -> Self {
-        let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-        let is_terminal = |fd: rustix::fd::BorrowedFd<'_>| rustix::termios::isatty(fd);
-        let facts = Self {
-            stdin: is_terminal(stdin.as_fd()),
-            stdout: is_terminal(stdout.as_fd()),
-            stderr: is_terminal(stderr.as_fd()),
-            size: None,
-        };
-        let terminal = if facts.stdin {
-            stdin.as_fd()
-        } else if facts.stdout {
-            stdout.as_fd()
-        } else {
-            return facts;
-        };
-        let size = rustix::termios::tcgetwinsize(terminal)
-            .ok()
-            .map(|size| TerminalSize { rows: size.ws_row, columns: size.ws_col });
-        Self { size, ..facts }
+        Self { stdin: rustix::termios::isatty(rustix::stdio::stdin()), size: terminal_size() }
     }
+}
+
+/// The size of the terminal on standard output, or else standard input; `None` where it does not say.
+pub fn terminal_size() -> Option<TerminalSize> {
+    use rustix::termios::tcgetwinsize;
+    [rustix::stdio::stdout(), rustix::stdio::stdin()]
+        .into_iter()
+        .filter_map(|stream| tcgetwinsize(stream).ok())
+        .map(|size| TerminalSize { rows: size.ws_row, columns: size.ws_col })
+        .find(|size| size.rows > 0 && size.columns > 0)
 }
 
 /// How many CPUs the scheduler may put this process on; one where it will not say.

@@ -1,9 +1,12 @@
 //! What surrounds this process: the kernel, its Landlock, the state directory, shared memory, QEMU.
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Whether Landlock can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +60,8 @@ pub struct StateDir {
     pub free_bytes: u64,
     /// Its file system's type.
     pub file_system: String,
-    /// It is mounted noexec.
-    pub noexec: bool,
+    /// What is in it that `run` cannot use, in words.
+    pub foreign: Option<String>,
 }
 
 impl StateDirFacts {
@@ -90,16 +93,32 @@ fn state_dir(path: &Path) -> Result<StateDir, Errno> {
         nameless_files: nameless.is_ok(),
         free_bytes: space.f_bavail.saturating_mul(space.f_frsize),
         file_system: file_system_name(i128::from(kind.f_type)),
-        noexec: space.f_flag.contains(StatVfsMountFlags::NOEXEC),
+        foreign: foreign(path),
     })
 }
 
 /// Where the file system has no nameless files, a named one tells.
 fn make_and_remove(directory: impl rustix::fd::AsFd) -> Result<(), Errno> {
-    let name = format!(".doctor-{}", std::process::id());
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    rustix::fs::openat(&directory, &name, flags, Mode::RUSR | Mode::WUSR)?;
-    rustix::fs::unlinkat(&directory, &name, AtFlags::empty())
+    // Always the same: what a killed doctor has left, the next removes.
+    const NAME: &str = ".doctor";
+    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(&directory, NAME, flags, Mode::RUSR | Mode::WUSR)?;
+    rustix::fs::unlinkat(&directory, NAME, AtFlags::empty())
+}
+
+/// What stands in the state directory and is not of this user, or of this version.
+fn foreign(state_dir: &Path) -> Option<String> {
+    for part in ["store", "store/partial", "sandboxes"] {
+        let path = state_dir.join(part);
+        match rustix::fs::access(&path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Some(format!("cannot use {}: {errno}", path.display())),
+        }
+    }
+    let store = state_dir.join("store");
+    // Opened only where it stands, so that asking makes nothing.
+    let opened = store.exists().then(|| image::Store::open(state_dir));
+    opened.and_then(Result::err).map(|error| crate::error::chain(&error))
 }
 
 /// The names of the magic numbers of linux/magic.h that a state directory may have.
@@ -129,6 +148,9 @@ pub struct QemuFacts {
     pub version: Option<String>,
 }
 
+/// How long QEMU may take to say its version: it links and reads much.
+const VERSION_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The program's name.
 pub const QEMU: &str = "qemu-system-x86_64";
 
@@ -136,22 +158,37 @@ impl QemuFacts {
     /// Looks for it in `search_path` (PATH), and runs it for its version.
     pub fn ask(search_path: &str) -> Option<Self> {
         let path = find_program(QEMU, search_path)?;
-        let output = Command::new(&path).arg("--version").output().ok();
-        let version = output.filter(|it| it.status.success()).and_then(|it| {
-            let text = String::from_utf8_lossy(&it.stdout).into_owned();
-            let first = text.lines().next()?;
-            Some(first.trim_start_matches("QEMU emulator version ").to_owned())
-        });
+        let version = version(&path, VERSION_PATIENCE);
         Some(Self { path, version })
     }
+}
+
+/// What QEMU says of its version, if it runs and says so in time.
+fn version(qemu: &Path, patience: Duration) -> Option<String> {
+    let mut command = Command::new(qemu);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut process = command.spawn().ok()?;
+    let pidfd = rustix::process::pidfd_open(Pid::from_child(&process), PidfdFlags::empty());
+    let ended = pidfd.is_ok_and(|it| crate::wait::readable_within(it, patience) == Ok(true));
+    if !ended {
+        // Not waited for: it may be stuck.
+        let _ = process.kill();
+        return None;
+    }
+    let status = process.wait().ok()?;
+    let mut text = [0; 4096];
+    let count = process.stdout.take()?.read(&mut text).ok()?;
+    let text = String::from_utf8_lossy(text.get(..count)?).into_owned();
+    let first = text.lines().next().filter(|_| status.success())?;
+    Some(first.trim_start_matches("QEMU emulator version ").to_owned())
 }
 
 /// Looks for a program in the directories of PATH.
 pub fn find_program(name: &str, search_path: &str) -> Option<PathBuf> {
     let directories = search_path.split(':').filter(|directory| directory.starts_with('/'));
-    directories.map(|directory| Path::new(directory).join(name)).find(|program| {
-        rustix::fs::access(program, rustix::fs::Access::EXEC_OK).is_ok() && program.is_file()
-    })
+    directories
+        .map(|directory| Path::new(directory).join(name))
+        .find(|program| rustix::fs::access(program, Access::EXEC_OK).is_ok() && program.is_file())
 }
 
 /// The size of the file system at `path`, in bytes.

@@ -5,6 +5,9 @@ use super::cgroup::Limits;
 use super::kvm::{self, KvmFacts};
 use super::place::{self, LandlockFacts, QemuFacts, StateDirFacts};
 use super::process::ProcessFacts;
+use payload::{Payload, PayloadError};
+use rustix::process::{PidfdFlags, pidfd_open};
+use std::fs::File;
 use std::path::Path;
 
 /// Everything that is asked of this place.
@@ -30,11 +33,17 @@ pub struct Survey {
     pub qemu: Option<QemuFacts>,
     /// The kernel's release.
     pub kernel_release: String,
+    /// Why this program has no guest to boot.
+    pub no_guest: Option<PayloadError>,
+    /// The system calls that are needed, may be denied, and are.
+    pub denied_calls: Vec<&'static str>,
 }
 
-/// What the ring-0 probe found.
+/// What the probe found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KvmProbe {
+    /// What KVM refused, or lacks, before an instruction of a guest was run.
+    pub refused: Option<String>,
     /// Why this KVM cannot run a machine; `None` where it can.
     pub useless: Option<String>,
     /// How many million instructions a second its ring 0 runs, where that was measured.
@@ -55,6 +64,21 @@ impl Survey {
             shared_memory_bytes: place::file_system_bytes("/dev/shm"),
             qemu: QemuFacts::ask(search_path),
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
+            no_guest: no_guest().err(),
+            denied_calls: denied_calls(),
         }
     }
+}
+
+fn no_guest() -> Result<(), PayloadError> {
+    let program = File::open("/proc/self/exe").map_err(PayloadError::Read)?;
+    Payload::locate(&program).map(|_| ())
+}
+
+/// Calls that engines' filters of some age do not know.
+fn denied_calls() -> Vec<&'static str> {
+    let pidfd = pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
+    let tried =
+        [("pidfd_open", pidfd.is_err()), ("close_range", crate::sys::try_close_range().is_err())];
+    tried.into_iter().filter(|(_, denied)| *denied).map(|(name, _)| name).collect()
 }

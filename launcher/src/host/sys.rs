@@ -1,18 +1,7 @@
-//! The unsafe code of the questions: a conversion of a descriptor, and a system call without a wrapper.
-
-use kvm_ioctls::Kvm;
-use std::fs::File;
-use std::os::fd::{FromRawFd, IntoRawFd};
+//! The unsafe code of the questions: a system call without a wrapper.
 
 /// LANDLOCK_CREATE_RULESET_VERSION: ask for the version, make nothing.
 const VERSION_QUERY: u32 = 1;
-
-/// Takes an open `/dev/kvm` as a KVM.
-pub(super) fn kvm(device: File) -> Kvm {
-    let raw = device.into_raw_fd();
-    // SAFETY: the descriptor was owned by `device`, which gave it up; a Kvm owns it from here.
-    unsafe { Kvm::from_raw_fd(raw) }
-}
 
 /// The version of the kernel's Landlock, or its errno.
 pub(super) fn landlock_abi() -> Result<i64, std::io::Error> {

@@ -1,7 +1,7 @@
 //! The devices process: serves block and vsock to QEMU, where there is no usable KVM.
 
 use super::channel::{Channel, ChannelError};
-use super::machine::{MachineEvent, causes, initial_offers, serve_requests};
+use super::machine::{MachineEvent, causes, end_with_launcher, initial_offers};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use vmm::{VhostUserConfig, VmExit};
@@ -25,14 +25,14 @@ pub struct DevicesStart {
 pub fn run(channel: Channel) -> Result<(), ChannelError> {
     let (DevicesStart { config, offered_ports }, mut descriptors) = channel.receive()?;
     let offers = initial_offers(&offered_ports, &mut descriptors);
-    let devices = match ::vmm::vhost_user_devices::serve(&config, descriptors, offers.clone()) {
+    let devices = match ::vmm::vhost_user_devices::serve(&config, descriptors, offers) {
         Ok(devices) => devices,
         Err(error) => return channel.send(&MachineEvent::Refused(causes(&error)), &[]),
     };
     channel.send(&MachineEvent::Running, &[])?;
     let channel = Arc::new(channel);
-    let requests = Arc::clone(&channel);
-    std::thread::spawn(move || serve_requests(&requests, &offers));
+    let launcher = Arc::clone(&channel);
+    std::thread::spawn(move || end_with_launcher(&launcher));
     let exit = if devices.wait().panicked { VmExit::Panicked } else { VmExit::Reset };
     channel.send(&MachineEvent::Exited(exit), &[])
 }

@@ -6,17 +6,7 @@ use std::os::fd::OwnedFd;
 use vmm::VmExit;
 use vmm::virtio::vsock::Offers;
 
-use super::channel::{Channel, ChannelError};
-
-/// From the launcher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MachineRequest {
-    /// Join the guest's next connection to this host port to the stream that comes with the message.
-    Offer {
-        /// The port.
-        port: u32,
-    },
-}
+use super::channel::Channel;
 
 /// To the launcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,26 +30,13 @@ pub fn initial_offers(ports: &[u32], descriptors: &mut Vec<OwnedFd>) -> Offers {
     offers
 }
 
-/// Serves the launcher's requests until it is gone, and then ends this process: nobody is left to
-/// run a machine for.
-pub fn serve_requests(channel: &Channel, offers: &Offers) {
-    loop {
-        match channel.receive::<MachineRequest>() {
-            Ok((MachineRequest::Offer { port }, descriptors)) => {
-                if let Some(stream) = single(descriptors) {
-                    // Over the limit the stream is closed, and its other end sees that.
-                    let _ = offers.offer(port, stream);
-                }
-            }
-            Err(ChannelError::Malformed(_) | ChannelError::TooLong) => {}
-            Err(ChannelError::Closed | ChannelError::Socket(_)) => std::process::exit(1),
-        }
-    }
-}
-
-fn single(descriptors: Vec<OwnedFd>) -> Option<OwnedFd> {
-    let [descriptor] = <[OwnedFd; 1]>::try_from(descriptors).ok()?;
-    Some(descriptor)
+/// Ends this process when the launcher is gone: nobody is left to run a machine for. The launcher has
+/// nothing more to say, so there is nothing to read.
+pub fn end_with_launcher(channel: &Channel) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut end = [PollFd::new(channel, PollFlags::empty())];
+    while poll(&mut end, None) == Err(rustix::io::Errno::INTR) {}
+    std::process::exit(1);
 }
 
 /// The chain of an error's causes, outermost first, as the other side prints it.

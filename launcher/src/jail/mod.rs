@@ -11,12 +11,15 @@
 //!      │ ◀───────── messages of the role ─────────▶ │ ends when the channel does
 //! ```
 //!
-//! A child closes every descriptor but 0 and 2, dies with the thread that started it, gains no
-//! privileges, leaves no core, and cannot be traced by its siblings.
+//! A child closes every descriptor but 0 and 2, dies with the thread that started it, is in a session of
+//! its own with no terminal (its standard error is a pipe to the launcher), gains no privileges, leaves
+//! no core, and cannot be traced by its siblings. QEMU alone can: its exec makes it traceable again, by
+//! processes of the same user.
 
 pub mod channel;
 pub mod devices;
 pub mod machine;
+pub mod orphans;
 pub mod probe;
 pub mod qemu;
 mod role;
@@ -25,6 +28,8 @@ pub mod unpack;
 pub mod vmm;
 
 pub use role::Role;
+#[cfg(test)]
+pub(crate) use spawn::start;
 pub use spawn::{Child, SpawnError, spawn};
 
 use channel::Channel;
@@ -33,7 +38,7 @@ use std::process::ExitCode;
 
 /// A child's whole life: locks itself down, then does what its role is.
 pub fn main(role: Role) -> ExitCode {
-    let done = enter().map_err(channel::ChannelError::from).and_then(|channel| match role {
+    let done = enter(role).map_err(channel::ChannelError::from).and_then(|channel| match role {
         Role::Probe => probe::run(channel),
         Role::Unpack => unpack::run(channel),
         Role::Vmm => vmm::run(channel),
@@ -50,19 +55,39 @@ pub fn main(role: Role) -> ExitCode {
     }
 }
 
+/// How much address space an unpack process may have, in bytes: a hostile layer gets no more.
+const UNPACK_ADDRESS_SPACE_BYTES: u64 = 1 << 30;
+
 /// What a child does first, before it reads its first message. Gives its channel.
 ///
 /// # Errors
 /// The one step that failed: a child that cannot lock itself down does not go on.
-pub fn enter() -> Result<Channel, rustix::io::Errno> {
+fn enter(role: Role) -> Result<Channel, rustix::io::Errno> {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    end_if_alone()?;
+    rustix::process::setsid()?;
     crate::sys::close_from(3)?;
     rustix::thread::set_no_new_privs(true)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    let limit = |most| Rlimit { current: Some(most), maximum: Some(most) };
+    rustix::process::setrlimit(Resource::Core, limit(0))?;
+    if role == Role::Unpack {
+        rustix::process::setrlimit(Resource::As, limit(UNPACK_ADDRESS_SPACE_BYTES))?;
+    }
     let channel: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     // Standard output is /dev/null; so becomes standard input, lest a file handed over get its number.
     rustix::stdio::dup2_stdin(rustix::stdio::stdout())?;
     Ok(Channel::from_fd(channel))
+}
+
+/// A launcher that was gone before its death was asked to be told is seen by its end of the channel.
+fn end_if_alone() -> Result<(), rustix::io::Errno> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut channel = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::empty())];
+    poll(&mut channel, Some(&Timespec::default()))?;
+    if channel.iter().any(|fd| fd.revents().contains(PollFlags::HUP)) {
+        std::process::exit(1);
+    }
+    Ok(())
 }

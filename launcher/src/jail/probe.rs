@@ -3,13 +3,13 @@
 use super::channel::{Channel, ChannelError};
 use super::machine::causes;
 use super::{Role, SpawnError, spawn};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 use vmm::probe::ProbeReport;
 
 /// How long a KVM may take to answer. A good one takes a few milliseconds.
-pub const DEADLINE_MS: i64 = 800;
+pub const DEADLINE: Duration = Duration::from_millis(800);
 
 /// What the probe found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,17 +24,22 @@ pub enum ProbeOutcome {
     Died,
 }
 
-/// Probes the open `/dev/kvm` in a process of its own. Never takes much longer than [`DEADLINE_MS`].
+/// Probes the open `/dev/kvm` in a process of its own. Never takes much longer than [`DEADLINE`].
 ///
 /// # Errors
 /// Where the process cannot be started.
 pub fn probe(kvm: BorrowedFd<'_>) -> Result<ProbeOutcome, SpawnError> {
     let child = spawn(Role::Probe, &(), &[kvm])?;
-    let deadline = Timespec { tv_sec: 0, tv_nsec: DEADLINE_MS * 1_000_000 };
-    let mut poll_fds = [PollFd::new(child.channel(), PollFlags::IN)];
-    match poll(&mut poll_fds, Some(&deadline)) {
-        Ok(0) => Ok(ProbeOutcome::TimedOut),
-        _ => Ok(child.channel().receive().map_or(ProbeOutcome::Died, |(outcome, _)| outcome)),
+    match crate::wait::readable_within(child.channel(), DEADLINE) {
+        Ok(true) => {
+            Ok(child.channel().receive().map_or(ProbeOutcome::Died, |(outcome, _)| outcome))
+        }
+        Ok(false) => {
+            // A KVM that hangs may keep it from dying, too.
+            child.abandon();
+            Ok(ProbeOutcome::TimedOut)
+        }
+        Err(_) => Ok(ProbeOutcome::Died),
     }
 }
 

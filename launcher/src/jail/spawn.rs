@@ -1,13 +1,28 @@
 //! Starting a child, and holding on to it: a [`Child`] that is dropped is killed and reaped.
+//!
+//! A child has nothing of the user's terminal: its standard error is a pipe that nobody waits for. What
+//! fits the pipe is kept until somebody asks for the child's [last words](Child::last_words); what
+//! does not is lost, and the child is not held up by it.
 
 use super::Role;
 use super::channel::{Channel, ChannelError};
+use super::orphans::Ours;
+use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::Serialize;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// How long a killed process may take to vanish. One in the kernel's hands may take for ever: then it is
+/// left to whoever reaps after us.
+const REAP_PATIENCE: Duration = Duration::from_secs(10);
+/// The most of what a child wrote that is looked at, in bytes: what fits its pipe.
+const MOST_READ_BYTES: usize = 64 * 1024;
+/// The most of it that is shown, in bytes.
+const MOST_SHOWN_BYTES: usize = 1024;
 
 /// Why a child could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +51,11 @@ pub enum SpawnError {
 #[derive(Debug)]
 pub struct Child {
     process: std::process::Child,
+    _ours: Ours,
     pidfd: OwnedFd,
     channel: Channel,
+    stderr: OwnedFd,
+    reap_patience: Duration,
 }
 
 /// Starts a child and sends it its first message. Call it from a thread that outlives the child: the
@@ -52,23 +70,33 @@ pub fn spawn<M: Serialize>(
 ) -> Result<Child, SpawnError> {
     let name = role.process_name();
     let (ours, theirs) = Channel::pair().map_err(|source| SpawnError::Channel { name, source })?;
-    let process = Command::new("/proc/self/exe")
-        .arg0(name)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(theirs.into_fd()))
-        .stdout(Stdio::null())
-        .spawn()
-        .map_err(|source| SpawnError::Execute { name, source })?;
-    let pidfd = Pid::from_child(&process);
-    let pidfd = rustix::process::pidfd_open(pidfd, PidfdFlags::empty())
-        .map_err(|errno| SpawnError::Execute { name, source: errno.into() })?;
-    let child = Child { process, pidfd, channel: ours };
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(name).env_clear().current_dir("/").stdin(Stdio::from(theirs.into_fd()));
+    let child = start(command, ours).map_err(|source| SpawnError::Execute { name, source })?;
     child
         .channel
         .send(first, descriptors)
         .map_err(|source| SpawnError::Channel { name, source })?;
     Ok(child)
+}
+
+/// Starts a command as the child at the other end of `channel`.
+pub(crate) fn start(mut command: Command, channel: Channel) -> io::Result<Child> {
+    let (stderr, their_stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    command.stdout(Stdio::null()).stderr(Stdio::from(their_stderr));
+    let (mut process, ours) = Ours::start(&mut command)?;
+    match rustix::process::pidfd_open(Pid::from_child(&process), PidfdFlags::empty()) {
+        Ok(pidfd) => {
+            let reap_patience = REAP_PATIENCE;
+            Ok(Child { process, _ours: ours, pidfd, channel, stderr, reap_patience })
+        }
+        Err(errno) => {
+            // Without the descriptor nobody could watch it. Either fails only where it has ended.
+            let _ = process.kill();
+            let _ = process.wait();
+            Err(errno.into())
+        }
+    }
 }
 
 impl Child {
@@ -77,29 +105,33 @@ impl Child {
         &self.channel
     }
 
-    /// Readable when it has ended.
-    pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+    /// Gives it so long to end by itself, then kills it. Tells how it ended where that was by itself.
+    pub fn end(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let by_itself = crate::wait::readable_within(&self.pidfd, patience).unwrap_or(false);
+        self.kill().filter(|_| by_itself)
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.process.id()
+    /// What it has written to standard error, as far as it fits one line: cleaned where it is printed.
+    pub fn last_words(&self) -> Option<String> {
+        let mut bytes = vec![0; MOST_READ_BYTES];
+        // Nothing there, or the pipe's end: there are no words.
+        let count = rustix::io::read(&self.stderr, &mut bytes).unwrap_or(0);
+        one_line(bytes.get(..count).unwrap_or_default())
     }
 
-    /// Waits for its end.
-    ///
-    /// # Errors
-    /// Where waiting itself fails.
-    pub fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.process.wait()
+    /// Kills it, and does not wait: for one that may be stuck in the kernel.
+    pub fn abandon(mut self) {
+        self.reap_patience = Duration::ZERO;
     }
 
-    /// Kills it, if it still runs, and reaps it.
-    pub fn kill(&mut self) {
-        // Either fails only where the child has been reaped, which is what is wanted.
+    /// Kills it, if it still runs, and reaps it if it vanishes in time.
+    fn kill(&mut self) -> Option<ExitStatus> {
+        // Fails only where it has been reaped, which is what is wanted.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
-        let _ = self.process.wait();
+        let patience = std::mem::take(&mut self.reap_patience);
+        // Whatever came of waiting, this asks once more and does not wait.
+        let _ = crate::wait::readable_within(&self.pidfd, patience);
+        self.process.try_wait().ok().flatten()
     }
 }
 
@@ -108,3 +140,18 @@ impl Drop for Child {
         self.kill();
     }
 }
+
+/// All that was written as one line, without our own name before it, and not too long.
+fn one_line(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| line.trim().trim_start_matches("cofferdam: "))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let words = crate::error::shortened(&lines.join("; "), MOST_SHOWN_BYTES);
+    (!words.is_empty()).then_some(words)
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,10 @@ use image::layer::{UnpackError, UnpackJob, UnpackReport};
 use image::{UnpackFailure, Unpacker};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// How long a process that has answered, or cannot, may take to end.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
 /// Unpacks each layer in a process of its own.
 #[derive(Debug, Clone, Copy)]
@@ -24,17 +28,15 @@ impl Unpacker for JailedUnpacker {
             .map_err(|error| failed(error.into()))?;
         let answer = child.channel().receive::<Result<UnpackReport, UnpackError>>();
         // It has ended, by itself or now, before its output is believed.
-        let end = match answer {
-            Ok(_) => None,
-            Err(_) => child.wait().ok(),
-        };
-        child.kill();
-        match answer {
-            Ok((report, _)) => Ok(report?),
-            Err(error) => Err(failed(match end {
-                Some(status) => format!("it ended without an answer ({status})").into(),
-                None => error.into(),
-            })),
+        let end = child.end(LAST_MOMENTS);
+        match (answer, end) {
+            (Ok((report, _)), _) => Ok(report?),
+            (Err(_), Some(status)) => {
+                let words = child.last_words().map(|words| format!(": {words}"));
+                let words = words.unwrap_or_default();
+                Err(failed(format!("it ended without an answer ({status}){words}").into()))
+            }
+            (Err(error), None) => Err(failed(error.into())),
         }
     }
 }

@@ -52,7 +52,7 @@ pub enum LimitError {
     #[error("--cpus {0:?} is no number from 0.01 to {MAX_CPUS}")]
     Cpus(String),
     /// `--pids-limit` is no number in its range.
-    #[error("--pids-limit {0:?} is neither -1 nor a number from 1 to {MAX_PIDS}")]
+    #[error("--pids-limit {0:?} is neither -1 nor a number from 0 to {MAX_PIDS}")]
     Pids(String),
     /// `--ulimit` does not have the form.
     #[error("--ulimit {0:?} is not NAME=SOFT[:HARD]")]
@@ -88,7 +88,7 @@ impl Explain for LimitError {
                 Some("a number without a unit is bytes: write 64m".into())
             }
             LimitError::Cpus(_) => Some("--cpus 0.5 is half of one CPU".into()),
-            LimitError::Pids(_) => Some("-1 is no limit".into()),
+            LimitError::Pids(_) => Some("-1 and 0 are no limit".into()),
             LimitError::UlimitForm(_) => {
                 Some("for example --ulimit nofile=1024:4096; -1 is unlimited".into())
             }
@@ -140,9 +140,10 @@ fn cpus(text: &str) -> Result<Option<u64>, LimitError> {
     }
 }
 
+/// `0` is no limit, as in Docker.
 fn pids(text: &str) -> Result<Option<u64>, LimitError> {
     match text.parse::<i64>() {
-        Ok(-1) => Ok(None),
+        Ok(-1 | 0) => Ok(None),
         Ok(count) if (1..=MAX_PIDS.cast_signed()).contains(&count) => {
             Ok(Some(count.unsigned_abs()))
         }

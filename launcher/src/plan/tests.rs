@@ -122,10 +122,7 @@ fn a_bad_seccomp_file_is_refused_with_its_name_and_place() {
 fn a_terminal_has_the_size_of_ours_or_the_usual_one() {
     assert_eq!(plan(&["-t"]).process.terminal, Some(DEFAULT_TERMINAL));
     let size = TerminalSize { rows: 50, columns: 132 };
-    let facts = HostFacts {
-        terminal: TerminalFacts { stdin: true, stdout: true, stderr: true, size: Some(size) },
-        ..facts()
-    };
+    let facts = HostFacts { terminal: TerminalFacts { stdin: true, size: Some(size) }, ..facts() };
     let plan = RunPlan::resolve(&args(&["-it"]), &NamedInputs::default(), &facts).unwrap();
     assert_eq!(plan.process.terminal, Some(size));
     assert!(plan.process.interactive);

@@ -14,13 +14,21 @@
 //! if that is more; 1 to 32.
 
 use super::size::{self, MIB, SIZE_HINT, SizeError, show};
-use crate::cli::RunArgs;
+use crate::cli::{Accelerator, RunArgs};
 use crate::error::Explain;
 use crate::host::{CpuFacts, MemoryFacts};
 use protocol::Resources;
 
+/// What QEMU takes for itself, beside the guest's memory: its cache of translated code, which is told
+/// how large it may be, and the program.
+const QEMU_BYTES: u64 = CODE_CACHE_MIB as u64 * MIB + 32 * MIB;
+/// How much code that QEMU has translated it may keep. It would take a gibibyte.
+pub const CODE_CACHE_MIB: u32 = 64;
+
 /// The least a guest kernel of ours boots in.
 pub const MIN_MEMORY_MIB: u32 = 64;
+/// What the launcher's processes take.
+const OWN_BYTES: u64 = 48 * MIB;
 /// The most CPUs a VM has.
 pub const MAX_VCPUS: u8 = 32;
 /// What the guest's kernel and agent need beside the container.
@@ -75,8 +83,13 @@ pub enum VmSizeError {
         ceiling: u64,
     },
     /// This place is too small for any VM.
-    #[error("the memory limit of {} leaves no room for a VM", show(*.0))]
-    PlaceTooSmall(u64),
+    #[error("the memory limit of {} leaves no room for a VM", show(*.limit))]
+    PlaceTooSmall {
+        /// The limit, in bytes.
+        limit: u64,
+        /// QEMU is to run the VM.
+        is_tcg: bool,
+    },
     /// `--vm-cpus` is no number in its range.
     #[error("--vm-cpus {0:?} is no number from 1 to {MAX_VCPUS}")]
     Cpus(String),
@@ -104,8 +117,8 @@ impl Explain for VmSizeError {
             VmSizeError::MemoryOverPlace { .. } => {
                 "ask for less, or give the outer container more (docker run --memory)".into()
             }
-            VmSizeError::PlaceTooSmall(_) => {
-                let needed = show(least_limit().next_multiple_of(MIB));
+            VmSizeError::PlaceTooSmall { is_tcg, .. } => {
+                let needed = show(least_limit(*is_tcg).next_multiple_of(MIB));
                 format!("give the outer container at least {needed} (docker run --memory)")
             }
             VmSizeError::Cpus(_) => "leave it out, and the VM has the CPUs of this place".into(),
@@ -117,14 +130,16 @@ impl Explain for VmSizeError {
 }
 
 /// What a VM costs this place beside its guest's memory: the launcher's processes, and an eighth of
-/// the limit for page tables and the files of layers and state, at most 512 MiB.
-pub fn overhead_bytes(limit_bytes: u64) -> u64 {
-    48 * MIB + (limit_bytes / 8).min(512 * MIB)
+/// the limit for page tables and the files of layers and state, at most 512 MiB. On TCG, QEMU too.
+pub fn overhead_bytes(limit_bytes: u64, is_tcg: bool) -> u64 {
+    let qemu = if is_tcg { QEMU_BYTES } else { 0 };
+    OWN_BYTES + qemu + (limit_bytes / 8).min(512 * MIB)
 }
 
 /// The smallest limit that a VM fits in.
-fn least_limit() -> u64 {
-    (u64::from(MIN_MEMORY_MIB) + 48) * MIB * 8 / 7
+fn least_limit(is_tcg: bool) -> u64 {
+    let qemu = if is_tcg { QEMU_BYTES } else { 0 };
+    (u64::from(MIN_MEMORY_MIB) * MIB + OWN_BYTES + qemu) * 8 / 7
 }
 
 /// Resolves the VM's size, and says what may go wrong with it.
@@ -165,7 +180,7 @@ fn typed_memory(
         return Err(VmSizeError::MemoryTooLarge { typed: typed.to_owned(), what, has });
     }
     if let Some(limit) = memory.limit_bytes
-        && bytes > limit.saturating_sub(overhead_bytes(limit))
+        && bytes > limit.saturating_sub(overhead_bytes(limit, is_tcg(args)))
     {
         warnings.push(format!(
             "--vm-memory {typed} nearly fills this container's memory limit of {}: if the guest uses \
@@ -182,13 +197,13 @@ fn typed_memory(
 }
 
 /// The largest VM that fits this place, in bytes, and whether something limits it.
-fn ceiling(memory: &MemoryFacts) -> Result<(u64, bool), VmSizeError> {
+fn ceiling(memory: &MemoryFacts, is_tcg: bool) -> Result<(u64, bool), VmSizeError> {
     let limited = memory.limit_bytes.filter(|&limit| limit < memory.total_bytes);
     let available = limited.unwrap_or(memory.total_bytes);
-    let ceiling = available.saturating_sub(overhead_bytes(available)).min(MAX_MEMORY_BYTES);
+    let ceiling = available.saturating_sub(overhead_bytes(available, is_tcg)).min(MAX_MEMORY_BYTES);
     let ceiling = ceiling - ceiling % MIB;
     if ceiling < u64::from(MIN_MEMORY_MIB) * MIB {
-        return Err(VmSizeError::PlaceTooSmall(available));
+        return Err(VmSizeError::PlaceTooSmall { limit: available, is_tcg });
     }
     Ok((ceiling, limited.is_some()))
 }
@@ -197,8 +212,8 @@ fn ceiling(memory: &MemoryFacts) -> Result<(u64, bool), VmSizeError> {
 ///
 /// # Errors
 /// [`VmSizeError::PlaceTooSmall`].
-pub fn default_memory_bytes(memory: &MemoryFacts) -> Result<u64, VmSizeError> {
-    let (ceiling, is_limited) = ceiling(memory)?;
+pub fn default_memory_bytes(memory: &MemoryFacts, is_tcg: bool) -> Result<u64, VmSizeError> {
+    let (ceiling, is_limited) = ceiling(memory, is_tcg)?;
     if is_limited {
         return Ok(ceiling);
     }
@@ -212,15 +227,20 @@ fn default_memory(
     resources: &Resources,
     memory: &MemoryFacts,
 ) -> Result<u64, VmSizeError> {
-    let default = default_memory_bytes(memory)?;
+    let default = default_memory_bytes(memory, is_tcg(args))?;
     let Some(asked) = resources.memory_bytes else { return Ok(default) };
     let needed = asked.saturating_add(GUEST_OWN_BYTES).next_multiple_of(MIB);
-    let (ceiling, _) = ceiling(memory)?;
+    let (ceiling, _) = ceiling(memory, is_tcg(args))?;
     if needed > ceiling {
         let memory = args.memory.clone().unwrap_or_default();
         return Err(VmSizeError::MemoryOverPlace { memory, ceiling });
     }
     Ok(default.max(needed))
+}
+
+/// Whether QEMU is known to run the VM. What `auto` comes to is known once it has chosen.
+fn is_tcg(args: &RunArgs) -> bool {
+    args.accel == Accelerator::Tcg
 }
 
 /// The CPUs of a VM where nobody says anything of them.

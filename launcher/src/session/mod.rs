@@ -13,6 +13,7 @@
 //! ```
 
 pub mod relay;
+pub mod signals;
 pub mod terminal;
 
 use protocol::TerminalSize;
@@ -53,6 +54,12 @@ pub enum StreamKind {
     },
 }
 
+/// Whether a signal asks whoever gets it to end.
+pub fn ends_a_process(signal: u8) -> bool {
+    let signals = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+    signals.contains(&i32::from(signal))
+}
+
 /// How it ended, as the user is to see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
@@ -62,4 +69,17 @@ pub struct Ending {
     pub message: Option<String>,
     /// What the user can do about it.
     pub hint: Option<String>,
+    /// The process ended by itself: its output is waited for, however slow its reader.
+    pub by_itself: bool,
+}
+
+/// The longest text of an [`Ending`], in bytes: a guest may have written it.
+pub const MAX_TEXT_BYTES: usize = 8 * 1024;
+
+impl Ending {
+    /// An ending that fits a message, whatever its texts; by itself.
+    pub fn new(exit_code: u8, message: Option<String>, hint: Option<String>) -> Self {
+        let fit = |text: String| crate::error::shortened(&text, MAX_TEXT_BYTES);
+        Self { exit_code, message: message.map(fit), hint: hint.map(fit), by_itself: true }
+    }
 }

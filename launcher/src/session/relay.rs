@@ -1,5 +1,6 @@
 //! Copies one stream's bytes to another, and carries both ends' closing over.
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -7,37 +8,64 @@ use std::thread::JoinHandle;
 
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// A stream that is being copied to one of our outputs.
+#[derive(Debug)]
+pub struct Output {
+    name: &'static str,
+    thread: JoinHandle<Result<(), Errno>>,
+}
+
 /// Copies standard input into a stream until it ends, then says so to the other side. The thread may
 /// sit in a read for ever: it is never joined.
 pub fn stdin_into(stream: Arc<OwnedFd>) {
     std::thread::spawn(move || {
-        copy(rustix::stdio::stdin(), &*stream);
+        // Where the stream takes no more, its process has closed it, and needs none.
+        let _ = copy(rustix::stdio::stdin(), &*stream);
         // Fails only where the other side is gone, and then there is nobody to tell.
         let _ = rustix::net::shutdown(&*stream, rustix::net::Shutdown::Write);
     });
 }
 
-/// Copies a stream to one of our own outputs until either ends. When the output is closed, so is the
-/// stream: whoever writes into it inside is told at once.
-pub fn out_of(stream: Arc<OwnedFd>, output: impl AsFd + Send + 'static) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        copy(&*stream, output);
-        let _ = rustix::net::shutdown(&*stream, rustix::net::Shutdown::Both);
-    })
+impl Output {
+    /// Copies a stream to one of our own outputs until either ends. When the output is closed, so is the
+    /// stream: whoever writes into it inside is told at once. `ended` is closed at the end.
+    pub fn copying(
+        stream: Arc<OwnedFd>,
+        name: &'static str,
+        output: impl AsFd + Send + 'static,
+        ended: OwnedFd,
+    ) -> Self {
+        let thread = std::thread::spawn(move || {
+            let copied = copy(&*stream, output);
+            // Fails only where the other side is gone, which is what is wanted.
+            let _ = rustix::net::shutdown(&*stream, rustix::net::Shutdown::Both);
+            drop(ended);
+            copied
+        });
+        Self { name, thread }
+    }
+
+    /// Why what was written to it is not all there, where that is nobody's wish. Asked of one that ended.
+    pub fn failure(self) -> Option<String> {
+        match self.thread.join() {
+            // Whoever reads it has gone, or closed its terminal.
+            Ok(Ok(()) | Err(Errno::PIPE | Errno::IO)) => None,
+            Ok(Err(errno)) => Some(format!("cannot write to {}: {errno}", self.name)),
+            Err(_) => Some(format!("cannot write to {}", self.name)),
+        }
+    }
 }
 
-fn copy(from: impl AsFd, to: impl AsFd) {
+/// Copies until the end of `from`, or an error of it; an error of `to` is given.
+fn copy(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let count = match rustix::io::read(&from, &mut buffer) {
-            Ok(0) => return,
+            Ok(0) => return Ok(()),
             Ok(count) => count,
             Err(Errno::INTR) => continue,
-            Err(Errno::AGAIN) => match wait(&from, rustix::event::PollFlags::IN) {
-                Ok(()) => continue,
-                Err(_) => return,
-            },
-            Err(_) => return,
+            Err(Errno::AGAIN) if wait(&from, PollFlags::IN).is_ok() => continue,
+            Err(_) => return Ok(()),
         };
         let mut rest = buffer.get(..count).unwrap_or_default();
         while !rest.is_empty() {
@@ -45,17 +73,16 @@ fn copy(from: impl AsFd, to: impl AsFd) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
                 // Somebody shares the descriptor and has made it non-blocking.
-                Err(Errno::AGAIN) => {
-                    if wait(&to, rustix::event::PollFlags::OUT).is_err() {
-                        return;
-                    }
-                }
-                Err(_) => return,
+                Err(Errno::AGAIN) => wait(&to, PollFlags::OUT)?,
+                Err(errno) => return Err(errno),
             }
         }
     }
 }
 
-fn wait(fd: impl AsFd, flags: rustix::event::PollFlags) -> Result<(), Errno> {
-    rustix::event::poll(&mut [rustix::event::PollFd::new(&fd, flags)], None).map(|_| ())
+fn wait(fd: impl AsFd, flags: PollFlags) -> Result<(), Errno> {
+    match poll(&mut [PollFd::new(&fd, flags)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }

@@ -3,87 +3,47 @@
 //! Owns: standard input, output and error while attached; the terminal's mode; every signal of this
 //! process. Never knows: what a machine, a container or an agent is.
 
-use super::relay;
-use super::{Ending, StreamKind, SupervisorMessage, TerminalMessage};
+use super::relay::{self, Output};
+use super::signals::Signals;
+use super::{Ending, StreamKind, SupervisorMessage, TerminalMessage, ends_a_process};
+use crate::host::terminal_size;
 use crate::jail::channel::{Channel, ChannelError};
-use protocol::TerminalSize;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
-use std::os::fd::OwnedFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::thread::JoinHandle;
-
-/// The signals that are taken from this process: those that end a process, or tell it something, and
-/// that a program can catch. SIGPIPE, SIGCHLD and the job-control signals keep their meaning here.
-const TAKEN_SIGNALS: [libc::c_int; 9] = [
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGTERM,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGALRM,
-    libc::SIGCONT,
-    libc::SIGWINCH,
-];
+use std::time::{Duration, Instant};
 
 /// How often SIGINT or SIGTERM must come before we give up on the container's own answer (Docker's 3).
 const IMPATIENCE: u32 = 3;
-
-/// The signals of this process, taken before anything can send one.
-#[derive(Debug)]
-pub struct Signals(OwnedFd);
-
-impl Signals {
-    /// Takes them for this thread and all it starts.
-    ///
-    /// # Errors
-    /// Where the kernel refuses.
-    pub fn take() -> Result<Self, rustix::io::Errno> {
-        crate::sys::signal_descriptor(&TAKEN_SIGNALS).map(Self)
-    }
-
-    fn next(&self) -> Option<u8> {
-        // struct signalfd_siginfo is 128 bytes and begins with the signal's number.
-        let mut bytes = [0u8; 128];
-        rustix::io::read(&self.0, &mut bytes).ok()?;
-        bytes.first_chunk::<4>().map(|n| u32::from_ne_bytes(*n)).and_then(|n| n.try_into().ok())
-    }
-}
-
-/// The size of the terminal on standard output, or else standard input.
-pub fn size() -> Option<TerminalSize> {
-    let size = tcgetwinsize(rustix::stdio::stdout())
-        .or_else(|_| tcgetwinsize(rustix::stdio::stdin()))
-        .ok()?;
-    Some(TerminalSize { rows: size.ws_row, columns: size.ws_col })
-}
+/// How long the last output may take to be written, where nobody waits for it with good reason.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the terminal side waits for, apart from signals.
 struct Attached {
-    outputs: Vec<JoinHandle<()>>,
+    outputs: Vec<Output>,
+    /// At its end when the last output is.
+    ended: OwnedFd,
     mode: Option<RawMode>,
     terminal: bool,
 }
 
 /// Attaches this process's streams to a sandbox, to its end. Gives how it ended, after the last byte
 /// of output has been written.
+///
+/// # Errors
+/// Where the supervisor cannot be heard or told.
 pub fn attach(channel: &Channel, signals: &Signals) -> Result<Ending, ChannelError> {
     let mut attached: Option<Attached> = None;
     let mut asked_to_end = 0;
     loop {
-        let mut ready =
-            [PollFd::new(channel, PollFlags::IN), PollFd::new(&signals.0, PollFlags::IN)];
-        match poll(&mut ready, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        let [message, signal] = ready.map(|fd| !fd.revents().is_empty());
+        let (message, signal) = either(channel, signals, None)?;
         if signal && let Some(number) = signals.next() {
             let ends = matches!(i32::from(number), libc::SIGINT | libc::SIGTERM);
             asked_to_end += u32::from(ends);
             match &attached {
-                Some(attached) if asked_to_end < IMPATIENCE || attached.terminal => {
+                // In raw mode the keys go inside, and whoever sends signals means the container.
+                Some(attached) if asked_to_end < IMPATIENCE || attached.mode.is_some() => {
                     forward(channel, number)?;
                 }
                 _ => leave(&mut attached, number),
@@ -91,22 +51,45 @@ pub fn attach(channel: &Channel, signals: &Signals) -> Result<Ending, ChannelErr
         }
         if message {
             match channel.receive()? {
-                (SupervisorMessage::Streams(kind), files) => attached = Some(open(kind, files)),
-                (SupervisorMessage::Started, _) => {}
-                (SupervisorMessage::Ended(ending), _) => {
-                    finish(attached);
-                    return Ok(ending);
+                (SupervisorMessage::Streams(kind), files) => attached = Some(open(kind, files)?),
+                (SupervisorMessage::Started, _) => {
+                    // It may have changed since the plan was made.
+                    if attached.as_ref().is_some_and(|attached| attached.terminal) {
+                        resize(channel)?;
+                    }
                 }
+                (SupervisorMessage::Ended(ending), _) => return finish(ending, attached, signals),
             }
         }
     }
 }
 
-fn forward(channel: &Channel, number: u8) -> Result<(), ChannelError> {
-    if i32::from(number) != libc::SIGWINCH {
-        return channel.send(&TerminalMessage::Signal(number), &[]);
+/// Waits for one or the other, or until the deadline. Tells which is there.
+fn either(
+    one: impl AsFd,
+    other: impl AsFd,
+    deadline: Option<Instant>,
+) -> Result<(bool, bool), ChannelError> {
+    let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+    let left = left.and_then(|left| Timespec::try_from(left).ok());
+    let mut ready = [PollFd::new(&one, PollFlags::IN), PollFd::new(&other, PollFlags::IN)];
+    match poll(&mut ready, left.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
     }
-    match size() {
+    let [one, other] = ready.map(|fd| !fd.revents().is_empty());
+    Ok((one, other))
+}
+
+fn forward(channel: &Channel, number: u8) -> Result<(), ChannelError> {
+    if i32::from(number) == libc::SIGWINCH {
+        return resize(channel);
+    }
+    channel.send(&TerminalMessage::Signal(number), &[])
+}
+
+fn resize(channel: &Channel) -> Result<(), ChannelError> {
+    match terminal_size() {
         Some(size) => channel.send(&TerminalMessage::Resize(size), &[]),
         None => Ok(()),
     }
@@ -124,37 +107,65 @@ fn leave(attached: &mut Option<Attached>, number: u8) {
     std::process::exit(128 + i32::from(number));
 }
 
-fn open(kind: StreamKind, files: Vec<OwnedFd>) -> Attached {
+fn open(kind: StreamKind, files: Vec<OwnedFd>) -> Result<Attached, ChannelError> {
+    let (ended, ending) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let mut files = files.into_iter().map(Arc::new);
-    match kind {
+    let mut outputs = Vec::new();
+    let mut copy = |stream: Option<Arc<OwnedFd>>, name, output| -> Result<(), ChannelError> {
+        if let Some(stream) = stream {
+            let ending = rustix::io::fcntl_dupfd_cloexec(&ending, 3)?;
+            outputs.push(Output::copying(stream, name, output, ending));
+        }
+        Ok(())
+    };
+    let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
+    let (mode, input, terminal) = match kind {
         StreamKind::Pipes { stdin } => {
-            let out = files.next().map(|stream| relay::out_of(stream, rustix::stdio::stdout()));
-            let err = files.next().map(|stream| relay::out_of(stream, rustix::stdio::stderr()));
-            if let Some(stream) = files.next().filter(|_| stdin) {
-                relay::stdin_into(stream);
-            }
-            let outputs = out.into_iter().chain(err).collect();
-            Attached { outputs, mode: None, terminal: false }
+            copy(files.next(), "standard output", stdout)?;
+            copy(files.next(), "standard error", stderr)?;
+            (None, files.next().filter(|_| stdin), false)
         }
         StreamKind::Terminal { input } => {
-            let mode = RawMode::set();
             let stream = files.next();
-            if let Some(stream) = stream.clone().filter(|_| input) {
-                relay::stdin_into(stream);
-            }
-            let output = stream.map(|stream| relay::out_of(stream, rustix::stdio::stdout()));
-            Attached { outputs: output.into_iter().collect(), mode, terminal: true }
+            copy(stream.clone(), "standard output", stdout)?;
+            // Where no key goes inside, those that make signals are to go on doing so.
+            let mode = if input { RawMode::set() } else { None };
+            (mode, stream.filter(|_| input), true)
         }
+    };
+    if let Some(stream) = input {
+        relay::stdin_into(stream);
     }
+    Ok(Attached { outputs, ended, mode, terminal })
 }
 
-fn finish(attached: Option<Attached>) {
-    let Some(attached) = attached else { return };
-    for output in attached.outputs {
-        // A relay that panicked has ended, which is all that is asked here.
-        let _ = output.join();
+/// Waits until all output is written: not for ever where the run was ended from outside, or is now.
+fn finish(
+    mut ending: Ending,
+    mut attached: Option<Attached>,
+    signals: &Signals,
+) -> Result<Ending, ChannelError> {
+    let mut deadline = (!ending.by_itself).then(|| Instant::now() + OUTPUT_PATIENCE);
+    let mut asked_by = None;
+    while let Some(waiting) = &attached {
+        let (ended, signal) = either(&waiting.ended, signals, deadline)?;
+        if ended {
+            let outputs = attached.take().map(|attached| attached.outputs).unwrap_or_default();
+            if let Some(failure) = outputs.into_iter().find_map(Output::failure) {
+                ending.exit_code = crate::exit_code::LAUNCHER;
+                ending.message.get_or_insert(failure);
+            }
+        } else if signal && let Some(number) = signals.next().filter(|&it| ends_a_process(it)) {
+            asked_by.get_or_insert(number);
+            deadline.get_or_insert_with(|| Instant::now() + OUTPUT_PATIENCE);
+        } else if deadline.is_some_and(|at| at <= Instant::now()) {
+            if let Some(number) = asked_by {
+                leave(&mut attached, number);
+            }
+            attached = None;
+        }
     }
-    drop(attached.mode);
+    Ok(ending)
 }
 
 /// A terminal in raw mode, put back when dropped.

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! A sandbox dies with its supervisor, whatever ended that. So a directory that is not locked and
-//! whose record does not say that the sandbox ended in order is what a kill left, and
-//! [`Sandboxes::sweep`] removes it. Making and sweeping exclude each other by a lock on `sandboxes/`.
+//! whose record says that the sandbox runs, or is not there, or not whole, is what a kill left, and
+//! [`Sandboxes::sweep`] removes it. What cannot be read, or is of another version, is someone's and
+//! stays. Making and sweeping exclude each other by a lock on `sandboxes/`.
 
 mod record;
 
@@ -46,6 +47,14 @@ pub enum StateError {
         #[source]
         source: serde_json::Error,
     },
+    /// It is the beginning of more than one identifier.
+    #[error("{wanted:?} is the beginning of more than one sandbox's identifier: {}", .ids.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        wanted: String,
+        /// Whose beginning it is.
+        ids: Vec<String>,
+    },
     /// There is no such sandbox.
     #[error("no sandbox is called {0:?}")]
     NotFound(String),
@@ -67,16 +76,27 @@ fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError
     move |source| StateError::Path { action, path, source }
 }
 
+/// What came of a sweep.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// How many sandboxes were removed.
+    pub removed: usize,
+    /// Why others were left that nobody holds.
+    pub left: Vec<StateError>,
+}
+
 /// The sandboxes of one state directory.
 #[derive(Debug)]
 pub struct Sandboxes {
     path: PathBuf,
 }
 
-/// A sandbox of this process: its directory is locked until this is dropped.
+/// A sandbox of this process: its directory is locked until this is dropped, and then removed unless
+/// it is [kept](OwnSandbox::keep).
 #[derive(Debug)]
 pub struct OwnSandbox {
     path: PathBuf,
+    is_done_with: bool,
     _lock: OwnedFd,
 }
 
@@ -104,26 +124,25 @@ impl Sandboxes {
         }
         let path = self.path.join(record.id.as_str());
         std::fs::create_dir(&path).map_err(at("make", &path))?;
-        let own = OwnSandbox { _lock: lock(&path, FlockOperation::LockExclusive)?, path };
-        own.write(record)?;
-        Ok(own)
+        let _lock = lock(&path, FlockOperation::LockExclusive)?;
+        record.write(&path)?;
+        Ok(OwnSandbox { path, is_done_with: false, _lock })
     }
 
-    /// Removes what killed sandboxes have left. Gives how many.
+    /// Removes what killed sandboxes have left.
     ///
     /// # Errors
-    /// Where a directory cannot be read or removed.
-    pub fn sweep(&self) -> Result<usize, StateError> {
-        let mut removed = 0;
+    /// Where the directory of all of them cannot be locked or read.
+    pub fn sweep(&self) -> Result<Swept, StateError> {
+        let mut swept = Swept::default();
         let _sweeping = lock(&self.path, FlockOperation::LockExclusive)?;
         for path in self.directories()? {
-            let Ok(_lock) = lock(&path, FlockOperation::NonBlockingLockExclusive) else { continue };
-            if !Record::read(&path).is_ok_and(|record| record.status.is_final()) {
-                std::fs::remove_dir_all(&path).map_err(at("remove", &path))?;
-                removed += 1;
+            match sweep_one(&path) {
+                Ok(removed) => swept.removed += usize::from(removed),
+                Err(error) => swept.left.push(error),
             }
         }
-        Ok(removed)
+        Ok(swept)
     }
 
     /// The records of all sandboxes, oldest first. What is half made or half removed is passed over.
@@ -137,25 +156,16 @@ impl Sandboxes {
         Ok(records)
     }
 
-    /// Removes an ended sandbox, by its name, its identifier or the beginning of that.
+    /// Removes an ended sandbox, by its name, its identifier or the beginning of that, in this order.
     ///
     /// # Errors
-    /// [`StateError::NotFound`] and [`StateError::Running`] among others.
+    /// [`StateError::NotFound`], [`StateError::Ambiguous`] and [`StateError::Running`] among others.
     pub fn remove(&self, wanted: &str) -> Result<ContainerId, StateError> {
-        let record = self
-            .list()?
-            .into_iter()
-            .find(|record| {
-                record.name.as_deref() == Some(wanted)
-                    || (!wanted.is_empty() && record.id.as_str().starts_with(wanted))
-            })
-            .ok_or_else(|| StateError::NotFound(wanted.to_owned()))?;
-        let path = self.path.join(record.id.as_str());
-        let Ok(_lock) = lock(&path, FlockOperation::NonBlockingLockExclusive) else {
-            return Err(StateError::Running(record.id));
-        };
-        std::fs::remove_dir_all(&path).map_err(at("remove", &path))?;
-        Ok(record.id)
+        let id = called(self.list()?, wanted)?;
+        let path = self.path.join(id.as_str());
+        let Some(_lock) = try_lock(&path)? else { return Err(StateError::Running(id)) };
+        remove_all(&path)?;
+        Ok(id)
     }
 
     fn directories(&self) -> Result<Vec<PathBuf>, StateError> {
@@ -168,11 +178,12 @@ impl Sandboxes {
 }
 
 impl OwnSandbox {
-    /// Replaces the record.
+    /// Keeps it, with a record that says how it ended.
     ///
     /// # Errors
-    /// Where it cannot be written.
-    pub fn write(&self, record: &Record) -> Result<(), StateError> {
+    /// Where the record cannot be written.
+    pub fn keep(mut self, record: &Record) -> Result<(), StateError> {
+        self.is_done_with = true;
         record.write(&self.path)
     }
 
@@ -199,8 +210,73 @@ impl OwnSandbox {
     ///
     /// # Errors
     /// Where the directory cannot be removed.
-    pub fn remove(self) -> Result<(), StateError> {
-        std::fs::remove_dir_all(&self.path).map_err(at("remove", &self.path))
+    pub fn remove(mut self) -> Result<(), StateError> {
+        self.is_done_with = true;
+        remove_all(&self.path)
+    }
+}
+
+impl Drop for OwnSandbox {
+    fn drop(&mut self) {
+        if !self.is_done_with {
+            // What cannot be removed now, the next command finds.
+            let _ = remove_all(&self.path);
+        }
+    }
+}
+
+/// Removes one sandbox, if nobody holds it and a kill left it. Tells whether it did.
+fn sweep_one(path: &Path) -> Result<bool, StateError> {
+    let Some(_lock) = try_lock(path)? else { return Ok(false) };
+    let is_left = match Record::read(path) {
+        Ok(record) => !record.status.is_final(),
+        Err(StateError::Path { source, .. }) if source.kind() == io::ErrorKind::NotFound => true,
+        // Cut short, by a machine that went down before all of it was on its disk.
+        Err(StateError::Record { source, .. }) if source.is_eof() => true,
+        Err(error) => return Err(error),
+    };
+    if is_left {
+        remove_all(path)?;
+    }
+    Ok(is_left)
+}
+
+/// The one that is called so.
+fn called(mut records: Vec<Record>, wanted: &str) -> Result<ContainerId, StateError> {
+    let exact = [
+        records.iter().position(|record| record.name.as_deref() == Some(wanted)),
+        records.iter().position(|record| record.id.as_str() == wanted),
+    ];
+    if let Some(index) = exact.into_iter().flatten().next() {
+        return Ok(records.swap_remove(index).id);
+    }
+    records.retain(|record| !wanted.is_empty() && record.id.as_str().starts_with(wanted));
+    if records.len() > 1 {
+        let ids = records.iter().map(|record| record.id.to_string()).collect();
+        return Err(StateError::Ambiguous { wanted: wanted.to_owned(), ids });
+    }
+    let found = records.pop().map(|record| record.id);
+    found.ok_or_else(|| StateError::NotFound(wanted.to_owned()))
+}
+
+/// Removes a directory with all in it. One that its owner has just removed is no error.
+fn remove_all(path: &Path) -> Result<(), StateError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Locks a sandbox's directory; `None` where its supervisor has it, or has just removed it.
+fn try_lock(path: &Path) -> Result<Option<OwnedFd>, StateError> {
+    match lock(path, FlockOperation::NonBlockingLockExclusive) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(StateError::Path { source, .. })
+            if matches!(source.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotFound) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -8,8 +8,8 @@ use std::path::Path;
 
 const FILE_NAME: &str = "record.json";
 const VERSION: u32 = 1;
-/// A record is a few hundred bytes; a longer file is not one.
-const MAX_RECORD_BYTES: u64 = 1024 * 1024;
+/// A record is a few hundred bytes, and as long as its command, of at most a mebibyte, makes it in JSON.
+const MAX_RECORD_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What is known of a sandbox from outside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +25,6 @@ pub struct Record {
     pub image: String,
     /// The command that runs in it.
     pub command: Vec<String>,
-    /// The process id of its supervisor, in the supervisor's own PID namespace.
-    pub supervisor_pid: u32,
     /// Where it is in its life.
     pub status: Status,
 }
@@ -63,7 +61,6 @@ impl Record {
             created_ms: u64::try_from(created.as_millis()).unwrap_or(u64::MAX),
             image,
             command,
-            supervisor_pid: std::process::id(),
             status: Status::Running,
         }
     }
@@ -73,7 +70,11 @@ impl Record {
         let path = directory.join(FILE_NAME);
         let file = std::fs::File::open(&path).map_err(at("open", &path))?;
         let mut bytes = Vec::new();
-        file.take(MAX_RECORD_BYTES).read_to_end(&mut bytes).map_err(at("read", &path))?;
+        let read = file.take(MAX_RECORD_BYTES + 1).read_to_end(&mut bytes);
+        if read.map_err(at("read", &path))? as u64 > MAX_RECORD_BYTES {
+            let source = serde::de::Error::custom("it is too long");
+            return Err(StateError::Record { path, source });
+        }
         let record: Self = serde_json::from_slice(&bytes)
             .map_err(|source| StateError::Record { path: path.clone(), source })?;
         if record.version != VERSION {

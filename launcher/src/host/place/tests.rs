@@ -19,6 +19,37 @@ fn without_nameless_files_a_named_one_is_made_and_removed() {
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
+/// As a killed doctor leaves it.
+#[test]
+fn a_file_of_an_earlier_question_does_not_matter() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(".doctor"), "").unwrap();
+    let open = std::fs::File::open(directory.path()).unwrap();
+    assert_eq!(make_and_remove(&open), Ok(()));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_store_of_another_format_is_seen() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(foreign(directory.path()), None);
+    std::fs::create_dir(directory.path().join("store")).unwrap();
+    std::fs::write(directory.path().join("store/format"), "cofferdam store 999\n").unwrap();
+    let said = foreign(directory.path()).unwrap();
+    assert!(said.contains("store 999"), "{said}");
+}
+
+#[test]
+fn a_qemu_that_does_not_answer_is_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join(QEMU);
+    std::fs::write(&program, "#!/bin/sh\nexec sleep 100\n").unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let begun = std::time::Instant::now();
+    assert_eq!(version(&program, Duration::from_millis(100)), None);
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
 #[test]
 fn what_is_no_directory_is_told_by_its_errno() {
     let directory = tempfile::tempdir().unwrap();

@@ -75,6 +75,7 @@ fn the_containers_limits() {
     );
     let none = plan(&["-m", "0", "--cpus", "0", "--pids-limit", "-1"]).container.resources;
     assert_eq!(none, Resources::default());
+    assert_eq!(plan(&["--pids-limit", "0"]).container.resources.pids, None);
 }
 
 #[test]
@@ -117,9 +118,9 @@ fn what_cannot_be_is_refused_in_two_lines() {
             "cofferdam: --cpus \"0.001\" is no number from 0.01 to 32\nhint: --cpus 0.5 is half of one CPU\n",
         ),
         (
-            &["--pids-limit", "0"],
-            "cofferdam: --pids-limit \"0\" is neither -1 nor a number from 1 to 4194304\n\
-             hint: -1 is no limit\n",
+            &["--pids-limit", "-2"],
+            "cofferdam: --pids-limit \"-2\" is neither -1 nor a number from 0 to 4194304\n\
+             hint: -1 and 0 are no limit\n",
         ),
         (
             &["--ulimit", "nofile"],

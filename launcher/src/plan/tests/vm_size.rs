@@ -42,6 +42,14 @@ fn memory_with_a_limit_is_the_limit_less_what_we_need() {
 }
 
 #[test]
+fn qemu_wants_memory_of_its_own() {
+    let facts = place(16 * GIB, Some(GIB), 1, None);
+    assert_eq!(memory(&["--accel", "tcg"], &facts), 1024 - 48 - 128 - 96);
+    let small = place(16 * GIB, Some(128 * MIB), 1, None);
+    assert!(resolve(&["--accel", "tcg"], &small).unwrap_err().contains("at least 238 MiB"));
+}
+
+#[test]
 fn the_containers_limit_grows_the_default() {
     let facts = place(16 * GIB, None, 1, None);
     assert_eq!(memory(&["-m", "512m"], &facts), 2048);
@@ -140,13 +148,13 @@ proptest! {
     ) {
         let facts = place(total_mib * MIB, limit_mib.map(|mib| mib * MIB), usable, quota);
         let available = total_mib.min(limit_mib.unwrap_or(u64::MAX)) * MIB;
-        let smallest = u64::from(MIN_MEMORY_MIB) * MIB + overhead_bytes(available);
+        let smallest = u64::from(MIN_MEMORY_MIB) * MIB + overhead_bytes(available, false);
         match resolve(&[], &facts) {
             Ok(plan) => {
                 let vm = plan.sandbox.vm;
                 let bytes = u64::from(vm.memory_mib) * MIB;
                 prop_assert!(vm.memory_mib >= MIN_MEMORY_MIB);
-                prop_assert!(bytes + overhead_bytes(available) <= available);
+                prop_assert!(bytes + overhead_bytes(available, false) <= available);
                 prop_assert!((1..=MAX_VCPUS).contains(&vm.vcpus));
             }
             Err(message) => {
