@@ -4,7 +4,7 @@
 //! beyond its form; what an event may do is the supervisor's to decide.
 
 use protocol::frame::{Decoder, FrameError, encode};
-use protocol::handshake::{Hello, PROTOCOL_VERSION, VersionMismatch, Welcome, check_version};
+use protocol::handshake::{Hello, PROTOCOL_VERSION, VersionMismatch, Welcome, greeting};
 use protocol::{Event, Request};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -72,8 +72,8 @@ impl AgentClient {
     /// # Errors
     /// Where it is no such message or of another version.
     pub fn shake_hands(&mut self) -> Result<Option<Hello>, AgentError> {
-        let Some(hello) = self.next::<Hello>()? else { return Ok(None) };
-        check_version(hello.protocol_version).map_err(AgentError::Version)?;
+        let hello: Option<Hello> = greeting::<_, AgentError>(&mut self.decoder)?;
+        let Some(hello) = hello else { return Ok(None) };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let realtime_ns = u64::try_from(now.as_nanos()).unwrap_or_default();
         self.send(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns })?;

@@ -51,11 +51,6 @@ impl Decoder {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Whether a frame has begun and not ended.
-    pub fn is_mid_frame(&self) -> bool {
-        !self.bytes.is_empty()
-    }
-
     /// The next whole message, if it has arrived.
     ///
     /// # Errors
@@ -65,6 +60,28 @@ impl Decoder {
         reason = "an iterator cannot have its items' type chosen"
     )]
     pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, FrameError> {
+        let Some(payload) = self.payload()? else { return Ok(None) };
+        let (message, left) = postcard::take_from_bytes(payload).map_err(FrameError::Malformed)?;
+        if !left.is_empty() {
+            return Err(FrameError::TrailingBytes(left.len()));
+        }
+        let length = payload.len();
+        self.bytes.drain(..PREFIX_BYTES + length);
+        Ok(Some(message))
+    }
+
+    /// What the next whole message begins with, whatever it goes on with. The message stays.
+    ///
+    /// # Errors
+    /// As [`Decoder::next`].
+    pub(crate) fn peek<M: DeserializeOwned>(&self) -> Result<Option<M>, FrameError> {
+        let Some(payload) = self.payload()? else { return Ok(None) };
+        let (begin, _) = postcard::take_from_bytes(payload).map_err(FrameError::Malformed)?;
+        Ok(Some(begin))
+    }
+
+    /// The next frame, if it has arrived whole.
+    fn payload(&self) -> Result<Option<&[u8]>, FrameError> {
         let Some((prefix, rest)) = self.bytes.split_first_chunk::<PREFIX_BYTES>() else {
             return Ok(None);
         };
@@ -72,12 +89,6 @@ impl Decoder {
         if length > MAX_FRAME_BYTES {
             return Err(FrameError::TooLong(length));
         }
-        let Some(payload) = rest.get(..length) else { return Ok(None) };
-        let (message, left) = postcard::take_from_bytes(payload).map_err(FrameError::Malformed)?;
-        if !left.is_empty() {
-            return Err(FrameError::TrailingBytes(left.len()));
-        }
-        self.bytes.drain(..PREFIX_BYTES + length);
-        Ok(Some(message))
+        Ok(rest.get(..length))
     }
 }

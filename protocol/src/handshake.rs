@@ -1,6 +1,9 @@
-//! The first message each side sends. Versions are compared before anything else is believed.
+//! The first message each side sends. Versions are compared before anything else is read.
+//!
+//! Whatever else may change: a first message begins with the version, a number in postcard's form.
 
-use serde::{Deserialize, Serialize};
+use crate::frame::{Decoder, FrameError};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version of everything in this crate. Launcher and agent are built together and must agree.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -35,10 +38,19 @@ pub struct VersionMismatch {
     pub theirs: u32,
 }
 
-/// Checks a version that the other side named.
+/// The other side's first message, a [`Hello`] or [`Welcome`], if it has arrived. Of another version only
+/// the version is read: the rest may have any form.
 ///
 /// # Errors
-/// [`VersionMismatch`] unless it is exactly ours.
-pub fn check_version(theirs: u32) -> Result<(), VersionMismatch> {
-    if theirs == PROTOCOL_VERSION { Ok(()) } else { Err(VersionMismatch { theirs }) }
+/// [`VersionMismatch`] unless its version is exactly ours; [`FrameError`] where it is no such message.
+pub fn greeting<M, E>(decoder: &mut Decoder) -> Result<Option<M>, E>
+where
+    M: DeserializeOwned,
+    E: From<VersionMismatch> + From<FrameError>,
+{
+    match decoder.peek::<u32>()? {
+        None => Ok(None),
+        Some(PROTOCOL_VERSION) => Ok(decoder.next()?),
+        Some(theirs) => Err(VersionMismatch { theirs }.into()),
+    }
 }

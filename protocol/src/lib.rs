@@ -23,8 +23,9 @@
 //! on a stream's connection are the stream's bytes and nothing else.
 //!
 //! Invariants:
-//! - A frame is at most [`frame::MAX_FRAME_BYTES`]; a longer one ends the conversation.
-//! - Each side checks versions before it believes anything else ([`handshake`]).
+//! - A frame is at most [`frame::MAX_FRAME_BYTES`]; a longer one ends the conversation. What a request may
+//!   ask for is bounded besides ([`limits`]), and refused by what is too much before anything is sent.
+//! - Each side checks versions before it reads anything else ([`handshake::greeting`]).
 //! - The agent is in the guest's trust domain: [`Event`]s are claims, not facts.
 //! - The bytes of every message are pinned by golden files; a change of them is a change of
 //!   [`handshake::PROTOCOL_VERSION`].
@@ -34,6 +35,7 @@ mod exit_status;
 pub mod frame;
 pub mod handshake;
 mod identifier;
+pub mod limits;
 mod message;
 pub mod port;
 

@@ -3,9 +3,6 @@
 /// The context identifier of the host side, as the vsock specification fixes it (VirtIO 1.2 §5.10.4).
 pub const HOST_CID: u32 = 2;
 
-/// The context identifier of every guest: there is one guest behind a device, so it needs no more.
-pub const GUEST_CID: u32 = 3;
-
 /// The host port that the agent connects its control channel to.
 pub const CONTROL_PORT: u32 = 1;
 

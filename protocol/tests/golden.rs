@@ -5,7 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "how a test fails")]
 
-use protocol::handshake::{Hello, PROTOCOL_VERSION, Welcome};
+use protocol::frame::{Decoder, FrameError};
+use protocol::handshake::{Hello, PROTOCOL_VERSION, VersionMismatch, Welcome, greeting};
 use protocol::*;
 use std::fmt::Debug;
 
@@ -74,7 +75,7 @@ fn container_spec() -> ContainerSpec {
         hostname: "h".to_owned(),
         rootfs: Rootfs {
             layers: vec![LayerExtent { offset: 4096, length: 8192 }],
-            upper: Upper::Memory { limit_bytes: 300 },
+            upper: Upper::Disk,
             readonly: true,
         },
         mounts: vec![Mount {
@@ -111,7 +112,7 @@ fn container_spec() -> ContainerSpec {
 }
 const CONTAINER_SPEC: [&str; 9] = [
     "03626f78 0168",
-    "01 8020 8040  01 ac02  01",
+    "01 8020 8040  00  01",
     "01 042f746d70 00 01 02726f",
     "00 00 02016e 00 00 00 01",
     "01  0101 00 0102",
@@ -131,6 +132,49 @@ fn the_handshake() {
     };
     pinned(&hello, &["01 03302e31 04362e3132 e807"]);
     pinned(&Welcome { protocol_version: 1, realtime_ns: 128 }, &["01 8001"]);
+}
+
+#[derive(Debug)]
+enum Refused {
+    Version(u32),
+    Frame(FrameError),
+}
+
+impl From<VersionMismatch> for Refused {
+    fn from(error: VersionMismatch) -> Self {
+        Self::Version(error.theirs)
+    }
+}
+
+impl From<FrameError> for Refused {
+    fn from(error: FrameError) -> Self {
+        Self::Frame(error)
+    }
+}
+
+/// What this version makes of the first message of every other, whatever stands behind the version.
+#[test]
+fn other_versions_are_told_by_their_version() {
+    let greeted = |payload: &[u8]| {
+        let mut decoder = Decoder::default();
+        decoder.push(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+        assert!(greeting::<Hello, Refused>(&mut decoder).unwrap().is_none());
+        decoder.push(payload);
+        let hello = greeting::<Hello, Refused>(&mut decoder);
+        let mut decoder = Decoder::default();
+        decoder.push(&frame::encode(&Welcome { protocol_version: 1, realtime_ns: 128 }).unwrap());
+        assert_eq!(greeting::<Welcome, Refused>(&mut decoder).unwrap().unwrap().realtime_ns, 128);
+        hello
+    };
+    // Nothing else, something else, and the largest number there is.
+    assert!(matches!(greeted(&[2]), Err(Refused::Version(2))));
+    assert!(matches!(greeted(&[0x80, 1, 0xff, 0xff, 0xff]), Err(Refused::Version(128))));
+    assert!(matches!(greeted(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Err(Refused::Version(u32::MAX))));
+    assert!(matches!(greeted(&[0]), Err(Refused::Version(0))));
+    // Of this version, but malformed; and no version at all.
+    assert!(matches!(greeted(&[1, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
+    assert!(matches!(greeted(&[0xff; 8]), Err(Refused::Frame(FrameError::Malformed(_)))));
+    assert_eq!(greeted(&[1, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
 }
 
 #[test]
