@@ -14,14 +14,14 @@ const MAX_STRETCHES: u64 = 1 << 16;
 /// Encodes `file`.
 ///
 /// # Errors
-/// Any of reading or writing.
+/// Any of reading or writing, and `InvalidData` where it has more stretches than [`decode`] takes.
 pub fn encode(file: &File, out: &mut impl Write) -> io::Result<()> {
     let size = file.metadata()?.len();
     let mut stretches: Vec<(u64, u64)> = Vec::new();
     let mut at = 0;
     let mut block = [0u8; BLOCK_BYTES];
     // Holes are skipped as the file system tells them: a template is 100 GiB, nearly all of it holes.
-    while let Ok(data) = rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+    while let Some(data) = next_data(file, at)? {
         let hole = rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(data))?;
         at = data - data % BLOCK_BYTES as u64;
         while at < hole {
@@ -30,8 +30,10 @@ pub fn encode(file: &File, out: &mut impl Write) -> io::Result<()> {
             let bytes = &mut block[..length as usize];
             file.read_exact_at(bytes, at)?;
             if bytes.iter().any(|&b| b != 0) {
+                let full = stretches.len() as u64 == MAX_STRETCHES;
                 match stretches.last_mut() {
                     Some((offset, known)) if *offset + *known == at => *known += length,
+                    _ if full => return Err(invalid("too many stretches")),
                     _ => stretches.push((at, length)),
                 }
             }
@@ -89,6 +91,15 @@ pub fn decode(mut encoded: impl Read, file: &File) -> io::Result<u64> {
         }
     }
     Ok(size)
+}
+
+/// Where the next data of a file begins, at `at` or behind it; `None` where only holes follow.
+fn next_data(file: &File, at: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+        Ok(data) => Ok(Some(data)),
+        Err(rustix::io::Errno::NXIO) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 fn read_u64(from: &mut impl Read) -> io::Result<u64> {

@@ -86,6 +86,27 @@ fn zeroes_that_were_written_are_holes_again() {
 }
 
 #[test]
+fn a_file_that_cannot_be_looked_through_is_an_error() {
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let pipe = File::from(std::os::fd::OwnedFd::from(reader));
+    assert_eq!(encode(&pipe, &mut Vec::new()).unwrap_err().kind(), ErrorKind::NotSeekable);
+}
+
+/// What would not be decoded is not encoded.
+#[test]
+fn too_many_stretches_are_refused() {
+    const MOST: u64 = 1 << 16;
+    let original = tempfile::tempfile().unwrap();
+    for stretch in 0..=MOST {
+        original.write_all_at(&[1], stretch * 8192).unwrap();
+    }
+    let error = encode(&original, &mut std::io::sink()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    original.set_len(MOST * 8192).unwrap();
+    encode(&original, &mut std::io::sink()).unwrap();
+}
+
+#[test]
 fn what_cannot_have_been_encoded_is_refused() {
     let refused = |bytes: &[u8]| {
         let file = tempfile::tempfile().unwrap();
