@@ -4,9 +4,9 @@
 //! does: merge it with what a user typed.
 
 use crate::digest::Digest;
+use crate::layer::Quoted;
 use crate::manifest::{MAX_LAYERS, Platform};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
 #[cfg(test)]
 mod tests;
@@ -14,8 +14,6 @@ mod tests;
 /// How an image wants to be run. A text is empty, and a list too, where the image says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageConfig {
-    /// What it runs on.
-    pub platform: Platform,
     /// `name|uid[:name|gid]`.
     pub user: String,
     /// NAME=value.
@@ -28,20 +26,14 @@ pub struct ImageConfig {
     pub working_dir: String,
     /// By which signal it is asked to stop: a name or a number.
     pub stop_signal: Option<String>,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Directories that are to be volumes.
-    pub volumes: Vec<String>,
-    /// PORT[/PROTOCOL].
-    pub exposed_ports: Vec<String>,
 }
 
 /// Why a document is no image configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It is no such JSON.
-    #[error("malformed image configuration")]
-    Json(#[source] serde_json::Error),
+    #[error("malformed image configuration: {0}")]
+    Json(Quoted),
     /// The image is for another platform.
     #[error("the image is for {found}, not for {wanted}")]
     Platform {
@@ -76,9 +68,6 @@ struct ConfigJson {
     cmd: Option<Vec<String>>,
     working_dir: Option<String>,
     stop_signal: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
-    volumes: Option<BTreeMap<String, serde::de::IgnoredAny>>,
-    exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -93,7 +82,10 @@ impl ImageConfig {
     /// # Errors
     /// Any [`ConfigError`].
     pub fn parse(json: &[u8], wanted: &Platform) -> Result<(Self, Vec<Digest>), ConfigError> {
-        let json: Json = serde_json::from_slice(json).map_err(ConfigError::Json)?;
+        // What serde says quotes the document at any length.
+        let malformed = |error: serde_json::Error| Quoted::new(error.to_string().as_bytes());
+        let json: Json =
+            serde_json::from_slice(json).map_err(|error| ConfigError::Json(malformed(error)))?;
         // Old Dockers wrote neither; they knew one platform.
         let platform = Platform {
             os: json.os.filter(|os| !os.is_empty()).unwrap_or_else(|| wanted.os.clone()),
@@ -110,18 +102,13 @@ impl ImageConfig {
             return Err(ConfigError::LayerCount(diff_ids.len()));
         }
         let config = json.config.unwrap_or_default();
-        let keys = |map: Option<BTreeMap<String, _>>| map.unwrap_or_default().into_keys().collect();
         let config = Self {
-            platform,
             user: config.user.unwrap_or_default(),
             env: config.env.unwrap_or_default(),
             entrypoint: config.entrypoint.unwrap_or_default(),
             cmd: config.cmd.unwrap_or_default(),
             working_dir: config.working_dir.unwrap_or_default(),
             stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
-            labels: config.labels.unwrap_or_default(),
-            volumes: keys(config.volumes),
-            exposed_ports: keys(config.exposed_ports),
         };
         Ok((config, diff_ids))
     }

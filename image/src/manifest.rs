@@ -5,6 +5,7 @@
 //! which manifest of an index is for a platform. Never does: fetch anything.
 
 use crate::digest::Digest;
+use crate::layer::Quoted;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::fmt;
@@ -14,8 +15,8 @@ mod tests;
 
 /// The longest index, manifest or image configuration, in bytes: what registries take too.
 pub const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
-/// The most layers: what overlayfs can join.
-pub const MAX_LAYERS: usize = 500;
+/// The most layers: each is an open file, handed from process to process. Docker makes 127 at most.
+pub const MAX_LAYERS: usize = 200;
 /// The most manifests of one index.
 const MAX_MANIFESTS: usize = 4096;
 
@@ -27,8 +28,8 @@ const CONFIG_TYPES: [&str; 2] =
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// It is no such JSON.
-    #[error("malformed manifest")]
-    Json(#[source] serde_json::Error),
+    #[error("malformed manifest: {0}")]
+    Json(Quoted),
     /// It is index and manifest at once, or neither (CVE-2021-41190).
     #[error("the document is neither an index nor a manifest, or claims to be both")]
     Ambiguous,
@@ -43,8 +44,8 @@ pub enum ManifestError {
         limit: usize,
     },
     /// It is of something that is not a container image.
-    #[error("it holds no container image: its configuration is of type {0:?}")]
-    NotAnImage(String),
+    #[error("it holds no container image: its configuration is of type {0}")]
+    NotAnImage(Quoted),
     /// No manifest is for the platform.
     #[error("there is no image for {wanted}, only for: {found}")]
     NoPlatform {
@@ -77,9 +78,19 @@ impl Platform {
 }
 
 impl fmt::Display for Platform {
+    /// Cut and escaped where it is unlike any platform there is: images write it.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.os, self.architecture)
+        out.write_str(&platform_text(&self.os, &self.architecture))
     }
+}
+
+fn platform_text(os: &str, architecture: &str) -> String {
+    let text = format!("{os}/{architecture}");
+    let ordinary = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    if text.len() <= 40 && text.bytes().all(ordinary) {
+        return text;
+    }
+    Quoted::new(text.as_bytes()).to_string()
 }
 
 /// A content descriptor: what is meant, and how to know it.
@@ -99,7 +110,7 @@ pub struct Descriptor {
     platform: Option<PlatformJson>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct PlatformJson {
     #[serde(default)]
     os: String,
@@ -111,6 +122,11 @@ impl Descriptor {
     /// The name an OCI image layout gives it.
     pub fn ref_name(&self) -> Option<&str> {
         self.annotations.as_ref()?.get(REF_NAME).map(String::as_str)
+    }
+
+    /// Whether another says that it is for the same platform, or both say nothing.
+    pub fn has_platform_of(&self, other: &Self) -> bool {
+        self.platform == other.platform
     }
 }
 
@@ -144,7 +160,7 @@ impl Document {
     /// # Errors
     /// Any [`ManifestError`] but [`ManifestError::NoPlatform`].
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
-        let document: DocumentJson = serde_json::from_slice(json).map_err(ManifestError::Json)?;
+        let document: DocumentJson = serde_json::from_slice(json).map_err(malformed)?;
         match document {
             DocumentJson { manifests: Some(manifests), config: None, layers: None } => {
                 check_count("manifests", manifests.len(), MAX_MANIFESTS)?;
@@ -152,7 +168,8 @@ impl Document {
             }
             DocumentJson { manifests: None, config: Some(config), layers } => {
                 if !CONFIG_TYPES.contains(&config.media_type.as_str()) {
-                    return Err(ManifestError::NotAnImage(config.media_type));
+                    let media_type = Quoted::new(config.media_type.as_bytes());
+                    return Err(ManifestError::NotAnImage(media_type));
                 }
                 let layers = layers.unwrap_or_default();
                 check_count("layers", layers.len(), MAX_LAYERS)?;
@@ -180,7 +197,7 @@ pub fn choose<'a>(
     found.copied().ok_or_else(|| {
         let platforms = manifests.iter().filter_map(|manifest| manifest.platform.as_ref());
         let names: Vec<String> =
-            platforms.take(20).map(|p| format!("{}/{}", p.os, p.architecture)).collect();
+            platforms.take(20).map(|p| platform_text(&p.os, &p.architecture)).collect();
         ManifestError::NoPlatform { wanted: wanted.clone(), found: names.join(", ") }
     })
 }
@@ -204,12 +221,17 @@ pub struct DockerImage {
 /// # Errors
 /// [`ManifestError::Json`] and [`ManifestError::TooMany`].
 pub fn parse_docker_archive(json: &[u8]) -> Result<Vec<DockerImage>, ManifestError> {
-    let images: Vec<DockerImage> = serde_json::from_slice(json).map_err(ManifestError::Json)?;
+    let images: Vec<DockerImage> = serde_json::from_slice(json).map_err(malformed)?;
     check_count("images", images.len(), MAX_MANIFESTS)?;
     for image in &images {
         check_count("layers", image.layers.as_ref().map_or(0, Vec::len), MAX_LAYERS)?;
     }
     Ok(images)
+}
+
+/// What serde says quotes the document at any length.
+fn malformed(error: serde_json::Error) -> ManifestError {
+    ManifestError::Json(Quoted::new(error.to_string().as_bytes()))
 }
 
 fn check_count(what: &'static str, count: usize, limit: usize) -> Result<(), ManifestError> {

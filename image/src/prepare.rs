@@ -5,15 +5,15 @@
 //! thread here hashes the same bytes.
 
 use crate::config::ImageConfig;
-use crate::digest::{Digest, HashingReader};
-use crate::layer::{Limits, UnpackError, UnpackJob, UnpackReport};
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::layer::{Limits, Quoted, UnpackError, UnpackJob, UnpackReport};
 use crate::manifest::Platform;
 use crate::reference::Reference;
 use crate::source::{self, LayerSource, ResolvedImage, SourceError};
-use crate::store::{LayerKey, Store, StoreError, StoredLayer};
+use crate::store::{LayerKey, Store, StoreError, StoredLayer, Stretch};
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -85,8 +85,6 @@ pub struct LayerProgress {
 /// An image, ready to be run.
 #[derive(Debug)]
 pub struct Image {
-    /// The digest of its manifest; of a docker-archive, which has none, of its configuration.
-    pub digest: Digest,
     /// How it wants to be run.
     pub config: ImageConfig,
     /// Its layers, lowest first.
@@ -170,9 +168,24 @@ pub enum LayerError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// No thread could be started for it.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// It was not tried, because another layer failed.
     #[error("it was not tried")]
     Skipped,
+}
+
+impl ImageError {
+    /// Whether the reason is that the store's volume is full.
+    pub fn is_out_of_room(&self) -> bool {
+        let Self::Layer { source, .. } = self else { return false };
+        match &**source {
+            LayerError::Unpack(UnpackFailure::Layer(error)) => *error == UnpackError::NoRoom,
+            LayerError::Store(error) => error.is_out_of_room(),
+            _ => false,
+        }
+    }
 }
 
 /// Makes an image ready to be run: finds it, verifies it, and unpacks what the store lacks.
@@ -184,7 +197,7 @@ pub fn prepare(
     store: &Store,
     unpacker: &dyn Unpacker,
 ) -> Result<Image, ImageError> {
-    let ResolvedImage { digest, config, layers } =
+    let ResolvedImage { config, layers } =
         source::resolve(request.reference, request.platform).map_err(|source| {
             ImageError::Source { reference: request.reference.to_string(), source: source.into() }
         })?;
@@ -198,12 +211,13 @@ pub fn prepare(
                 missing.push(index);
                 Err(LayerError::Skipped)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         });
     }
     if !missing.is_empty() && found.iter().all(|f| matches!(f, Ok(_) | Err(LayerError::Skipped))) {
-        let work = Work { request, store, unpacker, layers: &layers, missing: &missing };
-        work.run(&mut found);
+        let bench = Bench { store, unpacker, limits: request.limits };
+        let work = Work { progress: request.progress, layers: &layers, missing: &missing };
+        work.run(bench, &mut found);
     }
     // A layer that was skipped is no reason: one that failed is.
     let is_reason = |result: &Result<_, LayerError>| matches!(result, Err(error) if !matches!(error, LayerError::Skipped));
@@ -222,20 +236,31 @@ pub fn prepare(
             }
         }
     }
-    Ok(Image { digest, config, layers: ready })
+    Ok(Image { config, layers: ready })
 }
 
 /// A layer that the store has under a name that is known without reading it.
-fn stored(store: &Store, layer: &LayerSource) -> Result<Option<StoredLayer>, StoreError> {
-    let Some(blob) = layer.blob.clone() else { return Ok(None) };
-    store.find(&LayerKey { diff_id: layer.diff_id.clone(), blob })
+fn stored(store: &Store, layer: &LayerSource) -> Result<Option<StoredLayer>, LayerError> {
+    let blob = match layer.blob.clone() {
+        Some(blob) => Some(blob),
+        None => {
+            let (file, _) = source::open_regular(&layer.path)?;
+            store.recorded(&stretch(layer, &file)?)?
+        }
+    };
+    let Some(blob) = blob else { return Ok(None) };
+    Ok(store.find(&LayerKey { diff_id: layer.diff_id.clone(), blob })?)
 }
 
-/// What the threads share.
+/// A layer's bytes in the state in which they are now.
+fn stretch(layer: &LayerSource, file: &File) -> Result<Stretch, LayerError> {
+    let metadata = file.metadata().map_err(LayerError::Read)?;
+    Ok(Stretch::of(&metadata, layer.offset, layer.length))
+}
+
+/// What is to be done, as the calling thread sees it.
 struct Work<'a> {
-    request: &'a Request<'a>,
-    store: &'a Store,
-    unpacker: &'a dyn Unpacker,
+    progress: &'a dyn Fn(LayerProgress),
     layers: &'a [LayerSource],
     missing: &'a [usize],
 }
@@ -255,18 +280,16 @@ struct Bench<'a> {
 }
 
 impl Work<'_> {
-    fn run(&self, found: &mut [Result<StoredLayer, LayerError>]) {
+    fn run(&self, bench: Bench<'_>, found: &mut [Result<StoredLayer, LayerError>]) {
         let cpus = thread::available_parallelism().map_or(1, usize::from);
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         let (layers, missing) = (self.layers, self.missing);
-        let bench =
-            Bench { store: self.store, unpacker: self.unpacker, limits: self.request.limits };
         thread::scope(|scope| {
             let (events, told) = channel();
-            for _ in 0..cpus.min(missing.len()) {
+            for number in 0..cpus.min(missing.len()) {
                 let (events, next, stop) = (events.clone(), &next, &stop);
-                scope.spawn(move || {
+                let spawned = thread::Builder::new().spawn_scoped(scope, move || {
                     while !stop.load(Ordering::Relaxed)
                         && let Some(&index) = missing.get(next.fetch_add(1, Ordering::Relaxed))
                         && let Some(layer) = layers.get(index)
@@ -282,6 +305,14 @@ impl Work<'_> {
                         let _ = events.send(Event::Ended(index, Box::new(result)));
                     }
                 });
+                // Fewer threads do as well, but none does nothing.
+                if let Err(error) = spawned {
+                    let first = missing.first().and_then(|&index| found.get_mut(index));
+                    if let Some(slot) = first.filter(|_| number == 0) {
+                        *slot = Err(LayerError::Thread(error));
+                    }
+                    break;
+                }
             }
             drop(events);
             self.watch(&told, found);
@@ -322,7 +353,7 @@ impl Work<'_> {
         let total_bytes = self.layers.get(index).map_or(0, |layer| layer.length);
         let count = self.layers.len();
         let done_bytes = done_bytes.min(total_bytes);
-        (self.request.progress)(LayerProgress { index, count, done_bytes, total_bytes });
+        (self.progress)(LayerProgress { index, count, done_bytes, total_bytes });
     }
 }
 
@@ -339,24 +370,26 @@ impl Bench<'_> {
         if too_short || (layer.whole_file && layer.length != file_bytes) {
             return Err(LayerError::Source(SourceError::Size {
                 path: layer.path.clone(),
-                name: layer.diff_id.to_string(),
+                name: Quoted::new(layer.diff_id.to_string().as_bytes()),
                 expected: layer.length,
                 found: file_bytes.saturating_sub(layer.offset),
             }));
         }
         started(&input);
         // What nothing verified names must be read to be named.
-        let known = layer.blob.clone();
-        let blob = known.map_or_else(|| self.blob_digest(layer, &input, None), Ok)?;
+        let blob = match layer.blob.clone() {
+            Some(blob) => blob,
+            None => self.name(layer, &input)?,
+        };
         let key = LayerKey { diff_id: layer.diff_id.clone(), blob };
         let lock = self.store.lock(&key)?;
         if let Some(stored) = self.store.find(&key)? {
             return Ok(stored);
         }
         let new = lock.create()?;
-        let (blob, report) = self.unpack_and_hash(layer, &key, &input, new.file());
+        let (found, report) = self.unpack_and_hash(layer, &key, &input, new.file())?;
+        let expected = key.blob;
         // Wrong bytes explain whatever else went wrong with them.
-        let (expected, found) = (key.blob, blob?);
         if found != expected {
             return Err(LayerError::BlobDigest { expected, found });
         }
@@ -373,57 +406,57 @@ impl Bench<'_> {
         Ok(new.publish()?)
     }
 
+    /// Reads a layer that nothing names, and records its name for later runs.
+    fn name(&self, layer: &LayerSource, input: &File) -> Result<Digest, LayerError> {
+        let before = stretch(layer, input)?;
+        let blob = blob_digest(layer, input, layer.diff_id.algorithm())?;
+        if stretch(layer, input)? == before {
+            self.store.record(&before, &blob)?;
+        }
+        Ok(blob)
+    }
+
+    /// Has the layer unpacked, and hashes its bytes meanwhile.
     fn unpack_and_hash(
         &self,
         layer: &LayerSource,
         key: &LayerKey,
         input: &File,
         output: &File,
-    ) -> (Result<Digest, LayerError>, Result<UnpackReport, UnpackFailure>) {
-        let job = UnpackJob {
-            offset: layer.offset,
-            length: layer.length,
-            diff_algorithm: key.diff_id.algorithm(),
-            limits: self.limits.clone(),
-        };
-        thread::scope(|scope| {
-            let hashing = scope.spawn(|| self.blob_digest(layer, input, Some(&key.blob)));
-            let report = self.unpacker.unpack(&job, input, output);
-            let failed = |_| Err(LayerError::Read(io::Error::other("the hashing thread failed")));
-            (hashing.join().unwrap_or_else(failed), report)
-        })
-    }
-
-    /// The digest of a layer's bytes, by the algorithm of the one it is compared with. Leaves the file
-    /// position alone.
-    fn blob_digest(
-        &self,
-        layer: &LayerSource,
-        input: &File,
-        expected: Option<&Digest>,
-    ) -> Result<Digest, LayerError> {
-        let algorithm = expected.unwrap_or(&layer.diff_id).algorithm();
-        let stretch = Stretch { file: input, at: layer.offset, left: layer.length };
-        let mut hashing = HashingReader::new(stretch, algorithm);
-        let mut buffer = vec![0; HASH_BUFFER_BYTES];
-        while hashing.read(&mut buffer).map_err(LayerError::Read)? > 0 {}
-        Ok(hashing.finish().0)
+    ) -> Result<(Digest, Result<UnpackReport, UnpackFailure>), LayerError> {
+        let mut limits = self.limits.clone();
+        limits.written_bytes = limits.written_bytes.min(self.store.room_bytes()?);
+        let diff_algorithm = key.diff_id.algorithm();
+        let (offset, length) = (layer.offset, layer.length);
+        let job = UnpackJob { offset, length, diff_algorithm, limits };
+        let mut blob = Err(LayerError::Skipped);
+        let report = thread::scope(|scope| {
+            let hash = || blob = blob_digest(layer, input, key.blob.algorithm());
+            thread::Builder::new().spawn_scoped(scope, hash).map_err(LayerError::Thread)?;
+            Ok::<_, LayerError>(self.unpacker.unpack(&job, input, output))
+        })?;
+        Ok((blob?, report))
     }
 }
 
-/// A stretch of a file, read without its position.
-struct Stretch<'a> {
-    file: &'a File,
-    at: u64,
-    left: u64,
-}
-
-impl Read for Stretch<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let most = into.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let count = self.file.read_at(into.get_mut(..most).unwrap_or(&mut []), self.at)?;
-        self.at += count as u64;
-        self.left -= count as u64;
-        Ok(count)
+/// The digest of a layer's bytes. Leaves the file position alone.
+fn blob_digest(
+    layer: &LayerSource,
+    file: &File,
+    algorithm: Algorithm,
+) -> Result<Digest, LayerError> {
+    let mut hasher = Hasher::new(algorithm);
+    let mut buffer = vec![0; HASH_BUFFER_BYTES];
+    let (mut at, mut left) = (layer.offset, layer.length);
+    loop {
+        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let room = buffer.get_mut(..most).unwrap_or(&mut []);
+        let count = file.read_at(room, at).map_err(LayerError::Read)?;
+        if count == 0 {
+            return Ok(hasher.finish());
+        }
+        hasher.update(room.get(..count).unwrap_or(&[]));
+        at += count as u64;
+        left -= count as u64;
     }
 }

@@ -14,9 +14,21 @@ use std::cell::{Cell, RefCell};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-impl Explain for ImageError {}
+// Whatever image is prepared can be told to the agent.
+const _: () = assert!(image::manifest::MAX_LAYERS <= protocol::limits::MAX_LAYERS);
+
+const ROOM_HINT: &str = "free space on the volume of the state directory (--state-dir), or give it a larger one";
+
+impl Explain for ImageError {
+    fn hint(&self) -> Option<String> {
+        self.is_out_of_room().then(|| ROOM_HINT.to_owned())
+    }
+}
 impl Explain for StoreError {
     fn hint(&self) -> Option<String> {
+        if self.is_out_of_room() {
+            return Some(ROOM_HINT.to_owned());
+        }
         Some("the state directory (--state-dir) must be a volume or tmpfs that this user may write to".to_owned())
     }
 }

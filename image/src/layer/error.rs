@@ -116,6 +116,8 @@ pub enum Limited {
     MetadataBytes,
     /// Bytes of the file system image.
     ImageBytes,
+    /// Names on the way to its entries.
+    Steps,
 }
 
 impl fmt::Display for Limited {
@@ -125,6 +127,7 @@ impl fmt::Display for Limited {
             Limited::ArchiveBytes => "bytes once uncompressed",
             Limited::MetadataBytes => "bytes of names and attributes",
             Limited::ImageBytes => "bytes as a file system",
+            Limited::Steps => "names on the way to its entries",
         })
     }
 }
@@ -210,6 +213,9 @@ pub enum UnpackError {
         /// How much is allowed.
         limit: u64,
     },
+    /// There is no room for the image where it is written.
+    #[error("the volume of the store has no room for its file system")]
+    NoRoom,
     /// The image could not be written.
     #[error("cannot write the layer's file system: {0}")]
     Output(Quoted),
@@ -217,12 +223,20 @@ pub enum UnpackError {
 
 impl UnpackError {
     pub(crate) fn output(error: &io::Error) -> Self {
+        if is_full(error) {
+            return Self::NoRoom;
+        }
         Self::Output(Quoted::new(error.to_string().as_bytes()))
     }
 
     pub(crate) fn input(error: &io::Error) -> Self {
         Self::Input(Quoted::new(error.to_string().as_bytes()))
     }
+}
+
+/// Whether a volume, or a user's share of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl From<TarError> for UnpackError {

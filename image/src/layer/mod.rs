@@ -59,10 +59,6 @@ pub struct UnpackReport {
     pub diff_id: Digest,
     /// How long the image is, in bytes: a multiple of 4096.
     pub image_bytes: u64,
-    /// How many entries the archive has.
-    pub entries: u64,
-    /// How many directories are there only because something lies in them.
-    pub implied_directories: u64,
 }
 
 /// Unpacks the layer that lies in `input`, and writes its image to `output`, which must be empty.
@@ -103,11 +99,10 @@ pub fn unpack_stream(
 struct Unpacked<W> {
     tree: Tree,
     writer: ErofsWriter<W>,
-    entries: u64,
 }
 
 impl<W: Write + Seek> Unpacked<W> {
-    fn finish<R: Read>(self, hashing: HashingReader<R>) -> Result<UnpackReport, UnpackError> {
+    fn finish<R: Read>(mut self, hashing: HashingReader<R>) -> Result<UnpackReport, UnpackError> {
         let (diff_id, _) = hashing.finish();
         // A UUID of its own for every layer, the same for the same layer: overlayfs wants them unlike.
         let mut uuid = [0; 16];
@@ -115,12 +110,8 @@ impl<W: Write + Seek> Unpacked<W> {
             let digits = std::str::from_utf8(digits).unwrap_or("0");
             *byte = u8::from_str_radix(digits, 16).unwrap_or(0);
         }
-        Ok(UnpackReport {
-            diff_id,
-            image_bytes: self.writer.finish(&self.tree, uuid)?,
-            entries: self.entries,
-            implied_directories: self.tree.implied_count(),
-        })
+        self.tree.drop_idle_whiteouts();
+        Ok(UnpackReport { diff_id, image_bytes: self.writer.finish(&self.tree, uuid)? })
     }
 }
 
@@ -131,13 +122,14 @@ fn unpack_archive<W: Write + Seek>(
 ) -> Result<Unpacked<W>, UnpackError> {
     let stream = Stream(BufReader::with_capacity(ARCHIVE_BUFFER_BYTES, archive));
     let mut reader = TarReader::new(stream);
-    let mut unpacked = Unpacked {
-        tree: Tree::new(limits),
-        writer: ErofsWriter::new(output, limits.image_bytes)?,
-        entries: 0,
-    };
+    let writer = ErofsWriter::new(output, limits)?;
+    let mut unpacked = Unpacked { tree: Tree::new(limits), writer };
+    let mut entries = 0;
     while let Some(entry) = reader.next_entry()? {
-        unpacked.entries += 1;
+        entries += 1;
+        if entries > limits.entries {
+            return Err(UnpackError::Limit { what: Limited::Entries, limit: limits.entries });
+        }
         let path = entry.path.clone();
         unpacked.entry(&mut reader, entry).map_err(|failure| match failure {
             Failure::Layer(error) => error,

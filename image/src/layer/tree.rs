@@ -4,10 +4,13 @@
 //! that a directory met by a directory keeps what is in it — and of whiteouts, which hide what lower
 //! layers have and nothing of their own layer, wherever in the archive they stand.
 //!
+//! A directory that takes the place of a file of its own layer is joined with what lower layers have
+//! there, as it is in Docker: what that file hid, or a whiteout before it, shows again.
+//!
 //! A directory that no entry names but that one lies in is *implied*: 0755 and root's, as Docker makes
 //! it. Where a lower layer has it with other attributes, overlayfs shows the implied ones, as Docker's
 //! overlay2 driver does too; containerd copies the lower ones, which is better, but needs a layer's
-//! parents, and a layer here is one image however many others lie below it. The report counts them.
+//! parents, and a layer here is one image however many others lie below it.
 
 use super::error::{EntryError, Limited, UnpackError};
 use super::limits::Limits;
@@ -15,9 +18,10 @@ use super::tar::Mtime;
 use std::collections::BTreeMap;
 
 const MAX_LINKS: usize = 40;
-const MAX_STEPS: usize = 4096;
 /// What a node and its name cost besides the name's bytes, in round numbers.
 const NODE_BYTES: u64 = 64;
+/// What an extended attribute costs besides its name and value.
+const XATTR_BYTES: u64 = 64;
 
 /// An index into a [`Tree`]'s nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,14 @@ pub(super) struct Attributes {
     pub(super) gid: u32,
     pub(super) mtime: Mtime,
     pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Attributes {
+    /// What they cost in memory.
+    fn cost(&self) -> u64 {
+        let each = |(name, value): (&Vec<u8>, &Vec<u8>)| (name.len() + value.len()) as u64;
+        self.xattrs.iter().map(|xattr| each(xattr) + XATTR_BYTES).sum()
+    }
 }
 
 /// What an inode is.
@@ -69,7 +81,6 @@ pub(super) struct Directory {
     pub(super) parent: NodeId,
     /// Hides what lower layers have in it.
     pub(super) opaque: bool,
-    implied: bool,
 }
 
 /// Where a regular file's data is in the image.
@@ -93,12 +104,14 @@ pub(super) enum FileLayout {
 pub(super) struct Tree {
     nodes: Vec<Node>,
     metadata_bytes: u64,
+    steps: u64,
     limits: Limits,
 }
 
 impl Tree {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { nodes: vec![implied_directory(ROOT)], metadata_bytes: 0, limits: limits.clone() }
+        let nodes = vec![implied_directory(ROOT)];
+        Self { nodes, metadata_bytes: 0, steps: 0, limits: limits.clone() }
     }
 
     pub(super) fn node(&self, id: NodeId) -> Option<&Node> {
@@ -110,10 +123,23 @@ impl Tree {
         self.nodes.len()
     }
 
-    /// How many of its directories no entry named.
-    pub(super) fn implied_count(&self) -> u64 {
-        let implied = |node: &&Node| matches!(&node.kind, NodeKind::Directory(d) if d.implied);
-        self.nodes.iter().skip(1).filter(implied).count() as u64
+    /// Takes whiteouts out of opaque directories, where they have nothing to hide: overlayfs lists what
+    /// is in such a directory as it is. An opaque root hides nothing, so its whiteouts do.
+    pub(super) fn drop_idle_whiteouts(&mut self) {
+        let hides = |node: &Node| {
+            matches!(
+                node.kind,
+                NodeKind::Whiteout | NodeKind::CharacterDevice { major: 0, minor: 0 }
+            )
+        };
+        let whiteouts: Vec<bool> = self.nodes.iter().map(hides).collect();
+        for node in self.nodes.iter_mut().skip(1) {
+            if let NodeKind::Directory(directory) = &mut node.kind
+                && directory.opaque
+            {
+                directory.entries.retain(|_, id| whiteouts.get(id.0) == Some(&false));
+            }
+        }
     }
 
     /// Counts bytes that will be kept in memory until the image is whole.
@@ -126,6 +152,16 @@ impl Tree {
         Ok(())
     }
 
+    /// Counts names that were walked along.
+    fn walked(&mut self, steps: usize) -> Result<(), UnpackError> {
+        self.steps = self.steps.saturating_add(steps as u64);
+        let limit = self.limits.steps;
+        if self.steps > limit {
+            return Err(UnpackError::Limit { what: Limited::Steps, limit });
+        }
+        Ok(())
+    }
+
     /// Puts `kind` at a path.
     pub(super) fn put(
         &mut self,
@@ -134,6 +170,7 @@ impl Tree {
         attributes: Attributes,
     ) -> Result<(), Failure> {
         let is_directory = matches!(kind, NodeKind::Directory(_));
+        self.charge(attributes.cost())?;
         let Some((name, parents)) = components.split_last() else {
             return match self.nodes.first_mut() {
                 Some(root) if is_directory => {
@@ -147,9 +184,8 @@ impl Tree {
         let existing = self.child(parent, name);
         let mut opaque = false;
         if let Some(node) = existing.and_then(|id| self.nodes.get_mut(id.0)) {
-            match &mut node.kind {
-                NodeKind::Directory(directory) if is_directory => {
-                    directory.implied = false;
+            match node.kind {
+                NodeKind::Directory(_) if is_directory => {
                     node.attributes = attributes;
                     return Ok(());
                 }
@@ -224,9 +260,7 @@ impl Tree {
             NodeKind::SymbolicLink(target) => target.len(),
             _ => 0,
         };
-        let xattrs = node.attributes.xattrs.iter();
-        let xattrs: usize = xattrs.map(|(name, value)| name.len() + value.len() + 64).sum();
-        self.charge(NODE_BYTES + (own + xattrs) as u64)?;
+        self.charge(NODE_BYTES + own as u64)?;
         self.nodes.push(node);
         Ok(NodeId(self.nodes.len() - 1))
     }
@@ -255,8 +289,8 @@ impl Tree {
 
     /// The directory at a path; made where it is not there.
     fn directory_at(&mut self, components: &[&[u8]]) -> Result<NodeId, Failure> {
-        let mut walk = Walk::new(components);
-        while let Some(name) = walk.next_name(self)? {
+        let mut walk = Walk::new(self, components)?;
+        while let Some(name) = walk.next_name(self) {
             let opaque = match self.child(walk.at, &name) {
                 Some(id) if walk.enter(self, id)? => continue,
                 existing => existing.is_some(),
@@ -272,9 +306,9 @@ impl Tree {
         Ok(walk.at)
     }
 
-    fn find_directory(&self, components: &[&[u8]]) -> Result<Option<NodeId>, Failure> {
-        let mut walk = Walk::new(components);
-        while let Some(name) = walk.next_name(self)? {
+    fn find_directory(&mut self, components: &[&[u8]]) -> Result<Option<NodeId>, Failure> {
+        let mut walk = Walk::new(self, components)?;
+        while let Some(name) = walk.next_name(self) {
             match self.child(walk.at, &name) {
                 Some(id) if walk.enter(self, id)? => {}
                 _ => return Ok(None),
@@ -290,56 +324,55 @@ struct Walk {
     /// The last is the next.
     pending: Vec<Vec<u8>>,
     links: usize,
-    steps: usize,
 }
 
 impl Walk {
-    fn new(components: &[&[u8]]) -> Self {
+    fn new(tree: &mut Tree, components: &[&[u8]]) -> Result<Self, UnpackError> {
+        tree.walked(components.len())?;
         let pending = components.iter().rev().map(|name| name.to_vec()).collect();
-        Self { at: ROOT, pending, links: 0, steps: 0 }
+        Ok(Self { at: ROOT, pending, links: 0 })
     }
 
-    fn next_name(&mut self, tree: &Tree) -> Result<Option<Vec<u8>>, EntryError> {
+    fn next_name(&mut self, tree: &Tree) -> Option<Vec<u8>> {
         while let Some(name) = self.pending.pop() {
-            self.steps += 1;
-            if self.steps > MAX_STEPS {
-                return Err(EntryError::TooManyLinks);
-            }
             if name != b".." {
-                return Ok(Some(name));
+                return Some(name);
             }
             if let Some(NodeKind::Directory(directory)) = tree.node(self.at).map(|node| &node.kind)
             {
                 self.at = directory.parent;
             }
         }
-        Ok(None)
+        None
     }
 
     /// Goes into a directory, or on where a link points. `false` where there is nothing to go into but
     /// a directory may be made.
-    fn enter(&mut self, tree: &Tree, id: NodeId) -> Result<bool, EntryError> {
+    fn enter(&mut self, tree: &mut Tree, id: NodeId) -> Result<bool, Failure> {
+        let mut steps = 0;
         match tree.node(id).map(|node| &node.kind) {
             Some(NodeKind::Directory(_)) => self.at = id,
             Some(NodeKind::SymbolicLink(target)) => {
                 self.links += 1;
                 if self.links > MAX_LINKS {
-                    return Err(EntryError::TooManyLinks);
+                    return Err(EntryError::TooManyLinks.into());
                 }
                 if target.starts_with(b"/") {
                     self.at = ROOT;
                 }
-                let names = target.split(|&byte| byte == b'/').rev();
-                for name in names.filter(|name| !matches!(*name, b"" | b".")) {
-                    if name.len() > 255 {
-                        return Err(EntryError::NameTooLong);
+                for name in target.split(|&byte| byte == b'/').rev() {
+                    steps += 1;
+                    match name {
+                        b"" | b"." => {}
+                        name if name.len() > 255 => return Err(EntryError::NameTooLong.into()),
+                        name => self.pending.push(name.to_vec()),
                     }
-                    self.pending.push(name.to_vec());
                 }
             }
             Some(NodeKind::Whiteout) | None => return Ok(false),
-            Some(_) => return Err(EntryError::NotADirectory),
+            Some(_) => return Err(EntryError::NotADirectory.into()),
         }
+        tree.walked(steps)?;
         Ok(true)
     }
 }
@@ -366,7 +399,7 @@ impl From<UnpackError> for Failure {
 impl Directory {
     /// An empty one.
     pub(super) fn new(opaque: bool) -> Self {
-        Self { entries: BTreeMap::new(), parent: ROOT, opaque, implied: false }
+        Self { entries: BTreeMap::new(), parent: ROOT, opaque }
     }
 }
 
@@ -379,12 +412,7 @@ impl NodeId {
 
 fn implied_directory(parent: NodeId) -> Node {
     Node {
-        kind: NodeKind::Directory(Directory {
-            entries: BTreeMap::new(),
-            parent,
-            opaque: false,
-            implied: true,
-        }),
+        kind: NodeKind::Directory(Directory { entries: BTreeMap::new(), parent, opaque: false }),
         attributes: Attributes { mode: 0o755, ..Attributes::default() },
     }
 }

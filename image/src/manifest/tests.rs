@@ -59,10 +59,35 @@ fn what_is_refused() {
     }
     let helm = manifest("application/vnd.cncf.helm.config.v1+json", "[]");
     assert!(matches!(error(&helm), ManifestError::NotAnImage(_)));
-    let many = format!("[{}]", vec![entry(""); 501].join(","));
-    assert!(matches!(error(&manifest(CONFIG, &many)), ManifestError::TooMany { count: 501, .. }));
+    let many = format!("[{}]", vec![entry(""); 201].join(","));
+    let many = error(&manifest(CONFIG, &many));
+    assert_eq!(many.to_string(), "the manifest lists 201 layers, over the limit of 200");
+    let most = format!("[{}]", vec![entry(""); 200].join(","));
+    assert!(Document::parse(manifest(CONFIG, &most).as_bytes()).is_ok());
     let deep = "[".repeat(100_000);
     assert!(matches!(error(&deep), ManifestError::Json(_)));
+}
+
+/// Whoever wrote a document writes no more of a message than there is room for, and no controls.
+#[test]
+fn messages_quote_little() {
+    let long = "\\u001b[31m".repeat(100_000);
+    let index_of = |os: &str| index(&entry(&format!(r#", "platform": {{"os": "{os}"}}"#)));
+    let Document::Index(manifests) = Document::parse(index_of(&long).as_bytes()).unwrap() else {
+        panic!()
+    };
+    let wanted = Platform { os: "linux".into(), architecture: "amd64".into() };
+    let platform = choose(&manifests.iter().collect::<Vec<_>>(), &wanted).unwrap_err();
+    for error in [
+        error(&manifest(&long, "[]")),
+        error(&format!(r#"{{"manifests": "{long}"}}"#)),
+        parse_docker_archive(format!("\"{long}\"").as_bytes()).unwrap_err(),
+        platform,
+    ] {
+        let message = error.to_string();
+        assert!(message.len() < 4000 && !message.contains('\u{1b}'), "{} bytes", message.len());
+    }
+    assert_eq!(wanted.to_string(), "linux/amd64");
 }
 
 #[test]
@@ -96,6 +121,6 @@ fn docker_archives() {
     let images = parse_docker_archive(json).unwrap();
     assert_eq!((images[0].config.as_str(), images[1].layers.is_none()), ("a.json", true));
     assert!(matches!(parse_docker_archive(b"{}"), Err(ManifestError::Json(_))));
-    let many = format!(r#"[{{"Config": "", "Layers": [{}]}}]"#, vec!["\"\""; 501].join(","));
+    let many = format!(r#"[{{"Config": "", "Layers": [{}]}}]"#, vec!["\"\""; 201].join(","));
     assert!(matches!(parse_docker_archive(many.as_bytes()), Err(ManifestError::TooMany { .. })));
 }

@@ -6,7 +6,7 @@ use super::{LayerSource, ResolvedImage, SourceError, list};
 use crate::archive::{ArchiveError, Extent, Index};
 use crate::config::ImageConfig;
 use crate::digest::{Algorithm, Digest};
-use crate::layer::Compression;
+use crate::layer::{Compression, Quoted};
 use crate::manifest::{self, DockerImage, MAX_DOCUMENT_BYTES, Platform};
 use crate::reference::normalise_docker_name;
 use std::fs::File;
@@ -28,8 +28,7 @@ pub(super) fn resolve(
     let image = select(path, &images, name)?;
 
     let config = document(&file, path, &image.config, find(&image.config)?)?;
-    // Docker's image ID: the archive has no manifest with a digest of its own.
-    let digest = Digest::of(Algorithm::Sha256, &config);
+    check_name(path, &image.config, &config)?;
     let (config, diff_ids) = ImageConfig::parse(&config, wanted)
         .map_err(|source| SourceError::Config { path: path.to_owned(), source })?;
     let names = image.layers.as_deref().unwrap_or(&[]);
@@ -47,7 +46,20 @@ pub(super) fn resolve(
         let path = path.to_owned();
         Ok(LayerSource { path, offset, length, whole_file: false, blob, diff_id })
     });
-    Ok(ResolvedImage { digest, config, layers: layers.collect::<Result<_, _>>()? })
+    Ok(ResolvedImage { config, layers: layers.collect::<Result<_, _>>()? })
+}
+
+/// Who saves an image names its configuration by its digest. Where the name is one, it is to be that.
+fn check_name(path: &Path, name: &str, config: &[u8]) -> Result<(), SourceError> {
+    let hex = name.strip_suffix(".json").or_else(|| name.strip_prefix("blobs/sha256/"));
+    let expected = hex.and_then(|hex| format!("sha256:{hex}").parse::<Digest>().ok());
+    let found = Digest::of(Algorithm::Sha256, config);
+    match expected {
+        Some(expected) if expected != found => {
+            Err(SourceError::Digest { path: path.to_owned(), expected, found })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn select<'a>(
@@ -78,7 +90,7 @@ fn document(file: &File, path: &Path, name: &str, at: Extent) -> Result<Vec<u8>,
     if at.length > MAX_DOCUMENT_BYTES {
         return Err(SourceError::Size {
             path: path.to_owned(),
-            name: name.to_owned(),
+            name: Quoted::new(name.as_bytes()),
             expected: MAX_DOCUMENT_BYTES,
             found: at.length,
         });

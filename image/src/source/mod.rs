@@ -9,7 +9,8 @@ mod oci_layout;
 
 use crate::archive::ArchiveError;
 use crate::config::{ConfigError, ImageConfig};
-use crate::digest::{Digest, DigestError};
+use crate::digest::Digest;
+use crate::layer::Quoted;
 use crate::manifest::{ManifestError, Platform};
 use crate::reference::Reference;
 pub(crate) use file::open_regular;
@@ -19,8 +20,6 @@ use std::path::PathBuf;
 /// An image, not yet unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedImage {
-    /// The digest of its manifest; of its configuration where there is no manifest with one.
-    pub digest: Digest,
     /// How it wants to be run.
     pub config: ImageConfig,
     /// Its layers, lowest first.
@@ -68,7 +67,7 @@ pub enum SourceError {
         /// The image's place.
         path: PathBuf,
         /// Which document.
-        name: String,
+        name: Quoted,
         /// How long it should be, or may be at most.
         expected: u64,
         /// How long it is.
@@ -110,15 +109,6 @@ pub enum SourceError {
         /// Why.
         #[source]
         source: ConfigError,
-    },
-    /// A digest that an archive names is none.
-    #[error("cannot use the image in {path}")]
-    MalformedDigest {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: DigestError,
     },
     /// Manifest and configuration do not agree.
     #[error("the image in {path} has {layers} layers but {diff_ids} diff IDs")]
@@ -176,6 +166,7 @@ pub fn resolve(reference: &Reference, wanted: &Platform) -> Result<ResolvedImage
 
 /// A list for a message: the first twenty.
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<String> = names.take(20).map(|name| format!("{name:?}")).collect();
+    let quoted = |name: &str| Quoted::new(name.as_bytes()).to_string();
+    let names: Vec<String> = names.take(20).map(quoted).collect();
     if names.is_empty() { "images without a name".into() } else { names.join(", ") }
 }

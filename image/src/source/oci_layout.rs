@@ -5,6 +5,7 @@ use super::{LayerSource, ResolvedImage, SourceError, list};
 use crate::archive::{ArchiveError, Index};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
+use crate::layer::Quoted;
 use crate::manifest::{self, Descriptor, Document, MAX_DOCUMENT_BYTES, ManifestError, Platform};
 use crate::reference::Selector;
 use std::fs::File;
@@ -60,7 +61,7 @@ impl Layout {
                     descriptor = chosen.map_err(|error| self.manifest_error(error))?.clone();
                 }
                 Document::Manifest { config, layers } => {
-                    return self.image(descriptor.digest, &config, &layers, wanted);
+                    return self.image(&config, &layers, wanted);
                 }
             }
         }
@@ -69,7 +70,6 @@ impl Layout {
 
     fn image(
         &self,
-        digest: Digest,
         config: &Descriptor,
         layers: &[Descriptor],
         wanted: &Platform,
@@ -94,7 +94,7 @@ impl Layout {
                 diff_id,
             })
         });
-        Ok(ResolvedImage { digest, config, layers: layers.collect::<Result<_, _>>()? })
+        Ok(ResolvedImage { config, layers: layers.collect::<Result<_, _>>()? })
     }
 
     fn select<'a>(
@@ -104,6 +104,8 @@ impl Layout {
         wanted: &Platform,
     ) -> Result<&'a Descriptor, SourceError> {
         let names = || list(top.iter().filter_map(Descriptor::ref_name));
+        let several =
+            |found: String| Err(SourceError::Several { path: self.path.clone(), found });
         let none = |name: String| SourceError::NoSuchImage {
             path: self.path.clone(),
             name,
@@ -124,14 +126,24 @@ impl Layout {
             (None, _) => return Err(SourceError::Empty(self.path.clone())),
             (Some((first, rest)), _) => {
                 if rest.iter().any(|other| other.ref_name() != first.ref_name()) {
-                    return Err(SourceError::Several { path: self.path.clone(), found: names() });
+                    return several(names());
                 }
                 if rest.is_empty() {
                     return Ok(first);
                 }
             }
         }
-        manifest::choose(&candidates, wanted).map_err(|error| self.manifest_error(error))
+        let chosen =
+            manifest::choose(&candidates, wanted).map_err(|error| self.manifest_error(error))?;
+        let rivals: Vec<String> = candidates
+            .iter()
+            .filter(|other| other.has_platform_of(chosen))
+            .map(|other| format!("@{}", other.digest))
+            .collect();
+        if rivals.iter().any(|rival| Some(rival) != rivals.first()) {
+            return several(list(rivals.iter().map(String::as_str)));
+        }
+        Ok(chosen)
     }
 
     fn index(&self) -> Result<Vec<u8>, SourceError> {
@@ -210,7 +222,8 @@ impl Layout {
     }
 
     fn size_error(&self, name: &str, expected: u64, found: u64) -> SourceError {
-        SourceError::Size { path: self.path.clone(), name: name.to_owned(), expected, found }
+        let name = Quoted::new(name.as_bytes());
+        SourceError::Size { path: self.path.clone(), name, expected, found }
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //!   STATE_DIR/store/format                                  "cofferdam store 1"
 //!   STATE_DIR/store/layers/ALGORITHM/DIFF-ID/BLOB.erofs     a layer; its directory is its lock
+//!   STATE_DIR/store/recorded/NAME                           the digest of a layer within an archive
 //!   STATE_DIR/store/partial/                                files in the making without O_TMPFILE
 //! ```
 //!
@@ -18,20 +19,25 @@
 //! can so spoil its own blob's layer, and no other image's.
 
 mod partial;
+mod recorded;
 #[cfg(test)]
 mod tests;
 
 use crate::digest::Digest;
+use crate::layer::error::is_full;
 use partial::{NewFile, PartialDirectory};
+pub(crate) use recorded::Stretch;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const FORMAT: &str = "cofferdam store 1\n";
 const IMAGE_UNIT_BYTES: u64 = 4096;
+/// What is left free for others on the volume: at most this much, and at most a sixteenth of it.
+const RESERVE_BYTES: u64 = 64 << 20;
 
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +63,20 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether its reason is that the store's volume, or this user's share of it, is full.
+    pub fn is_out_of_room(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_full(source))
+    }
+}
+
 /// An open store.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
     partial: PartialDirectory,
+    #[cfg(test)]
+    pretended_room: std::sync::atomic::AtomicU64,
 }
 
 /// Names one layer.
@@ -92,7 +107,12 @@ impl Store {
         let root = state_dir.join("store");
         make_directory(&root)?;
         let partial = PartialDirectory::open(root.join("partial"))?;
-        let store = Self { root, partial };
+        let store = Self {
+            root,
+            partial,
+            #[cfg(test)]
+            pretended_room: u64::MAX.into(),
+        };
         store.check_format()?;
         Ok(store)
     }
@@ -113,6 +133,26 @@ impl Store {
         // Someone else may have cut it. One that cannot be an image is none, and is made again.
         let whole = metadata.is_file() && length > 0 && length.is_multiple_of(IMAGE_UNIT_BYTES);
         Ok(whole.then_some(StoredLayer { file, length }))
+    }
+
+    /// How many bytes of layers there is room for just now. Others may take it too.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn room_bytes(&self) -> Result<u64, StoreError> {
+        let volume = rustix::fs::statvfs(&self.root)
+            .map_err(|errno| failed("look for room in", &self.root)(errno.into()))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(volume.f_frsize);
+        let room = room(bytes(volume.f_blocks), bytes(volume.f_bavail));
+        #[cfg(test)]
+        let room = room.min(self.pretended_room.load(std::sync::atomic::Ordering::Relaxed));
+        Ok(room)
+    }
+
+    /// As if there were no more.
+    #[cfg(test)]
+    pub(crate) fn pretend_room(&self, bytes: u64) {
+        self.pretended_room.store(bytes, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Waits until no one else makes this layer. Look for it again before making it.
@@ -144,19 +184,30 @@ impl Store {
         let path = self.root.join("format");
         match fs::read_to_string(&path) {
             Ok(found) if found == FORMAT => Ok(()),
+            // What a crash may leave where names reach the disk before bytes do.
+            Ok(found) if found.is_empty() => self.write_format(&path),
             Ok(found) => {
                 let found = found.chars().take(80).collect();
                 Err(StoreError::Format { path: self.root.clone(), found })
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let new = self.partial.create()?;
-                io::Write::write_all(&mut new.file(), FORMAT.as_bytes())
-                    .map_err(failed("write", &path))?;
-                new.publish(&path)
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write_format(&path),
             Err(source) => Err(StoreError::Io { action: "read", path, source }),
         }
     }
+
+    fn write_format(&self, path: &Path) -> Result<(), StoreError> {
+        let new = self.partial.create()?;
+        let mut file = new.file();
+        file.write_all(FORMAT.as_bytes()).map_err(failed("write", path))?;
+        file.sync_data().map_err(failed("write", path))?;
+        new.publish(path)
+    }
+}
+
+/// Of a volume of so many bytes, of which so many are free, what layers may take. One that does not know
+/// its size has no limit of its own: a tmpfs without one.
+fn room(total: u64, free: u64) -> u64 {
+    if total == 0 { u64::MAX } else { free.saturating_sub(RESERVE_BYTES.min(total / 16)) }
 }
 
 /// The right to make a layer. Ends when dropped, or with the process.

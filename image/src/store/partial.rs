@@ -7,12 +7,13 @@
 use super::{StoreError, failed, make_directory, retry};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::rand::GetRandomFlags;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where files are made.
 #[derive(Debug)]
@@ -78,15 +79,15 @@ impl PartialDirectory {
     }
 
     fn create_named(&self) -> Result<NewFile, StoreError> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         loop {
-            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-            let name = self.path.join(format!("{}-{number}", std::process::id()));
+            // No number of a process would do: in containers that share a volume all are the same.
+            let mut random = [0; 16];
+            retry(|| rustix::rand::getrandom(&mut random, GetRandomFlags::empty()))
+                .map_err(|errno| failed("make a name in", &self.path)(errno.into()))?;
+            let name = self.path.join(format!("{:032x}", u128::from_ne_bytes(random)));
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
             let file: File = match rustix::fs::open(&name, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(file) => file.into(),
-                // Of a process that had the same number, in another container.
-                Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(failed("make", &name)(errno.into())),
             };
             retry(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))

@@ -103,6 +103,47 @@ fn a_damaged_layer_is_made_again() {
 }
 
 #[test]
+fn room_is_what_the_volume_says() {
+    const MIB: u64 = 1 << 20;
+    assert_eq!(super::room(0, 0), u64::MAX);
+    assert_eq!(super::room(160 * MIB, 50 * MIB), 40 * MIB);
+    assert_eq!(super::room(160 * MIB, 5 * MIB), 0);
+    assert_eq!(super::room(1 << 40, 1 << 30), (1 << 30) - 64 * MIB);
+    let (directory, store) = store();
+    let volume = rustix::fs::statvfs(directory.path()).unwrap();
+    let all = volume.f_blocks * volume.f_frsize;
+    assert!((1..all).contains(&store.room_bytes().unwrap()));
+}
+
+/// Names of other processes are not to be guessed, and so not met: containers that share a volume have
+/// the same process ids.
+#[test]
+fn partial_files_have_names_of_their_own() {
+    let (directory, store) = store();
+    store.partial.use_names();
+    let lock = store.lock(&key("a")).unwrap();
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let _new = lock.create().unwrap();
+        let found = files(&directory.path().join("store/partial"));
+        let name = found[0].file_name().unwrap().to_str().unwrap().to_owned();
+        assert_eq!((found.len(), name.len()), (1, 32), "{name}");
+        assert!(names.insert(name));
+    }
+}
+
+/// A crash may leave a name without its bytes.
+#[test]
+fn an_empty_format_is_none() {
+    let (directory, _) = store();
+    let format = directory.path().join("store/format");
+    let right = fs::read(&format).unwrap();
+    fs::write(&format, "").unwrap();
+    Store::open(directory.path()).unwrap();
+    assert_eq!(fs::read(&format).unwrap(), right);
+}
+
+#[test]
 fn other_formats_are_refused() {
     let (directory, _) = store();
     fs::write(directory.path().join("store/format"), "cofferdam store 2\n").unwrap();

@@ -1,6 +1,7 @@
 //! Writes a file from its begin to its end in large pieces, and leaves blocks of zeroes out as holes.
 
 use super::super::error::{Limited, UnpackError};
+use super::super::limits::Limits;
 use super::format::{BLOCK, BLOCK_BYTES};
 use std::io::{Seek, SeekFrom, Write};
 
@@ -16,13 +17,15 @@ pub(super) struct BlockWriter<W> {
     /// Where the buffer belongs: a multiple of the block size.
     start: u64,
     limit: u64,
+    /// How many bytes may still be written, holes not among them.
+    room: u64,
 }
 
 impl<W: Write + Seek> BlockWriter<W> {
-    pub(super) fn new(out: W, limit: u64) -> Self {
-        let limit = limit.min(u64::from(u32::MAX - 1) * BLOCK_BYTES);
+    pub(super) fn new(out: W, limits: &Limits) -> Self {
+        let limit = limits.image_bytes.min(u64::from(u32::MAX - 1) * BLOCK_BYTES);
         let buffer = Vec::with_capacity(BUFFER_BYTES + BLOCK);
-        Self { out, out_position: 0, buffer, start: 0, limit }
+        Self { out, out_position: 0, buffer, start: 0, limit, room: limits.written_bytes }
     }
 
     /// How many bytes were written.
@@ -114,6 +117,7 @@ impl<W: Write + Seek> BlockWriter<W> {
     }
 
     fn put(&mut self, at: u64, bytes: &[u8]) -> Result<(), UnpackError> {
+        self.room = self.room.checked_sub(bytes.len() as u64).ok_or(UnpackError::NoRoom)?;
         let write = |out: &mut W| {
             if at != self.out_position {
                 out.seek(SeekFrom::Start(at))?;

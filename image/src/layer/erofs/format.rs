@@ -137,7 +137,9 @@ pub(in super::super) struct XattrSize(usize);
 impl XattrSize {
     /// Of these attributes, in a directory perhaps with one more.
     pub(in super::super) fn of(xattrs: &BTreeMap<Vec<u8>, Vec<u8>>, opaque: bool) -> Self {
-        Self(encode_xattrs(xattrs, opaque).len())
+        let entry = |x: Xattr<'_>| (4 + x.name.len() + x.value.len()).next_multiple_of(4);
+        let entries: usize = stored_xattrs(xattrs, opaque).map(entry).sum();
+        Self(if entries == 0 { 0 } else { XATTR_HEADER_BYTES + entries })
     }
 
     /// The number.
@@ -164,24 +166,39 @@ pub(in super::super) fn xattr_namespace(name: &[u8]) -> Option<(u8, &[u8])> {
     })
 }
 
-/// `struct erofs_xattr_ibody_header` and its entries; nothing where there are no attributes.
-pub(super) fn encode_xattrs(xattrs: &BTreeMap<Vec<u8>, Vec<u8>>, opaque: bool) -> Vec<u8> {
+/// One attribute as the format has it: its namespace's number, and the rest of its name.
+struct Xattr<'a> {
+    index: u8,
+    name_bytes: u8,
+    value_bytes: u16,
+    name: &'a [u8],
+    value: &'a [u8],
+}
+
+/// The attributes that the format has a place for, in a directory perhaps with one more.
+fn stored_xattrs(
+    xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
+    opaque: bool,
+) -> impl Iterator<Item = Xattr<'_>> {
     let mark: (&[u8], &[u8]) = (b"trusted.overlay.opaque", b"y");
     let all = xattrs.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+    opaque.then_some(mark).into_iter().chain(all).filter_map(|(name, value)| {
+        let (index, name) = xattr_namespace(name)?;
+        let (name_bytes, value_bytes) = (name.len().try_into().ok()?, value.len().try_into().ok()?);
+        Some(Xattr { index, name_bytes, value_bytes, name, value })
+    })
+}
+
+/// `struct erofs_xattr_ibody_header` and its entries; nothing where there are no attributes.
+pub(super) fn encode_xattrs(xattrs: &BTreeMap<Vec<u8>, Vec<u8>>, opaque: bool) -> Vec<u8> {
     let mut out = Vec::new();
-    for (name, value) in opaque.then_some(mark).into_iter().chain(all) {
-        let Some((index, rest)) = xattr_namespace(name) else { continue };
-        let (Ok(name_bytes), Ok(value_bytes)) =
-            (u8::try_from(rest.len()), u16::try_from(value.len()))
-        else {
-            continue;
-        };
+    for Xattr { index, name_bytes, value_bytes, name, value } in stored_xattrs(xattrs, opaque) {
         if out.is_empty() {
             out.resize(XATTR_HEADER_BYTES, 0);
         }
         out.extend([name_bytes, index]);
         out.extend(value_bytes.to_le_bytes());
-        out.extend(rest);
+        out.extend(name);
         out.extend(value);
         out.resize(out.len().next_multiple_of(4), 0);
     }

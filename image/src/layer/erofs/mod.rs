@@ -16,6 +16,7 @@ mod layout;
 pub(super) use format::{MAX_XATTR_BYTES, XattrSize, xattr_namespace};
 
 use super::error::UnpackError;
+use super::limits::Limits;
 use super::tar::{Segment, TarInput, TarReader};
 use super::tree::{FileData, FileLayout, Node, NodeKind, ROOT, Tree};
 use blocks::BlockWriter;
@@ -39,9 +40,9 @@ pub(super) struct ErofsWriter<W> {
 }
 
 impl<W: Write + Seek> ErofsWriter<W> {
-    /// Begins an image of at most `limit` bytes at the begin of `out`, which must be empty.
-    pub(super) fn new(out: W, limit: u64) -> Result<Self, UnpackError> {
-        let mut blocks = BlockWriter::new(out, limit);
+    /// Begins an image at the begin of `out`, which must be empty.
+    pub(super) fn new(out: W, limits: &Limits) -> Result<Self, UnpackError> {
+        let mut blocks = BlockWriter::new(out, limits);
         blocks.zeroes(BLOCK_BYTES)?; // the superblock's
         Ok(Self { blocks, tails_left: TAILS_BUDGET_BYTES, has_chunks: false })
     }

@@ -97,9 +97,10 @@ impl Header {
 
     pub(super) fn path(&self, block: &Block) -> Vec<u8> {
         let name = text(bytes(block, 0, 100));
-        let prefix = match (bytes(block, 257, 8), bytes(block, 508, 4)) {
-            (b"ustar\x0000", b"tar\0") => text(bytes(block, 345, 131)),
-            (b"ustar\x0000", _) => text(bytes(block, 345, 155)),
+        // Not the version behind the magic, which some tars leave empty. GNU's magic is another.
+        let prefix = match (bytes(block, 257, 6), bytes(block, 508, 4)) {
+            (b"ustar\0", b"tar\0") => text(bytes(block, 345, 131)),
+            (b"ustar\0", _) => text(bytes(block, 345, 155)),
             _ => &[],
         };
         if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }

@@ -56,6 +56,24 @@ fn names_that_lead_elsewhere() {
     assert_eq!(rooted[&b"a/b"[..]].content, b"x");
 }
 
+/// As Go has it: the version behind the magic may be anything; GNU's magic has no prefix.
+#[test]
+fn a_prefix_needs_the_magic_alone() {
+    let name = |magic: &[u8; 8]| {
+        let mut block = header(b"name", b'0', b"0\0");
+        block[257..265].copy_from_slice(magic);
+        block[345..351].copy_from_slice(b"prefix");
+        sum(&mut block);
+        let (_, image) = unpack_bytes(&block).unwrap();
+        super::read_image(&image).keys().last().cloned().unwrap()
+    };
+    for magic in [b"ustar\x0000", b"ustar\0\0\0", b"ustar\0 \0"] {
+        assert_eq!(name(magic), b"prefix/name");
+    }
+    assert_eq!(name(b"ustar  \0"), b"name");
+    assert_eq!(name(&[0; 8]), b"name");
+}
+
 #[test]
 fn every_cut_is_noticed() {
     let layer = good();

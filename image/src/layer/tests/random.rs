@@ -144,8 +144,7 @@ proptest! {
     #[test]
     fn what_goes_in_comes_out(items in prop::collection::vec(item(), 0..80)) {
         let items = placed(items);
-        let (report, image) = unpack_bytes(&archive(&items)).unwrap();
-        prop_assert_eq!(report.entries, items.len() as u64);
+        let (_, image) = unpack_bytes(&archive(&items)).unwrap();
         fsck(&image);
         let mut seen = read_image(&image);
         prop_assert!(seen.remove(&b""[..]).is_some());

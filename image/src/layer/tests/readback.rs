@@ -6,6 +6,7 @@ use erofs_rs::types::Inode;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 /// One name of an image, and what it leads to.
@@ -77,7 +78,12 @@ fn see(fs: &EroFS<SliceImage<'_>>, inode: Inode) -> Seen {
 pub(super) fn fsck(image: &[u8]) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(image).unwrap();
-    let output = Command::new("fsck.erofs").arg(file.path()).output();
+    fsck_file(file.path());
+}
+
+/// The same of an image in a file.
+pub(super) fn fsck_file(image: &Path) {
+    let output = Command::new("fsck.erofs").arg(image).output();
     let output = output.expect("fsck.erofs of the package erofs-utils");
     assert!(output.status.success(), "{output:?}");
 }
