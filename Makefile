@@ -1,7 +1,6 @@
 # The few commands of README; each ends in xtask, which says what it does.
-XTASK = cargo xtask
-
 .PHONY: run test build measure soak
 run test build measure soak:
-	$(XTASK) setup
-	$(XTASK) $@
+	@[ -e target/debug/xtask ] || echo 'Compiling what builds all the rest (xtask)' >&2
+	@cargo xtask setup
+	@cargo xtask $@

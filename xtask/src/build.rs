@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::digest::Inputs;
 use crate::progress::{self, Task};
 use crate::workspace::Workspace;
-use crate::{guest, images, kernel, program};
+use crate::{cache, guest, images, kernel, program};
 
 /// What was built.
 pub struct Built {
@@ -40,6 +40,8 @@ impl Built {
 /// Those of every step.
 pub fn all(workspace: &Workspace) -> Result<Built> {
     progress::heading("Building");
+    // Two builds in one checkout would write the same files.
+    let _lock = cache::lock(&workspace.dist.join(".lock"))?;
     let built = Built::left_in(workspace);
     let Built { cofferdam, image, tcg_image } = &built;
     launcher_with_payload(workspace, cofferdam)?;

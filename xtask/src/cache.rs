@@ -31,7 +31,7 @@ pub fn entry(
         mark_used(&place)?;
         return Ok(place);
     }
-    let _lock = lock(&shelf)?;
+    let _lock = lock(&shelf.join("lock"))?;
     if place.is_dir() {
         return Ok(place);
     }
@@ -78,12 +78,18 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-fn lock(shelf: &Path) -> Result<File> {
-    fs::create_dir_all(shelf).with_context(|| format!("cannot make {}", shelf.display()))?;
-    let file = File::create(shelf.join("lock"))?;
+/// Takes the lock that is the file `path`, for as long as what it gives lives.
+///
+/// # Errors
+/// Those of the file system.
+pub fn lock(path: &Path) -> Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let file = File::create(path).with_context(|| format!("cannot make {}", path.display()))?;
     if file.try_lock().is_err() {
-        progress::say(&format!("waiting for another build that is at work in {}", shelf.display()));
-        file.lock().with_context(|| format!("cannot lock {}", shelf.display()))?;
+        progress::say(&format!("waiting for another build, which holds {}", path.display()));
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     }
     Ok(file)
 }

@@ -19,16 +19,6 @@ impl Inputs {
         self
     }
 
-    /// Adds a file by its contents.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub fn contents(self, path: &Path) -> Result<Self> {
-        let text =
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(self.text(&path.file_name().unwrap_or_default().to_string_lossy(), &text))
-    }
-
     /// Adds a large file by its path, size, inode and time of change, as cargo does.
     ///
     /// # Errors

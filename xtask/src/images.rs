@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 use rootfs::debian::{self, Tree};
@@ -11,10 +12,10 @@ use rootfs::layer::{Layer, LayerBuilder, Owner};
 use rootfs::recipes::{demo, outer, small};
 use rootfs::{docker_archive, oci_directory};
 
-use crate::cache;
 use crate::digest::Inputs;
 use crate::progress::Task;
 use crate::workspace::Workspace;
+use crate::{cache, process};
 
 const DEBIAN: &str = include_str!("../../rootfs/src/debian.rs");
 const RECIPES: &[&str] = &[
@@ -131,6 +132,7 @@ fn debian_tree(workspace: &Workspace, name: &str, tree: &Tree<'_>) -> Result<Pat
     let digest = Inputs::default()
         .text("suite", &suite)
         .text("recipe", DEBIAN)
+        .text("candidates", &candidates(tree.packages)?)
         .text("tree", &format!("{tree:?}"))
         .finish();
     let entry = cache::entry(workspace, "debian-tree", &digest, |place| {
@@ -140,4 +142,12 @@ fn debian_tree(workspace: &Workspace, name: &str, tree: &Tree<'_>) -> Result<Pat
         Ok(())
     })?;
     Ok(entry.join("tree.tar"))
+}
+
+/// Which versions apt would install of `packages`: a tree is made again when there are newer ones.
+fn candidates(packages: &[&str]) -> Result<String> {
+    let mut policy = Command::new("apt-cache");
+    let text = process::capture(policy.env("LC_ALL", "C").arg("policy").args(packages))?;
+    let versions = text.lines().map(str::trim).filter_map(|line| line.strip_prefix("Candidate: "));
+    Ok(versions.collect::<Vec<_>>().join(" "))
 }

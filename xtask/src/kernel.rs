@@ -9,11 +9,12 @@
 
 mod compile;
 mod configure;
+pub mod reproducible;
 mod source;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{fs, io};
+use std::{env, fs, io};
 
 use anyhow::{Context, Result};
 
@@ -28,6 +29,25 @@ const BUILD: &[&str] = &[
     include_str!("kernel/source.rs"),
 ];
 
+/// Variables that the kernel's Makefile obeys, besides those whose names say so.
+const DECIDING: &[&str] = &[
+    "MFLAGS",
+    "O",
+    "V",
+    "ARCH",
+    "SUBARCH",
+    "LOCALVERSION",
+    "CROSS_COMPILE",
+    "LLVM",
+    "KCFLAGS",
+    "KCPPFLAGS",
+    "KAFLAGS",
+    "CFLAGS_KERNEL",
+    "HOSTCC",
+    "HOSTCFLAGS",
+    "HOSTLDFLAGS",
+];
+
 /// Gives the kernel, stripped, and builds it first where that was not done before.
 ///
 /// # Errors
@@ -37,11 +57,11 @@ pub fn vmlinux(workspace: &Workspace) -> Result<PathBuf> {
     let entry = cache::entry(workspace, "kernel", &digest, |place| {
         let config = config(workspace)?;
         let tree = source::extract(workspace)?;
-        fs::copy(&config, tree.join(".config"))?;
-        compile::vmlinux(&tree, place)?;
+        fs::copy(&config, tree.path.join(".config"))?;
+        compile::vmlinux(&tree.path, compile::remembering_compiler(), place)?;
         fs::copy(&config, place.join("config"))?;
         // One and a half gigabyte; ccache remembers what it was good for.
-        cache::remove(&tree)
+        cache::remove(&tree.path)
     })?;
     Ok(entry.join("vmlinux"))
 }
@@ -54,9 +74,17 @@ pub fn config(workspace: &Workspace) -> Result<PathBuf> {
     let digest = digest(workspace)?;
     let entry = cache::entry(workspace, "kernel-config", &digest, |place| {
         let tree = source::extract(workspace)?;
-        configure::config(&tree, &fragments(workspace)?, &place.join("config"))
+        configure::config(&tree.path, &fragments(workspace)?, &place.join("config"))
     })?;
     Ok(entry.join("config"))
+}
+
+/// The version of its source.
+///
+/// # Errors
+/// Where the source is not installed.
+pub fn source_version() -> Result<String> {
+    source::version()
 }
 
 fn digest(workspace: &Workspace) -> Result<String> {
@@ -68,9 +96,31 @@ fn digest(workspace: &Workspace) -> Result<String> {
         inputs = inputs.text("build", step);
     }
     for fragment in fragments(workspace)? {
-        inputs = inputs.contents(&fragment)?;
+        let text = fs::read_to_string(&fragment)
+            .with_context(|| format!("cannot read {}", fragment.display()))?;
+        // What it says, not how: a comment makes no other kernel.
+        inputs = inputs.text("fragment", &format!("{:?}", configure::parse(&text)));
     }
     Ok(inputs.finish())
+}
+
+/// make in `tree`, deaf to whatever the environment says of a kernel's build, or of the make that
+/// started us.
+fn make(tree: &Path) -> Command {
+    let mut command = Command::new("make");
+    command.arg("-C").arg(tree);
+    for (name, _) in env::vars_os() {
+        let decides = name.to_str().is_some_and(|name| {
+            name.starts_with("MAKE")
+                || name.starts_with("KBUILD_")
+                || name.starts_with("KCONFIG_")
+                || DECIDING.contains(&name)
+        });
+        if decides {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// The fragments, in the order of their names. Their order decides nothing: a test sees to it that no

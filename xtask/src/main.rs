@@ -12,8 +12,10 @@
 
 mod build;
 mod cache;
+mod contents;
 mod digest;
 mod engine;
+mod form;
 mod guest;
 mod images;
 mod kernel;
@@ -23,6 +25,7 @@ mod packages;
 mod process;
 mod program;
 mod progress;
+mod reference_host;
 mod run;
 mod setup;
 mod test;
@@ -33,6 +36,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::build::Built;
+use crate::run::Accelerator;
 use crate::workspace::Workspace;
 
 #[derive(Parser)]
@@ -63,14 +68,17 @@ enum Command {
         /// Use what the last build left in dist/
         #[arg(long)]
         built: bool,
+        /// Have the VM run by this, whatever else there is
+        #[arg(long)]
+        accel: Option<Accelerator>,
     },
-    /// Run every test
+    /// Run every test, as root
     Test,
     /// Refuse dependencies of unknown licence or origin
     Licences,
-    /// Measure what it costs
+    /// Measure what it costs, as root
     Measure,
-    /// Run the long tests
+    /// Run the long tests, as root
     Soak,
 }
 
@@ -98,7 +106,10 @@ fn dispatch(command: &Command) -> Result<()> {
             Ok(())
         }
         Command::Build => build::all(&workspace).map(drop),
-        Command::Run { built } => run::demo(&workspace, *built),
+        Command::Run { built, accel } => {
+            let built = if *built { Built::left_in(&workspace) } else { build::all(&workspace)? };
+            run::demo(&workspace, &built, *accel).map(drop)
+        }
         Command::Test => test::all(&workspace),
         Command::Licences => licences::check(&workspace),
         Command::Measure => measure::all(&workspace),

@@ -1,6 +1,8 @@
 //! The Debian packages that building, testing and running need: one list, a reason each.
 
 use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -38,11 +40,24 @@ pub const NEEDED: &[(&str, &str)] = &[
     ("tmux", "tests of terminals"),
 ];
 
+/// Packages that another may stand in for, and the program that is proof of it. Docker's own packages
+/// bring both, and Debian's would remove them.
+const STOOD_IN_FOR: &[(&str, &str)] = &[("docker.io", "dockerd"), ("runc", "runc")];
+
+/// What is not installed.
+#[derive(Default)]
+pub struct Missing {
+    /// To be installed.
+    pub wanted: Vec<(&'static str, &'static str)>,
+    /// Left alone, and the program of another package that does instead.
+    pub left_out: Vec<(&'static str, PathBuf)>,
+}
+
 /// Those of [`NEEDED`] that are not installed.
 ///
 /// # Errors
 /// Where this is no Debian.
-pub fn missing() -> Result<Vec<(&'static str, &'static str)>> {
+pub fn missing() -> Result<Missing> {
     let listing = process::capture(Command::new("dpkg-query").args([
         "-W",
         "-f",
@@ -50,5 +65,44 @@ pub fn missing() -> Result<Vec<(&'static str, &'static str)>> {
     ]))?;
     let installed: BTreeSet<&str> =
         listing.lines().filter_map(|line| line.strip_prefix("ii ")).map(str::trim).collect();
-    Ok(NEEDED.iter().filter(|(name, _)| !installed.contains(name)).copied().collect())
+    Ok(sorted(&installed, find_program))
+}
+
+fn sorted(installed: &BTreeSet<&str>, find: impl Fn(&str) -> Option<PathBuf>) -> Missing {
+    let mut missing = Missing::default();
+    for &(name, reason) in NEEDED.iter().filter(|(name, _)| !installed.contains(name)) {
+        let stand_in = STOOD_IN_FOR.iter().find(|(package, _)| *package == name);
+        match stand_in.and_then(|(_, program)| find(program)) {
+            Some(path) => missing.left_out.push((name, path)),
+            None => missing.wanted.push((name, reason)),
+        }
+    }
+    missing
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // A user's PATH may leave out where daemons are.
+    let folders = env::split_paths(&path).chain([Path::new("/usr/sbin").to_path_buf()]);
+    folders.map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockers_own_packages_are_left_alone() {
+        let all: BTreeSet<&str> = NEEDED.iter().map(|(name, _)| *name).collect();
+        let without: BTreeSet<&str> =
+            all.iter().copied().filter(|name| !["docker.io", "tmux"].contains(name)).collect();
+        let has_dockerd =
+            |name: &str| (name == "dockerd").then(|| PathBuf::from("/usr/bin/dockerd"));
+        let missing = sorted(&without, has_dockerd);
+        assert_eq!(missing.wanted, [("tmux", "tests of terminals")]);
+        assert_eq!(missing.left_out, [("docker.io", PathBuf::from("/usr/bin/dockerd"))]);
+        let missing = sorted(&without, |_| None);
+        assert_eq!(missing.wanted.len(), 2);
+        assert!(STOOD_IN_FOR.iter().all(|(package, _)| all.contains(package)));
+    }
 }

@@ -36,7 +36,6 @@ fn build(workspace: &Workspace, package: &str, binary: &str) -> Result<PathBuf> 
         // Either would be taken in place of the line above.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    process::run(&mut command)?;
-    task.end();
+    process::narrated(&mut command, task, process::cargo_note)?;
     Ok(workspace.target.join(TARGET).join("release").join(binary))
 }

@@ -1,12 +1,15 @@
 //! `make test`: every test; `make soak`: the long ones.
+//!
+//! What is at work is said on stderr; what the tests say goes to stdout.
 
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::progress::heading;
+use crate::progress::{self, Task, heading};
+use crate::run::Accelerator;
 use crate::workspace::Workspace;
-use crate::{build, licences, process};
+use crate::{build, contents, form, kernel, measure, process, reference_host, run, setup};
 
 /// What all choices of the long tests grow from, so that a run can be had again.
 const SOAK_SEED: &str = "1";
@@ -14,35 +17,55 @@ const REFERENCE_HOST: &str = "tests/reference-host/boot";
 const SOAK_RESULTS: &str = "tests/soak.json";
 
 /// Checks form, then runs every test: first those beside the code, which need nothing built, then those
-/// that drive the real binary.
+/// that drive the real binary, the demo among them.
 ///
 /// # Errors
 /// The first thing that is not as it should be.
 pub fn all(workspace: &Workspace) -> Result<()> {
+    setup::want_root("test")?;
     heading("Form");
-    process::run(cargo(workspace).args(["fmt", "--all", "--check"]))?;
-    let lints =
-        ["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    process::run(cargo(workspace).args(lints))?;
-    licences::check(workspace)?;
+    let left_out = form::check(workspace)?;
     heading("Tests beside the code");
-    process::run(cargo(workspace).args(["test", "--locked", "--workspace", "--exclude", "tests"]))?;
+    let mut beside = workspace.cargo();
+    // --tests: no crate has tests in its documentation, and cargo says so crate by crate.
+    beside.args(["test", "--locked", "--workspace", "--exclude", "tests", "--tests"]);
+    process::show(&mut beside)?;
     heading("Tests of the VMM on the reference host's KVM");
     machine_tests(workspace)?;
-    build::all(workspace)?;
+    let built = build::all(workspace)?;
+    heading("What the outer images hold");
+    contents::check(&built)?;
+    heading("Costs");
+    measure::guard(workspace, &built)?;
     heading("Tests through the real binary");
-    process::run(cargo(workspace).args(["test", "--locked", "--package", "tests"]))
+    process::show(workspace.cargo().args(["test", "--locked", "--package", "tests", "--tests"]))?;
+    heading("The demo");
+    let ran_on = run::demo(workspace, &built, None)?;
+    if ran_on != Accelerator::Tcg {
+        // The image with QEMU is for other places than this one.
+        run::demo(workspace, &built, Some(Accelerator::Tcg))?;
+    }
+    heading("All tests passed");
+    left_out.iter().for_each(|line| progress::warn(line));
+    Ok(())
 }
 
 /// What needs a KVM that works is built here and run there.
 fn machine_tests(workspace: &Workspace) -> Result<()> {
-    let mut build = cargo(workspace);
+    let mut build = workspace.cargo();
     build.args(["test", "--locked", "--package", "vmm", "--test", "machine", "--no-run"]);
     let messages = process::capture(build.arg("--message-format=json"))?;
     let program = messages.lines().rev().find_map(executable);
     let program = program.context("cargo named no program for vmm's machine tests")?;
-    let mut boot = Command::new(workspace.root.join(REFERENCE_HOST));
-    process::run(boot.current_dir(&workspace.root).arg(program))
+    let task = Task::begin("machine tests");
+    let text = reference_host::capture(|| {
+        let mut boot = Command::new(workspace.root.join(REFERENCE_HOST));
+        boot.current_dir(&workspace.root).arg(&program);
+        boot
+    })?;
+    task.end();
+    progress::output(&text);
+    Ok(())
 }
 
 /// The program that one of cargo's messages is about.
@@ -56,16 +79,12 @@ fn executable(message: &str) -> Option<String> {
 /// # Errors
 /// The first that fails.
 pub fn soak(workspace: &Workspace) -> Result<()> {
+    setup::want_root("soak")?;
     build::all(workspace)?;
     heading("Long tests");
-    let mut soak = cargo(workspace);
+    let mut soak = workspace.cargo();
     soak.args(["test", "--locked", "--package", "tests", "--test", "e2e", "--"]);
     soak.args(["--soak", SOAK_SEED, "--out"]).arg(workspace.root.join(SOAK_RESULTS));
-    process::run(&mut soak)
-}
-
-fn cargo(workspace: &Workspace) -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(&workspace.root);
-    command
+    process::show(&mut soak)?;
+    kernel::reproducible::check(workspace)
 }

@@ -8,6 +8,7 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 
+use super::make;
 use crate::process;
 use crate::progress::Task;
 
@@ -19,27 +20,21 @@ const FIXED: &[(&str, &str)] = &[
     ("LC_ALL", "C"),
 ];
 
-/// Compiles the configured `tree` and leaves `vmlinux`, stripped, in `place`.
-pub fn vmlinux(tree: &Path, place: &Path) -> Result<()> {
-    let mut task = Task::begin("kernel: compiling (minutes the first time)");
-    let has_ccache = Command::new("ccache")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
+/// What remembers objects between builds, where it is installed.
+pub fn remembering_compiler() -> &'static str {
+    let has_ccache = process::capture(Command::new("ccache").arg("--version")).is_ok();
+    if has_ccache { "CC=ccache gcc" } else { "CC=gcc" }
+}
+
+/// Compiles the configured `tree` by `compiler` and leaves `vmlinux`, stripped, in `place`.
+pub fn vmlinux(tree: &Path, compiler: &str, place: &Path) -> Result<()> {
+    let task = Task::begin("kernel: compiling (minutes the first time)");
     let jobs = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let log_path = tree.join("build.log");
     let log = File::create(&log_path)?;
-    let mut child = Command::new("make")
-        .arg("-C")
-        .arg(tree)
-        .arg(format!("-j{jobs}"))
-        .arg(if has_ccache { "CC=ccache gcc" } else { "CC=gcc" })
-        .arg("vmlinux")
+    let mut child = make(tree)
+        .args([format!("-j{jobs}").as_str(), compiler, "vmlinux"])
         .envs(FIXED.iter().copied())
-        // make hands its own options on; ours are the ones that count.
-        .env_remove("MAKEFLAGS")
-        .env_remove("MAKELEVEL")
         .stdout(Stdio::piped())
         .stderr(log.try_clone()?)
         .spawn()

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::make;
 use crate::process;
 
 /// An option's value as a configuration writes it; `None` is "is not set".
@@ -14,7 +14,7 @@ pub type Options = BTreeMap<String, Option<String>>;
 
 /// Writes the configuration that `fragments` give in the source `tree` to `out`.
 pub fn config(tree: &Path, fragments: &[PathBuf], out: &Path) -> Result<()> {
-    process::capture(make(tree).arg("tinyconfig"))?;
+    process::capture(make(tree).args(["-s", "tinyconfig"]))?;
     let file = tree.join(".config");
     let mut text = fs::read_to_string(&file)?;
     let mut wanted = Options::new();
@@ -24,7 +24,7 @@ pub fn config(tree: &Path, fragments: &[PathBuf], out: &Path) -> Result<()> {
         text.push_str(&fragment_text);
     }
     fs::write(&file, text)?;
-    process::capture(make(tree).arg("olddefconfig"))?;
+    process::capture(make(tree).args(["-s", "olddefconfig"]))?;
     let resolved = fs::read_to_string(&file)?;
     let lost = lost(&wanted, &parse(&resolved));
     ensure!(
@@ -61,10 +61,4 @@ fn lost(wanted: &Options, resolved: &Options) -> Vec<String> {
             (got != *value).then(|| format!("{name} is {}, not {}", shown(&got), shown(value)))
         })
         .collect()
-}
-
-fn make(tree: &Path) -> Command {
-    let mut command = Command::new("make");
-    command.arg("-s").arg("-C").arg(tree);
-    command
 }

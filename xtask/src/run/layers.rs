@@ -6,19 +6,20 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::report::JobReport;
+use super::report::{JobReport, STEPS, Verdict};
 use super::seconds;
 
 /// One layer, as the table shows it.
 pub struct Layer {
     name: &'static str,
-    cells: [String; 7],
+    cells: [String; 6],
 }
 
 /// Beneath the table.
-pub const WHAT_TOOK_MEANS: &str = "took: host, all of the demo but building; outer container, what the engine \
-adds; microVM, from its\nstart to its agent's first word; container, from its making to the end of its job. The \
-microVM's line is\nits agent's, the first program, which is as the kernel starts it.";
+pub const WHAT_TOOK_MEANS: &str = "\
+took  host: all of this but building     outer container: what the engine adds
+      microVM: to its agent's first word  container: from its making to the job's end
+The microVM's line is its first program's, the agent, which is as the kernel starts it.";
 
 /// What the launcher measured of itself.
 pub struct Timings {
@@ -47,43 +48,37 @@ impl Timings {
 
 impl Layer {
     /// This machine.
-    pub fn host(took: Duration) -> Result<Self> {
+    pub fn host(kernel: &str, took: Duration) -> Result<Self> {
         let status = fs::read_to_string("/proc/self/status")?;
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.map(|value| value.trim().to_owned()).unwrap_or_default()
         };
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
         let uid = rustix::process::geteuid().as_raw().to_string();
-        let cells = [kernel, uid, field("CapEff:"), seccomp(&field("Seccomp:"))];
-        Ok(Self::new("host", cells, ["—", "—"], took))
+        let cells = [kernel.to_owned(), uid, field("CapEff:"), seccomp(&field("Seccomp:"))];
+        Ok(Self::new("host", cells, String::new(), took))
     }
 
     /// The unprivileged container the launcher runs in.
     pub fn outer(job: &JobReport, took: Duration, timings: &Timings) -> Self {
-        let outcome = outcome(job);
-        let outcome = [outcome[0].as_str(), outcome[1].as_str()];
-        Self::new("  outer container", facts(job), outcome, took.saturating_sub(timings.total))
+        let took = took.saturating_sub(timings.total);
+        Self::new("  outer container", facts(job), marks(job), took)
     }
 
     /// The microVM. Its first program is the agent, as the kernel starts it; nothing else is asked of it.
     pub fn microvm(job: &JobReport, timings: &Timings) -> Self {
-        let cells = [job.fact("kernel").to_owned(), "0".into(), "all (agent)".into(), seccomp("0")];
-        Self::new("    microVM", cells, ["—", "—"], timings.boot)
+        let cells = [job.fact("kernel").to_owned(), "0".into(), "all".into(), seccomp("0")];
+        Self::new("    microVM", cells, String::new(), timings.boot)
     }
 
     /// The privileged container in it.
     pub fn inner(job: &JobReport, timings: &Timings) -> Self {
-        let outcome = outcome(job);
-        let outcome = [outcome[0].as_str(), outcome[1].as_str()];
-        Self::new("      container", facts(job), outcome, timings.container)
+        Self::new("      container", facts(job), marks(job), timings.container)
     }
 
-    fn new(name: &'static str, facts: [String; 4], outcome: [&str; 2], took: Duration) -> Self {
+    fn new(name: &'static str, facts: [String; 4], marks: String, took: Duration) -> Self {
         let [kernel, uid, capabilities, seccomp] = facts;
-        let [refused, worked] = outcome.map(str::to_owned);
-        let cells = [kernel, uid, capabilities, seccomp, refused, worked, seconds(took)];
-        Self { name, cells }
+        Self { name, cells: [kernel, uid, capabilities, seccomp, marks, seconds(took)] }
     }
 }
 
@@ -92,12 +87,14 @@ fn facts(job: &JobReport) -> [String; 4] {
     [fact("kernel"), fact("uid"), fact("capabilities"), seccomp(job.fact("seccomp"))]
 }
 
-/// What was refused, and what worked.
-fn outcome(job: &JobReport) -> [String; 2] {
-    ["refused", "worked"].map(|verdict| match job.steps_that(verdict) {
-        steps if steps.is_empty() => "—".to_owned(),
-        steps => steps.join(", "),
-    })
+/// A mark for each step, in order.
+fn marks(job: &JobReport) -> String {
+    let marks = STEPS.map(|step| match job.verdicts(step).next() {
+        Some(Verdict::Worked) => "✓",
+        Some(Verdict::Failed(_)) => "✗",
+        None => "?",
+    });
+    marks.join(" ")
 }
 
 /// The kernel's number for it, in words.
@@ -109,10 +106,9 @@ fn seccomp(mode: &str) -> String {
     }
 }
 
-/// Columns as wide as they must be.
+/// Columns as wide as they must be, and what the marks mean.
 pub fn table(layers: &[Layer]) -> String {
-    const HEAD: [&str; 8] =
-        ["layer", "kernel", "uid", "capabilities", "seccomp", "refused", "worked", "took"];
+    const HEAD: [&str; 7] = ["layer", "kernel", "uid", "capabilities", "seccomp", "1 2 3", "took"];
     let rows: Vec<Vec<&str>> = std::iter::once(HEAD.to_vec())
         .chain(layers.iter().map(|layer| {
             std::iter::once(layer.name).chain(layer.cells.iter().map(String::as_str)).collect()
@@ -127,7 +123,9 @@ pub fn table(layers: &[Layer]) -> String {
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     });
-    lines.collect::<Vec<_>>().join("\n")
+    let steps = STEPS.iter().enumerate().map(|(index, step)| format!("{} {step}", index + 1));
+    let legend = format!("{}   ✓ worked  ✗ refused", steps.collect::<Vec<_>>().join("  "));
+    lines.chain([String::new(), legend]).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -135,19 +133,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_whatever_is_in_them() {
+    fn columns_line_up_and_no_line_is_too_wide() {
+        let job = JobReport::parse(
+            "fact kernel 6.12.117-1-amd64-cloud\nfact uid 1000\nfact capabilities 000001ffffffffff\n\
+             fact seccomp 2\nstep loop-mount worked\nstep package-in-chroot failed\n",
+        );
+        let short = JobReport::parse("fact kernel 6\nfact seccomp 2\n");
+        let timings =
+            r#"{"total_ms": 900, "stages_ms": {"boot": 300, "container": 50, "process": 250}}"#;
+        let timings = Timings::parse(timings).unwrap();
         let took = Duration::from_millis(1500);
-        let row = |kernel: &str| {
-            let facts = [kernel.to_owned(), "0".into(), "0".into(), seccomp("2")];
-            Layer::new("layer", facts, ["—", "mount"], took)
-        };
-        let text = table(&[row("6.12.117"), row("6")]);
-        let at = |line: usize| {
-            let line = text.lines().nth(line).unwrap();
-            line.chars().collect::<String>().find("filter")
-        };
+        let text = table(&[Layer::outer(&job, took, &timings), Layer::inner(&short, &timings)]);
+        let text = format!("{text}\n{WHAT_TOOK_MEANS}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        let at = |line: usize| text.lines().nth(line).unwrap().find("filter");
         assert_eq!(at(1), at(2));
-        assert!(text.ends_with("1.50 s"), "{text}");
+        assert!(text.contains("✓ ? ✗  0.60 s"), "{text}");
+        assert!(text.contains("? ? ?  0.30 s"), "{text}");
     }
 
     #[test]

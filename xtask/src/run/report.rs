@@ -1,17 +1,29 @@
 //! What the demo's job said of the place it ran in: `fact` and `step` lines on its stdout.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::process;
 
+/// What the job tries, in order.
+pub const STEPS: [&str; 3] = ["loop-mount", "bridge-veth-nftables", "package-in-chroot"];
+
+/// How a step ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was done.
+    Worked,
+    /// It was not, with the first thing that was said of it.
+    Failed(String),
+}
+
 /// One run of the job.
 pub struct JobReport {
     facts: BTreeMap<String, String>,
-    /// Name, `worked` or `refused`, and the last thing it said.
-    pub steps: Vec<(String, String, String)>,
+    steps: Vec<(String, Verdict)>,
 }
 
 impl JobReport {
@@ -26,7 +38,8 @@ impl JobReport {
         Ok(Self::parse(&String::from_utf8_lossy(&output.stdout)))
     }
 
-    fn parse(text: &str) -> Self {
+    /// Reads what it said.
+    pub fn parse(text: &str) -> Self {
         let mut report = Self { facts: BTreeMap::new(), steps: Vec::new() };
         for line in text.lines() {
             let mut words = line.splitn(4, ' ');
@@ -34,11 +47,13 @@ impl JobReport {
                 (Some("fact"), Some(name), Some(value), _) => {
                     report.facts.insert(name.to_owned(), value.to_owned());
                 }
-                (Some("step"), Some(name), Some(verdict), detail) => report.steps.push((
-                    name.to_owned(),
-                    verdict.to_owned(),
-                    detail.unwrap_or_default().to_owned(),
-                )),
+                (Some("step"), Some(name), Some("worked"), _) => {
+                    report.steps.push((name.to_owned(), Verdict::Worked));
+                }
+                (Some("step"), Some(name), Some("failed"), detail) => {
+                    let detail = detail.unwrap_or_default().to_owned();
+                    report.steps.push((name.to_owned(), Verdict::Failed(detail)));
+                }
                 _ => {}
             }
         }
@@ -50,10 +65,18 @@ impl JobReport {
         self.facts.get(name).map_or("?", String::as_str)
     }
 
-    /// The names of the steps with this verdict.
-    pub fn steps_that(&self, verdict: &str) -> Vec<&str> {
-        let matching = self.steps.iter().filter(|(_, known, _)| known == verdict);
-        matching.map(|(name, _, _)| name.as_str()).collect()
+    /// How a step ended, each time that it was tried.
+    pub fn verdicts(&self, name: &str) -> impl Iterator<Item = &Verdict> {
+        self.steps.iter().filter(move |(known, _)| known == name).map(|(_, verdict)| verdict)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Worked => f.write_str("worked"),
+            Self::Failed(words) => write!(f, "failed: {words}"),
+        }
     }
 }
 
@@ -64,12 +87,13 @@ mod tests {
     #[test]
     fn lines_of_anything_else_are_left_out() {
         let report = JobReport::parse(
-            "hello\nfact uid 1000\nstep mount refused no such luck\nstep build worked\nstep x\n",
+            "hello\nfact uid 1000\nstep mount failed no such luck\nstep build worked\nstep x\n",
         );
         assert_eq!(report.fact("uid"), "1000");
         assert_eq!(report.fact("kernel"), "?");
-        assert_eq!(report.steps_that("refused"), ["mount"]);
-        assert_eq!(report.steps_that("worked"), ["build"]);
-        assert_eq!(report.steps[0].2, "no such luck");
+        let verdicts = |name| report.verdicts(name).collect::<Vec<_>>();
+        assert_eq!(verdicts("mount"), [&Verdict::Failed("no such luck".into())]);
+        assert_eq!(verdicts("build"), [&Verdict::Worked]);
+        assert!(verdicts("x").is_empty());
     }
 }

@@ -1,0 +1,110 @@
+//! README's account of what a run costs, made of what was measured. Pure.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+const BEGIN: &str = "<!-- `make measure` writes what is between these two lines -->\n";
+const END: &str = "<!-- until here -->\n";
+
+/// What README calls the launcher's stages: those that follow each other may share a line.
+const STAGES: &[(&str, &[&str])] = &[
+    ("arguments, plan, accelerator named by the user", &["plan", "accelerator"]),
+    ("image, from the store", &["image"]),
+    ("sandbox on disk, processes started", &["machine"]),
+    (BOOT, &["boot"]),
+    ("container made and started", &["container"]),
+    ("the process itself, to its end", &["process"]),
+    ("the machine taken down", &["teardown"]),
+];
+const BOOT: &str = "VMM, guest kernel, agent's first word";
+
+/// The text between the marks, from both results.
+pub fn of(run: &Value, kernel: &Value) -> Result<String> {
+    let text = |key: &str| run[key].as_str().with_context(|| format!("no {key}"));
+    let (least, most, count) = extremes(run)?;
+    let (kernel_least, kernel_most, _) = extremes(kernel)?;
+    let budget =
+        |result: &Value| result["budget_million_instructions"].as_f64().context("no budget");
+    let mut table = format!(
+        "{count} warm runs: {least:.1} to {most:.1} million instructions, that is {:.1} to {:.1} ms of that \
+         clock (budget: {:.0} million).\nThe guest kernel alone, from its start to its first program: \
+         {kernel_least:.1} to {kernel_most:.1} million (budget: {:.0} million).\n{}, commit `{}`, guest kernel \
+         {}, host kernel {}.\n\n| stage of the last run | counted ms |\n|---|---|\n",
+        2.0 * least,
+        2.0 * most,
+        budget(run)?,
+        budget(kernel)?,
+        text("date")?.split('T').next().unwrap_or_default(),
+        text("commit")?,
+        text("guest_kernel")?,
+        text("host_kernel")?,
+    );
+    let last = &run["last_run"];
+    for (name, stages) in STAGES {
+        let mut sum = 0.0;
+        for stage in *stages {
+            let ms = last["stages_ms"][*stage].as_f64();
+            sum += ms.with_context(|| format!("no stage {stage}"))?;
+        }
+        let kernel = last["guest_kernel_ms"].as_f64().filter(|_| *name == BOOT);
+        let within = kernel.map(|ms| format!(" ({ms:.1} from the guest's start to the agent's)"));
+        table.push_str(&format!("| {name}{} | {sum:.1} |\n", within.unwrap_or_default()));
+    }
+    Ok(table)
+}
+
+/// Least, most and count of the runs.
+fn extremes(result: &Value) -> Result<(f64, f64, usize)> {
+    let runs = result["million_instructions"].as_array().context("no runs")?;
+    let runs: Vec<f64> = runs.iter().filter_map(Value::as_f64).collect();
+    let least = runs.iter().copied().reduce(f64::min).context("no runs")?;
+    let most = runs.iter().copied().reduce(f64::max).context("no runs")?;
+    Ok((least, most, runs.len()))
+}
+
+/// `document` with `text` between its marks.
+pub fn replace(document: &str, text: &str) -> Result<String> {
+    let (before, rest) = document.split_once(BEGIN).context("the first mark is not there")?;
+    let (_, after) = rest.split_once(END).context("the second mark is not there")?;
+    Ok([before, BEGIN, text, END, after].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_stage_is_in_the_table() {
+        let stages = json!({
+            "plan": 1.0, "accelerator": 0.5, "image": 2.0, "machine": 3.0, "boot": 4.0,
+            "container": 5.0, "process": 6.0, "teardown": 7.0,
+        });
+        let result = json!({
+            "million_instructions": [10.0, 12.0], "budget_million_instructions": 20.0,
+            "date": "2026-01-02T03:04:05Z", "commit": "abc", "guest_kernel": "6.12", "host_kernel": "6.1",
+            "last_run": { "stages_ms": stages, "guest_kernel_ms": 3.5 },
+        });
+        let table = of(&result, &result).unwrap();
+        assert!(
+            table.contains(
+                "2 warm runs: 10.0 to 12.0 million instructions, that is 20.0 to 24.0 ms"
+            )
+        );
+        assert!(table.contains("2026-01-02, commit `abc`"));
+        let figures: Vec<&str> =
+            table.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit(' ').next()).collect();
+        assert_eq!(figures[1..], ["1.5", "2.0", "3.0", "4.0", "5.0", "6.0", "7.0"]);
+        assert!(of(&json!({}), &result).is_err());
+    }
+
+    #[test]
+    fn only_what_is_between_the_marks_changes() {
+        let document = format!("before\n{BEGIN}old\n{END}after\n");
+        assert_eq!(
+            replace(&document, "new\n").unwrap(),
+            format!("before\n{BEGIN}new\n{END}after\n")
+        );
+        assert!(replace("before\n", "new\n").is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! Runs scripts that boot the reference host. It is an emulator, and may die under its work: it is
+//! booted once more, and that is said.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::{process, progress};
+
+/// How its scripts end where the machine did not come up, or not back.
+const DIED: i32 = 125;
+const ATTEMPTS: u32 = 2;
+
+/// Runs what `command` gives and gives its stdout.
+///
+/// # Errors
+/// Where it fails, or dies twice.
+pub fn capture(command: impl Fn() -> Command) -> Result<String> {
+    let mut attempt = 1;
+    loop {
+        let mut command = command();
+        let (status, stdout, stderr) = process::output(&mut command)?;
+        if status.success() {
+            return Ok(stdout);
+        }
+        let words = process::shown(&command);
+        if status.code() != Some(DIED) || attempt == ATTEMPTS {
+            bail!("{words} failed: {status}\n{stdout}\n{}", stderr.trim_end());
+        }
+        progress::warn(&format!("the reference host died and is booted again: {}", last(&stderr)));
+        attempt += 1;
+    }
+}
+
+fn last(text: &str) -> &str {
+    text.trim_end().lines().last().unwrap_or("it said nothing")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A script that counts in a file how often it ran.
+    fn script(file: &std::path::Path, body: &str) -> impl Fn() -> Command + use<> {
+        let line = format!("echo >> {0}; runs=$(wc -l < {0}); {body}", file.display());
+        move || {
+            let mut command = Command::new("sh");
+            command.args(["-c", &line]);
+            command
+        }
+    }
+
+    #[test]
+    fn a_machine_that_dies_is_booted_once_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name| folder.path().join(name);
+        let once = script(&place("once"), "[ $runs = 2 ] && echo well || exit 125");
+        assert_eq!(capture(once).unwrap(), "well");
+        let always = script(&place("always"), "echo $runs; exit 125");
+        assert!(capture(always).unwrap_err().to_string().contains("\n2\n"));
+        let failure = script(&place("failure"), "echo $runs; exit 1");
+        assert!(capture(failure).unwrap_err().to_string().contains("\n1\n"));
+    }
+}
