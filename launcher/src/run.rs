@@ -133,10 +133,10 @@ fn planned(args: &RunArgs, clock: &mut Clock) -> Result<(RunPlan, Choice), Failu
 /// The same, if the agent can be told it: else it would be found out after the boot.
 fn fitting(spec: ContainerSpec) -> Result<ContainerSpec, Failure> {
     let request = Request::Start(Box::new(spec.clone()));
-    match protocol::frame::encode(&request) {
+    match request.encode() {
         Ok(_) => Ok(spec),
         Err(error) => Err(Failure::plain(error)
-            .with_context("the command, its environment and its settings are too much to be sent")
+            .with_context("cannot ask the guest agent for this container")
             .with_hint("write what is long to a file that the container reads")),
     }
 }

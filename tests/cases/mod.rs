@@ -18,6 +18,7 @@ mod records;
 mod repeat;
 mod rootfs;
 mod seccomp;
+mod signals;
 pub mod soak;
 mod streams;
 mod terminal;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Case> {
         seccomp::CASES,
         limits::CASES,
         lifecycle::CASES,
+        signals::CASES,
         records::CASES,
         console::CASES,
         doctor::CASES,

@@ -120,7 +120,7 @@ pub struct RunArgs {
     /// CPU limit of the container (0.5)
     #[arg(long, value_name = "COUNT", help_heading = "Limits", allow_hyphen_values = true)]
     pub cpus: Option<String>,
-    /// Process limit of the container; -1 for none
+    /// Process limit of the container; 0 or -1 for none
     #[arg(long, value_name = "COUNT", help_heading = "Limits", allow_hyphen_values = true)]
     pub pids_limit: Option<String>,
     /// Resource limit of its processes
@@ -167,7 +167,7 @@ pub struct RunArgs {
     /// Write how long each stage took to a file, as JSON
     #[arg(long, value_name = "FILE", help_heading = "Other", allow_hyphen_values = true)]
     pub timings: Option<PathBuf>,
-    /// Say nothing but errors
+    /// Say nothing but errors, and that there is no hardware wall
     #[arg(short, long, help_heading = "Other")]
     pub quiet: bool,
     /// Print this help

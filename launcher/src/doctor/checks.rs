@@ -19,7 +19,7 @@ const LITTLE_SPACE_BYTES: u64 = 512 * MIB;
 /// In less not even a disk template and a record fit.
 const TOO_LITTLE_SPACE_BYTES: u64 = 8 * MIB;
 /// Threads of all the processes of a sandbox beside those that run its CPUs.
-const SANDBOX_THREADS: u64 = 24;
+const SANDBOX_THREADS: u64 = 16;
 /// This lets a process be confined to what it may reach by name.
 const USEFUL_LANDLOCK_ABI: i64 = 1;
 
@@ -267,7 +267,7 @@ fn state_dir(survey: &Survey) -> Check {
         format!("images and writable disks need space: {} or more", show(LITTLE_SPACE_BYTES));
     match found.free_bytes {
         ..TOO_LITTLE_SPACE_BYTES => Check::fail(NAME, value, hint),
-        ..LITTLE_SPACE_BYTES => Check::warn(NAME, value, hint),
+        TOO_LITTLE_SPACE_BYTES..LITTLE_SPACE_BYTES => Check::warn(NAME, value, hint),
         _ => Check::ok(NAME, value),
     }
 }

@@ -187,7 +187,7 @@ fn what_run_would_fail_of_fails_here() {
     let state_dir = |found| StateDirFacts { path: "/s".into(), exists: true, found: Ok(found) };
     let full = StateDir { free_bytes: 0, ..found.clone() };
     let foreign = StateDir { foreign: Some("cannot use /s/store: EACCES".into()), ..found };
-    let pids = Limits { pids: Some(20), ..good().limits };
+    let pids = Limits { pids: Some(17), ..good().limits };
     for (survey, name) in [
         (Survey { state_dir: state_dir(full), ..good() }, "state-directory"),
         (Survey { state_dir: state_dir(foreign), ..good() }, "state-directory"),

@@ -69,7 +69,11 @@ impl StateDirFacts {
     pub fn ask(path: &Path) -> Self {
         let nearest = path.ancestors().find(|it| it.as_os_str().is_empty() || it.exists());
         let nearest = nearest.filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self { path: path.to_owned(), exists: path.exists(), found: state_dir(nearest) }
+        let mut found = state_dir(nearest);
+        if let (true, Ok(found)) = (path.exists(), &mut found) {
+            found.foreign = foreign(path);
+        }
+        Self { path: path.to_owned(), exists: path.exists(), found }
     }
 }
 
@@ -93,7 +97,7 @@ fn state_dir(path: &Path) -> Result<StateDir, Errno> {
         nameless_files: nameless.is_ok(),
         free_bytes: space.f_bavail.saturating_mul(space.f_frsize),
         file_system: file_system_name(i128::from(kind.f_type)),
-        foreign: foreign(path),
+        foreign: None,
     })
 }
 

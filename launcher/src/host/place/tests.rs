@@ -35,8 +35,11 @@ fn a_store_of_another_format_is_seen() {
     assert_eq!(foreign(directory.path()), None);
     std::fs::create_dir(directory.path().join("store")).unwrap();
     std::fs::write(directory.path().join("store/format"), "cofferdam store 999\n").unwrap();
-    let said = foreign(directory.path()).unwrap();
+    let found = |path: &Path| StateDirFacts::ask(path).found.unwrap().foreign;
+    let said = found(directory.path()).unwrap();
     assert!(said.contains("store 999"), "{said}");
+    // A directory that is to be made in it has nothing to do with that.
+    assert_eq!(found(&directory.path().join("new")), None);
 }
 
 #[test]
