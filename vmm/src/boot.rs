@@ -226,9 +226,7 @@ fn lend<'a>(
     slot: FdSlot,
     what: &'static str,
 ) -> Result<BorrowedFd<'a>, BootError> {
-    usize::try_from(slot.0)
-        .ok()
-        .and_then(|index| descriptors.get(index))
+    slot.of(descriptors)
         .map(AsFd::as_fd)
         .ok_or(BootError::Descriptor { what, source: io::ErrorKind::NotFound.into() })
 }

@@ -3,12 +3,6 @@
 use crate::arch::layout::{self, DeviceSlot};
 use std::fmt::Write;
 
-/// What every guest is told.
-///
-/// A panic resets the machine at once, by the keyboard controller, and leaves its mark (see
-/// [`crate::PANIC_MARK`]); the clock is KVM's and need not be watched.
-const ALWAYS: &str = "reboot=panic_warm,k panic=-1 tsc=reliable no_timer_check";
-
 /// Why a command line cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum CmdlineError {
@@ -29,11 +23,11 @@ pub(crate) fn build(
     devices: &[DeviceSlot],
     words: &[String],
 ) -> Result<String, CmdlineError> {
-    let mut line = String::from(ALWAYS);
+    let mut line = String::from(layout::CMDLINE_ALWAYS);
     if console {
         let _ = write!(line, " console={}", layout::SERIAL_NAME);
     } else {
-        line.push_str(" 8250.nr_uarts=0");
+        let _ = write!(line, " {}", layout::CMDLINE_NO_SERIAL);
     }
     for DeviceSlot { address, line: interrupt } in devices {
         let size = layout::DEVICE_WINDOW_BYTES;

@@ -10,6 +10,13 @@ use std::os::fd::OwnedFd;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FdSlot(pub u32);
 
+impl FdSlot {
+    /// The open file it points at, if that came.
+    pub(crate) fn of(self, descriptors: &[OwnedFd]) -> Option<&OwnedFd> {
+        descriptors.get(usize::try_from(self.0).ok()?)
+    }
+}
+
 /// The open files that came with a configuration; [`FdSlot`]s are indices into it.
 pub type Descriptors = Vec<OwnedFd>;
 

@@ -10,7 +10,7 @@
 //!     │ cmdline      what the kernel is told, and where
 //!     │ arch         boot data; processors at their first instruction
 //!     ▼
-//!   Vm ── wait() ──▶ vCPU threads run ──▶ the first reason to stop ──▶ all threads joined ──▶ VmExit
+//!   Vm ── run() ──▶ vCPU threads run ──▶ the first reason to stop ──▶ all threads joined ──▶ VmExit
 //! ```
 //!
 //! Knows of no container, image or agent, opens no file, makes no socket and starts no process: all
@@ -25,7 +25,7 @@ mod kernel;
 mod kvm;
 mod memory;
 pub mod probe;
-mod serial;
+pub mod serial;
 mod sys;
 mod validate;
 mod vcpu;
@@ -42,5 +42,5 @@ pub use kernel::KernelError;
 pub use kvm::KvmError;
 pub use memory::MemoryError;
 pub use validate::ConfigError;
-pub use vm::{StoppedVm, Stopper, Vm};
+pub use vm::{StoppedVm, Vm};
 pub use vm_exit::{PANIC_MARK, RESET_FLAG_ADDRESS, STOP_PORT, STOP_VALUE, VmExit};

@@ -1,4 +1,5 @@
-//! The crate's only unsafe code: KVM's raw edges, guest memory's host side, the vCPU kick.
+//! The machine's unsafe code: KVM's raw edges, guest memory's host side, the vCPU kick. The devices
+//! have theirs in `virtio/sys.rs`, and there is no other.
 
 use crate::virtio::Memory;
 use kvm_bindings::kvm_userspace_memory_region;
@@ -107,8 +108,8 @@ pub(crate) fn read_exact_at(
 
 /// The byte by which another thread makes a vCPU's next KVM_RUN return at once.
 ///
-/// Whoever holds one stops using it before the vCPU is dropped: `VcpuThread` joins the thread, which
-/// gives the vCPU back, after the last use.
+/// Whoever holds one stops using it before the vCPU is dropped. `VcpuThread` sees to it: its thread
+/// gives the vCPU back however it ends, a panic included, and joining it uses the `VcpuThread` up.
 #[derive(Debug)]
 pub(crate) struct ImmediateExit(NonNull<AtomicU8>);
 

@@ -71,6 +71,8 @@ pub struct VhostUserDevices {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VhostUserEnd {
     /// Whether the guest kernel's panic mark stands in memory: [`PANIC_MARK`] at [`RESET_FLAG_ADDRESS`].
+    /// QEMU shares its memory when the guest's first driver is ready. A kernel that panics before that
+    /// leaves a mark nobody can read, and is told as one that reset the machine.
     pub panicked: bool,
     /// What broke connections that QEMU did not simply close.
     pub errors: Vec<String>,
@@ -122,7 +124,7 @@ impl VhostUserDevices {
 }
 
 fn socket(descriptors: &[OwnedFd], slot: FdSlot) -> Result<UnixStream, ServeError> {
-    let socket = descriptors.get(slot.0 as usize).ok_or(ServeError::NoSocket(slot.0))?;
+    let socket = slot.of(descriptors).ok_or(ServeError::NoSocket(slot.0))?;
     let socket = socket.try_clone();
     socket.map(UnixStream::from).map_err(|source| ServeError::Socket { slot: slot.0, source })
 }

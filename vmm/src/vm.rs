@@ -5,15 +5,13 @@ use crate::vcpu::VcpuThread;
 use crate::vm_exit::VmExit;
 use kvm_ioctls::{VcpuFd, VmFd};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 
 /// A machine at its first instruction. [`Vm::run`] lets it go.
 pub struct Vm {
     vcpus: Vec<VcpuFd>,
     machine: VmFd,
     bus: Arc<Bus>,
-    ended: Receiver<VmExit>,
-    end: Sender<VmExit>,
 }
 
 /// A machine that has stopped: no thread of it is left. What remains is given back when this is
@@ -32,32 +30,16 @@ struct Parts {
     _bus: Arc<Bus>,
 }
 
-/// Ends a machine from outside. A handle: clones are of the same machine.
-#[derive(Debug, Clone)]
-pub struct Stopper(Sender<VmExit>);
-
-impl Stopper {
-    /// Makes [`Vm::wait`] return with this, unless the machine has ended by itself.
-    pub fn stop(&self, exit: VmExit) {
-        let _ = self.0.send(exit);
-    }
-}
-
 impl Vm {
     pub(crate) fn new(machine: VmFd, vcpus: Vec<VcpuFd>, bus: Arc<Bus>) -> Self {
-        let (end, ended) = channel();
-        Self { vcpus, machine, bus, ended, end }
-    }
-
-    /// A handle to end it from outside.
-    pub fn stopper(&self) -> Stopper {
-        Stopper(self.end.clone())
+        Self { vcpus, machine, bus }
     }
 
     /// Runs it until it ends, and joins every thread. Whoever filters system calls does so before
     /// this: from here on only threads are made.
     pub fn run(self) -> StoppedVm {
-        let Self { vcpus, machine, bus, ended, end } = self;
+        let Self { vcpus, machine, bus } = self;
+        let (end, ended) = channel();
         let mut threads = Vec::with_capacity(vcpus.len());
         let mut failure = None;
         for (index, vcpu) in vcpus.into_iter().enumerate() {
@@ -71,17 +53,12 @@ impl Vm {
         }
         let exit = match failure {
             Some(error) => VmExit::Failed(format!("a vcpu's thread could not be started: {error}")),
-            // The sender is held here, so there always is one more to wait for.
-            None => ended.recv().unwrap_or(VmExit::Hung),
+            // A sender is held here, so there always is one more to wait for.
+            None => ended.recv().unwrap_or_else(|error| VmExit::Failed(error.to_string())),
         };
         threads.iter().for_each(VcpuThread::kick);
         let vcpus = threads.into_iter().filter_map(VcpuThread::join).collect();
         bus.stop_devices();
         StoppedVm { exit, _parts: Parts { _vcpus: vcpus, _machine: machine, _bus: bus } }
-    }
-
-    /// Runs it until it ends, and gives all of it back.
-    pub fn wait(self) -> VmExit {
-        self.run().exit.clone()
     }
 }

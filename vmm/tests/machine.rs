@@ -21,10 +21,6 @@ const RESET: &[u8] = &[0xb0, 0xfe, 0xe6, 0x64, 0xf4];
 const MARK: &[u8] = &[0x66, 0xc7, 0x04, 0x25, 0x72, 0x04, 0x00, 0x00, 0x34, 0x12];
 /// ud2, with no interrupt table to go to
 const FAULT: &[u8] = &[0x0f, 0x0b];
-/// again: jmp again
-const SPIN: &[u8] = &[0xeb, 0xfe];
-/// cli; again: hlt; jmp again
-const SLEEP: &[u8] = &[0xfa, 0xf4, 0xeb, 0xfd];
 
 /// A kernel of one segment that holds these instructions.
 fn kernel(code: &[u8]) -> File {
@@ -54,13 +50,17 @@ fn open_kvm() -> File {
 }
 
 fn boot(vcpus: u8, code: &[&[u8]], console: Option<File>) -> Vm {
+    boot_with(64, vcpus, code, console)
+}
+
+fn boot_with(memory_mib: u32, vcpus: u8, code: &[&[u8]], console: Option<File>) -> Vm {
     let kvm = open_kvm();
     let kernel = kernel(&code.concat());
     let whole = |slot, length| FileExtent { file: FdSlot(slot), offset: 0, length };
     let length = kernel.metadata().unwrap().len();
     let config = VmConfig {
         kvm: FdSlot(0),
-        memory_mib: 64,
+        memory_mib,
         vcpus,
         kernel: whole(1, length),
         initramfs: whole(1, length),
@@ -75,7 +75,7 @@ fn boot(vcpus: u8, code: &[&[u8]], console: Option<File>) -> Vm {
 
 #[track_caller]
 fn ends_in(code: &[&[u8]], expected: VmExit) {
-    assert_eq!(boot(1, code, None).wait(), expected);
+    assert_eq!(boot(1, code, None).run().exit, expected);
 }
 
 #[test]
@@ -108,36 +108,100 @@ fn an_orderly_stop_whatever_was_marked_before() {
     ends_in(&[MARK, STOP], VmExit::Stopped);
 }
 
-/// Every vCPU thread is brought out of the guest, the busy one and those that were never started.
+/// What the other processors do at 0x10000, in real mode, after they were started:
+/// lock inc byte [0x100]; again: jmp again
+const SPIN: &[u8] = &[0xf0, 0xfe, 0x06, 0x00, 0x01, 0xeb, 0xfe];
+/// lock inc byte [0x100]; cli; again: hlt; jmp again
+const SLEEP: &[u8] = &[0xf0, 0xfe, 0x06, 0x00, 0x01, 0xfa, 0xf4, 0xeb, 0xfd];
+
+/// Starts all other processors on `code`, which is at most 16 bytes, and waits until they have begun.
+fn start_others(count: u8, code: &[u8]) -> Vec<u8> {
+    let mut program = Vec::new();
+    for (at, bytes) in (0x1_0000u32..).step_by(4).zip(code.chunks(4)) {
+        let mut word = [0; 4];
+        word[..bytes.len()].copy_from_slice(bytes);
+        program.extend([0xc7, 0x04, 0x25]); // mov dword [at], word
+        program.extend(at.to_le_bytes());
+        program.extend(word);
+    }
+    program.extend([
+        0xb9, 0x1b, 0x00, 0x00, 0x00, // mov ecx, IA32_APIC_BASE
+        0x0f, 0x32, // rdmsr
+        0x0d, 0x00, 0x0c, 0x00, 0x00, // or eax, x2APIC mode
+        0x0f, 0x30, // wrmsr
+        0xb9, 0x30, 0x08, 0x00, 0x00, // mov ecx, x2APIC ICR
+        0x31, 0xd2, // xor edx, edx
+        0xb8, 0x00, 0x45, 0x0c, 0x00, // mov eax, INIT to all others
+        0x0f, 0x30, // wrmsr
+        0xb8, 0x10, 0x46, 0x0c, 0x00, // mov eax, STARTUP at 0x10000 to all others
+        0x0f, 0x30, // wrmsr
+        0x80, 0x3c, 0x25, 0x00, 0x01, 0x00, 0x00, count, // again: cmp byte [0x100], count
+        0x75, 0xf6, // jne again
+    ]);
+    program
+}
+
+/// mov ecx, rounds; again: dec ecx; jnz again
+fn pause(rounds: u32) -> Vec<u8> {
+    [&[0xb9], rounds.to_le_bytes().as_slice(), &[0xff, 0xc9, 0x75, 0xfc]].concat()
+}
+
+/// Every vCPU thread is brought out of the guest: the busy ones, those that sleep, and those that were
+/// never started.
 #[test]
-fn a_machine_that_goes_on_for_ever_is_stopped_from_outside() {
-    for (vcpus, code) in [(1, SPIN), (1, SLEEP), (32, SPIN)] {
-        let vm = boot(vcpus, &[code], None);
-        let stopper = vm.stopper();
-        let begin = Instant::now();
-        let outside = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(50));
-            stopper.stop(VmExit::Hung);
-        });
-        assert_eq!(vm.wait(), VmExit::Hung);
-        assert!(begin.elapsed() >= Duration::from_millis(50));
-        outside.join().unwrap();
+fn when_one_processor_ends_the_machine_all_are_stopped() {
+    for (vcpus, code) in [(4, SPIN), (32, SLEEP)] {
+        let vm = boot(vcpus, &[&start_others(vcpus - 1, code), STOP], None);
+        assert_eq!(vm.run().exit, VmExit::Stopped);
+        assert_eq!(boot(vcpus, &[STOP], None).run().exit, VmExit::Stopped);
     }
 }
 
-/// The race that a kick has to win: the stop comes at any time around the entry to the guest.
+/// The race that a kick has to win: the stop comes at any time around the others' entries to the guest.
 #[test]
 fn a_stop_is_never_missed() {
-    for round in 0..40 {
-        let vm = boot(2, &[SPIN], None);
-        let stopper = vm.stopper();
-        let outside = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_micros(round * 25));
-            stopper.stop(VmExit::Hung);
-        });
-        assert_eq!(vm.wait(), VmExit::Hung);
-        outside.join().unwrap();
+    for round in 0..20 {
+        let vm = boot(2, &[&start_others(1, SPIN), &pause(round * 500), STOP], None);
+        assert_eq!(vm.run().exit, VmExit::Stopped);
     }
+}
+
+/// KVM's nested virtualisation is the host's attack surface: no guest is told that there is any.
+#[test]
+fn a_guest_sees_no_virtualisation_extensions() {
+    const LOOK: &[u8] = &[
+        0xb8, 0x01, 0x00, 0x00, 0x00, // mov eax, 1
+        0x0f, 0xa2, // cpuid
+        0x0f, 0xba, 0xe1, 0x05, // bt ecx, VMX
+        0x72, 0x12, // jc there
+        0xb8, 0x01, 0x00, 0x00, 0x80, // mov eax, 0x80000001
+        0x0f, 0xa2, // cpuid
+        0x0f, 0xba, 0xe1, 0x02, // bt ecx, SVM
+        0x72, 0x05, // jc there
+    ];
+    assert_eq!(STOP.len(), 5);
+    // there:
+    ends_in(&[LOOK, STOP, RESET], VmExit::Stopped);
+}
+
+/// Writes to the first bytes above 4 GiB and reads them again, by a page table of its own at 0x30000.
+#[test]
+fn memory_above_the_hole_is_memory() {
+    const TOUCH: &[u8] = &[
+        0x48, 0xb8, 0x83, 0, 0, 0, 1, 0, 0, 0, // mov rax, 4 GiB | present, writable, 2 MiB
+        0x48, 0x89, 0x04, 0x25, 0x00, 0x00, 0x03, 0x00, // mov [0x30000], rax
+        0xb8, 0x03, 0x00, 0x03, 0x00, // mov eax, 0x30000 | present, writable
+        0x48, 0x89, 0x04, 0x25, 0x20, 0xa0, 0x00,
+        0x00, // mov [third-level table + 4 * 8], rax
+        0x48, 0xbb, 0, 0, 0, 0, 1, 0, 0, 0, // mov rbx, 4 GiB
+        0xc7, 0x03, 0x78, 0x56, 0x34, 0x12, // mov dword [rbx], 0x12345678
+        0x0f, 0x09, // wbinvd
+        0x81, 0x3b, 0x78, 0x56, 0x34, 0x12, // cmp dword [rbx], 0x12345678
+        0x75, 0x05, // jne wrong
+    ];
+    let machine = |memory_mib| boot_with(memory_mib, 1, &[TOUCH, STOP, RESET], None).run().exit;
+    assert_eq!(machine(3 * 1024 + 2), VmExit::Stopped);
+    assert_eq!(machine(3 * 1024), VmExit::Reset, "there is none with 3 GiB");
 }
 
 /// mov dx, 0x3f8; mov al, 'x'; out dx, al
@@ -147,7 +211,8 @@ const PRINT: &[u8] = &[0x66, 0xba, 0xf8, 0x03, 0xb0, b'x', 0xee];
 fn the_early_log_is_there_only_when_asked_for() {
     let log = tempfile::NamedTempFile::new().unwrap();
     let console = log.reopen().unwrap();
-    assert_eq!(boot(1, &[PRINT, PRINT, STOP], Some(console)).wait(), VmExit::Stopped);
+    let vm = boot(1, &[PRINT, PRINT, STOP], Some(console));
+    assert_eq!(vm.run().exit, VmExit::Stopped);
     assert_eq!(std::fs::read_to_string(log.path()).unwrap(), "xx");
     ends_in(&[PRINT, STOP], VmExit::Stopped);
 }

@@ -16,6 +16,7 @@ use crate::sys::ImmediateExit;
 use crate::vm_exit::VmExit;
 use kvm_ioctls::VcpuFd;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -48,7 +49,8 @@ impl VcpuThread {
         let stop = Arc::new(AtomicBool::new(false));
         let threads_stop = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name(format!("vcpu{index}")).spawn(move || {
-            if let Some(exit) = run::until_stop(&mut vcpu, &bus, &threads_stop) {
+            let (vcpu, end) = keeping(vcpu, |vcpu| run::until_stop(vcpu, &bus, &threads_stop));
+            if let Some(exit) = end {
                 // Nobody listens any more where another vCPU ended the machine first.
                 let _ = ended.send(exit);
             }
@@ -71,27 +73,35 @@ impl VcpuThread {
     }
 }
 
+/// Lets `run` work with what a thread holds. It is given back even where `run` panics: whoever stops the
+/// thread still reaches into it.
+fn keeping<T>(mut held: T, run: impl FnOnce(&mut T) -> Option<VmExit>) -> (T, Option<VmExit>) {
+    let end = catch_unwind(AssertUnwindSafe(|| run(&mut held)));
+    let end = end.unwrap_or_else(|_| Some(VmExit::Failed("a vcpu's thread panicked".to_owned())));
+    (held, end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{arch, kvm, memory};
-    use kvm_ioctls::VcpuExit;
+    use std::panic::resume_unwind;
 
-    /// What closes the gap between the look at `stop` and the entry to the guest. Sees nothing where
-    /// there is no KVM that can be opened.
+    struct Held(Arc<AtomicBool>);
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
     #[test]
-    fn a_vcpu_told_to_return_at_once_does_not_enter_the_guest() {
-        let device = std::fs::File::options().read(true).write(true).open("/dev/kvm");
-        let Ok(device) = device else { return };
-        let kvm = kvm::open(device.into()).unwrap();
-        let machine = kvm::create_machine(&kvm, 1).unwrap();
-        let memory = memory::create(arch::probe::MEMORY_BYTES).unwrap();
-        memory::register(&machine, &memory).unwrap();
-        let mut vcpu = arch::probe::prepare(&kvm, &machine, &memory).unwrap();
-        let immediate_exit = ImmediateExit::of(&mut vcpu);
-        immediate_exit.set();
-        assert_eq!(vcpu.run().unwrap_err().errno(), libc::EINTR);
-        vcpu.set_kvm_immediate_exit(0);
-        assert!(matches!(vcpu.run(), Ok(VcpuExit::IoOut(..) | VcpuExit::InternalError)));
+    fn a_thread_that_panics_ends_the_machine_and_gives_its_vcpu_back() {
+        let dropped = Arc::new(AtomicBool::new(false));
+        let held = Held(Arc::clone(&dropped));
+        let (held, end) = keeping(held, |_| resume_unwind(Box::new("as a panic does")));
+        assert!(matches!(end, Some(VmExit::Failed(_))), "{end:?}");
+        assert!(!dropped.load(Ordering::SeqCst));
+        drop(held);
+        assert!(dropped.load(Ordering::SeqCst));
     }
 }

@@ -26,7 +26,7 @@ fn handle(exit: VcpuExit<'_>, bus: &Bus) -> Option<VmExit> {
         VcpuExit::MmioWrite(address, data) => bus.write(address, data),
         VcpuExit::IoIn(port, data) => bus.read_port(port, data),
         VcpuExit::IoOut(port, data) => return bus.write_port(port, data),
-        VcpuExit::Intr | VcpuExit::IrqWindowOpen => {}
+        VcpuExit::Intr => {}
         VcpuExit::Shutdown => return Some(bus.unless_panicked(VmExit::TripleFault)),
         VcpuExit::InternalError => {
             return Some(VmExit::Failed("kvm could not emulate an instruction".to_owned()));

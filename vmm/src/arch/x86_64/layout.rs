@@ -20,6 +20,11 @@ pub(crate) const PAGE_TABLES: u64 = 0x9000;
 pub(crate) const CMDLINE: u64 = 0x2_0000;
 /// The longest command line, with its closing zero: the kernel's COMMAND_LINE_SIZE.
 pub(crate) const CMDLINE_MAX_BYTES: usize = 2048;
+/// What every guest is told. A panic resets the machine at once, by the keyboard controller, and
+/// leaves its mark (see [`crate::PANIC_MARK`]); the clock is KVM's and need not be watched.
+pub(crate) const CMDLINE_ALWAYS: &str = "reboot=panic_warm,k panic=-1 tsc=reliable no_timer_check";
+/// What a guest without a serial port is told.
+pub(crate) const CMDLINE_NO_SERIAL: &str = "8250.nr_uarts=0";
 /// The MP table, in the last KiB of base memory, where the kernel looks for it.
 pub(crate) const MP_TABLE: u64 = 0x9_fc00;
 /// Where memory that the kernel may be loaded to begins.
