@@ -1,47 +1,92 @@
 //! How a device interrupts its driver, whatever carries it.
 
+use super::sys::event_descriptor;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use vmm_sys_util::eventfd::EventFd;
 
 /// The bit of InterruptStatus that says a used ring has moved (VirtIO 1.2 §4.2.2).
 pub const USED_RING_BIT: u32 = 1;
-/// The bit of InterruptStatus that says the config space has changed.
+/// The bit of InterruptStatus that says the config space, or the device's status, has changed.
 pub const CONFIG_BIT: u32 = 2;
+const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// One line to the driver: an eventfd, and with MMIO the InterruptStatus register beside it.
+/// What a device's threads say in registers of its MMIO window.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// The InterruptStatus register.
+    pub interrupts: AtomicU32,
+    /// The status register's DEVICE_NEEDS_RESET.
+    pub needs_reset: AtomicBool,
+}
+
+/// One line to the driver: an eventfd, and with MMIO the registers beside it.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
     event: Arc<EventFd>,
-    status: Option<Arc<AtomicU32>>,
+    signals: Option<Arc<Signals>>,
 }
 
 impl Interrupt {
-    /// An interrupt that MMIO carries: the register, then the eventfd that KVM turns into an edge.
-    pub fn mmio(event: Arc<EventFd>, status: Arc<AtomicU32>) -> Self {
-        Self { event, status: Some(status) }
+    /// An interrupt that MMIO carries: the registers, then the eventfd that KVM turns into an edge.
+    pub fn mmio(event: Arc<EventFd>, signals: Arc<Signals>) -> Self {
+        Self { event, signals: Some(signals) }
     }
 
     /// An interrupt that vhost-user carries: the queue's call eventfd, nothing else.
     pub fn call(event: EventFd) -> Self {
-        Self { event: Arc::new(event), status: None }
+        Self { event: Arc::new(event), signals: None }
     }
 
     /// Tells the driver that a used ring has moved.
     pub fn used_ring(&self) {
-        self.raise(USED_RING_BIT);
-    }
-
-    /// Tells the driver that the config space has changed.
-    pub fn config_changed(&self) {
-        self.raise(CONFIG_BIT);
-    }
-
-    fn raise(&self, bit: u32) {
-        if let Some(status) = &self.status {
-            status.fetch_or(bit, Ordering::SeqCst);
+        match &self.signals {
+            Some(signals) => self.raise(signals, USED_RING_BIT),
+            // It came from outside: where its counter is full, a write might wait for ever.
+            None if takes_a_write(&self.event) => {
+                let _ = self.event.write(1);
+            }
+            None => {}
         }
-        // An eventfd's write fails only when its counter is full, and then the edge is pending anyway.
+    }
+
+    /// Tells the driver that the device cannot go on (VirtIO 1.2 §2.1.2). vhost-user has no words for it.
+    pub fn need_reset(&self) {
+        if let Some(signals) = &self.signals {
+            signals.needs_reset.store(true, Ordering::SeqCst);
+            self.raise(signals, CONFIG_BIT);
+        }
+    }
+
+    fn raise(&self, signals: &Signals, bit: u32) {
+        signals.interrupts.fetch_or(bit, Ordering::SeqCst);
+        // Ours does not block; its write fails only when its counter is full, with the edge pending.
         let _ = self.event.write(1);
+    }
+}
+
+fn takes_a_write(event: &EventFd) -> bool {
+    let mut event = [PollFd::from_borrowed_fd(event_descriptor(event), PollFlags::OUT)];
+    poll(&mut event, Some(&NO_WAIT)).is_ok() && event[0].revents().contains(PollFlags::OUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_call_that_takes_no_more_holds_nobody_up() {
+        let call = EventFd::new(0).unwrap();
+        call.write(u64::MAX - 1).unwrap();
+        let (raised, end) = std::sync::mpsc::channel();
+        let interrupt = Interrupt::call(call.try_clone().unwrap());
+        std::thread::spawn(move || {
+            interrupt.used_ring();
+            raised.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_secs(10)).expect("the interrupt waits");
+        assert_eq!(call.read().unwrap(), u64::MAX - 1);
     }
 }

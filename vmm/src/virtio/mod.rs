@@ -26,6 +26,7 @@ mod sys;
 mod test_driver;
 pub mod vhost_user;
 pub mod vsock;
+mod wakeups;
 
 pub use entropy::Entropy;
 pub use interrupt::Interrupt;
@@ -46,14 +47,10 @@ pub type Memory = Arc<GuestMemoryMmap<()>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum DeviceId {
-    /// Network card.
-    Net = 1,
     /// Block device.
     Block = 2,
     /// Entropy source.
     Entropy = 4,
-    /// Memory balloon.
-    Balloon = 5,
     /// Socket device.
     Vsock = 19,
 }
@@ -76,8 +73,6 @@ pub struct Activation {
     pub memory: Memory,
     /// The queues, as many as the device has sizes.
     pub queues: Vec<VirtQueue>,
-    /// The features both sides agreed on.
-    pub features: u64,
 }
 
 /// A device, seen from its transport.

@@ -1,30 +1,67 @@
-//! What every device does with an active virtqueue: take chains, give them back, wait for more.
+//! What every device does with an active virtqueue: take chains, give them back; and how a transport
+//! makes one of what its driver said.
 //!
-//! A queue that the driver broke (an index that runs ahead of the ring, a ring that is no memory) is
-//! set to not ready: it gives no chain any more, and no thread runs in a circle over it.
+//! A queue that the driver broke (an index that runs ahead of the ring) is set to not ready and the
+//! driver is asked for a reset (VirtIO 1.2 §2.1.2): it gives no chain any more, and no thread runs in a
+//! circle over it.
 
-use super::VirtQueue;
+use super::{QueueState, VirtQueue};
 use std::sync::atomic::Ordering;
-use virtio_queue::{DescriptorChain, QueueOwnedT, QueueT};
-use vm_memory::GuestMemoryMmap;
+use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
+use vm_memory::{GuestAddress, GuestMemory, GuestMemoryMmap};
 
 /// A descriptor chain within guest memory of this kind.
 pub type Chain<'m> = DescriptorChain<&'m GuestMemoryMmap<()>>;
 
+/// Makes a queue of its registers, if its driver made it ready and all of it lies in guest memory.
+pub fn queue_of(
+    state: QueueState,
+    size_max: u16,
+    event_idx: bool,
+    memory: &GuestMemoryMmap<()>,
+) -> Option<Queue> {
+    let mut queue = Queue::new(size_max).ok()?;
+    queue.try_set_size(state.size).ok()?;
+    queue.try_set_desc_table_address(GuestAddress(state.descriptor_table)).ok()?;
+    queue.try_set_avail_ring_address(GuestAddress(state.available_ring)).ok()?;
+    queue.try_set_used_ring_address(GuestAddress(state.used_ring)).ok()?;
+    queue.set_event_idx(event_idx);
+    queue.set_next_avail(state.next_available);
+    queue.set_next_used(state.next_used);
+    queue.set_ready(state.ready);
+    let entries = usize::from(state.size);
+    // Not `Queue::is_valid`: it looks at the ends of the rings only.
+    let is_memory = [
+        (state.descriptor_table, 16 * entries),
+        (state.available_ring, 6 + 2 * entries),
+        (state.used_ring, 6 + 8 * entries),
+    ]
+    .into_iter()
+    .all(|(start, bytes)| memory.check_range(GuestAddress(start), bytes));
+    (state.ready && is_memory).then_some(queue)
+}
+
 impl VirtQueue {
+    /// How many chains wait to be taken, at least if the driver is honest; 0 of a broken queue.
+    pub fn pending(&self, memory: &GuestMemoryMmap<()>) -> u16 {
+        if !self.queue.ready() {
+            return 0;
+        }
+        let next = self.queue.next_avail();
+        self.queue
+            .avail_idx(memory, Ordering::Acquire)
+            .map_or(0, |index| index.0.wrapping_sub(next))
+    }
+
     /// The next chain the driver has made available.
     pub fn take<'m>(&mut self, memory: &'m GuestMemoryMmap<()>) -> Option<Chain<'m>> {
-        let next = self.queue.next_avail();
-        let pending = match self.queue.avail_idx(memory, Ordering::Acquire) {
-            Ok(index) => index.0 != next,
-            Err(_) => true,
-        };
-        if !pending {
+        if self.pending(memory) == 0 {
             return None;
         }
         let chain = self.queue.iter(memory).ok().and_then(|mut available| available.next());
         if chain.is_none() {
             self.queue.set_ready(false);
+            self.interrupt.need_reset();
         }
         chain
     }
@@ -36,8 +73,7 @@ impl VirtQueue {
 
     /// Puts a chain on the used ring, `written` bytes of it filled, without an interrupt.
     pub fn give_back(&mut self, memory: &GuestMemoryMmap<()>, head: u16, written: u32) {
-        // It fails for a head beyond the queue, which no chain that `take` gave can be of use with,
-        // and for a used ring that is no memory, which nobody reads.
+        // It fails for a head beyond the queue, which no chain that `take` gave can be of use with.
         let _ = self.queue.add_used(memory, head, written);
     }
 

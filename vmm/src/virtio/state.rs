@@ -3,12 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 /// What a device is besides its configuration and its queues.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeviceState {
     /// An entropy source has none.
     Entropy,
-    /// A disk's bytes are its files'; the device has none of its own.
-    Block,
+    /// A disk's bytes are its files': this is what its driver was told of them, and still believes.
+    Block {
+        /// How many bytes the disk has.
+        bytes: u64,
+        /// Whether the guest may write.
+        writable: bool,
+    },
     /// Connections do not outlive a save: the driver is told by a transport-reset event.
     Vsock,
 }

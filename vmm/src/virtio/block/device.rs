@@ -1,17 +1,15 @@
 //! The virtio face of a disk: features, config space, activation and reset (VirtIO 1.2 §5.2.3-5).
 
 use super::extents::{DiskError, Extents};
-use super::worker::Worker;
+use super::worker::{Work, Workers};
 use super::{
-    BLOCK_BYTES, MAX_RANGE_SECTORS, MAX_RANGES, MAX_SEGMENTS, QUEUE_SIZE, SECTOR_BYTES,
-    SERIAL_BYTES,
+    BLOCK_BYTES, MAX_DISCARDS, MAX_RANGE_SECTORS, MAX_SEGMENTS, MAX_ZEROES, QUEUE_SIZE,
+    SECTOR_BYTES, SERIAL_BYTES,
 };
 use crate::config::DiskConfig;
-use crate::virtio::stop::Stop;
 use crate::virtio::{ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
 
 const FEATURE_SEG_MAX: u64 = 1 << 2;
 const FEATURE_RO: u64 = 1 << 5;
@@ -22,7 +20,6 @@ const FEATURE_WRITE_ZEROES: u64 = 1 << 14;
 
 /// `struct virtio_blk_config` up to `unused1` (VirtIO 1.2 §5.2.4).
 const CONFIG_BYTES: usize = 60;
-const THREAD_NAME: &str = "block";
 
 /// A disk.
 #[derive(Debug)]
@@ -31,13 +28,7 @@ pub struct Block {
     serial: [u8; SERIAL_BYTES],
     writable: bool,
     config_space: [u8; CONFIG_BYTES],
-    active: Option<Active>,
-}
-
-#[derive(Debug)]
-struct Active {
-    thread: JoinHandle<VirtQueue>,
-    stop: Arc<Stop>,
+    active: Option<Arc<Workers>>,
 }
 
 impl Block {
@@ -79,35 +70,23 @@ impl VirtioDevice for Block {
     }
 
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
-        let Activation { memory, queues, features: _ } = activation;
+        let Activation { memory, queues } = activation;
         let got = queues.len();
         let Ok([queue]) = <[VirtQueue; 1]>::try_from(queues) else {
             return Err(ActivateError::QueueCount { got, expected: 1 });
         };
-        let stop = Arc::new(Stop::new().map_err(ActivateError::Watch)?);
-        let worker = Worker {
-            disk: Arc::clone(&self.disk),
-            serial: self.serial,
-            writable: self.writable,
-            memory,
-            queue,
-            stop: Arc::clone(&stop),
-        };
-        let thread = Builder::new().name(THREAD_NAME.into()).spawn(|| worker.run());
-        let thread =
-            thread.map_err(|source| ActivateError::Thread { name: THREAD_NAME, source })?;
-        self.active = Some(Active { thread, stop });
+        let (disk, serial, writable) = (Arc::clone(&self.disk), self.serial, self.writable);
+        let work = Work { disk, serial, writable, memory };
+        self.active = Some(Workers::start(work, queue)?);
         Ok(())
     }
 
     fn reset(&mut self) -> Vec<VirtQueue> {
-        let Some(Active { thread, stop }) = self.active.take() else { return Vec::new() };
-        stop.tell();
-        thread.join().into_iter().collect()
+        self.active.take().and_then(Workers::stop).into_iter().collect()
     }
 
     fn save(&self) -> DeviceState {
-        DeviceState::Block
+        DeviceState::Block { bytes: self.disk.len(), writable: self.writable }
     }
 }
 
@@ -129,11 +108,11 @@ fn config_space(length: u64, writable: bool) -> [u8; CONFIG_BYTES] {
     put(34, &1u16.to_le_bytes());
     if writable {
         put(36, &MAX_RANGE_SECTORS.to_le_bytes());
-        put(40, &MAX_RANGES.to_le_bytes());
+        put(40, &MAX_DISCARDS.to_le_bytes());
         #[allow(clippy::cast_possible_truncation, reason = "8")]
         put(44, &((BLOCK_BYTES / SECTOR_BYTES) as u32).to_le_bytes());
         put(48, &MAX_RANGE_SECTORS.to_le_bytes());
-        put(52, &MAX_RANGES.to_le_bytes());
+        put(52, &MAX_ZEROES.to_le_bytes());
         put(56, &[1]);
     }
     bytes

@@ -1,7 +1,7 @@
 //! The block device (VirtIO 1.2 §5.2): one disk made of file stretches, one after the other.
 //!
 //! Owns: the disk's shape ([`extents`]), requests as chains ([`request`]), the virtio face
-//! ([`device`]) and the thread that serves it ([`worker`]). Never opens a file, never parses what is
+//! ([`device`]) and the threads that serve it ([`worker`]). Never opens a file, never parses what is
 //! on the disk: a disk is raw bytes.
 //!
 //! ```text
@@ -27,9 +27,12 @@ const MAX_SEGMENTS: u32 = 126;
 const SECTOR_BYTES: u64 = 512;
 /// What offsets and lengths of extents, and ranges to discard, are best multiples of.
 const BLOCK_BYTES: u64 = 4096;
-/// The most ranges of one discard or write-zeroes request.
-const MAX_RANGES: u32 = 32;
-/// The most sectors of one such range: 1 GiB.
-const MAX_RANGE_SECTORS: u32 = 1 << 21;
+/// The most sectors of one range to discard or to zero: 64 MiB. On hosts that cannot zero a range at
+/// once every byte is written, and a reset waits for it.
+const MAX_RANGE_SECTORS: u32 = 1 << 17;
+/// The most ranges of one discard request.
+const MAX_DISCARDS: u32 = 32;
+/// The most ranges of one write-zeroes request.
+const MAX_ZEROES: u32 = 1;
 /// The length of a serial number (VirtIO 1.2 §5.2.6).
 const SERIAL_BYTES: usize = 20;

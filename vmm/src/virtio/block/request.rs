@@ -3,7 +3,7 @@
 //! Whatever a driver may write there becomes a request that lies within the disk, a status to refuse
 //! it with, or a chain that cannot even be answered.
 
-use super::{MAX_RANGE_SECTORS, MAX_RANGES, SECTOR_BYTES};
+use super::{MAX_DISCARDS, MAX_RANGE_SECTORS, MAX_ZEROES, SECTOR_BYTES};
 use crate::virtio::buffers::{Buffers, Slices};
 
 const TYPE_IN: u32 = 0;
@@ -69,6 +69,13 @@ pub enum Request<'m> {
     WriteZeroes(Vec<Range>),
 }
 
+impl Request<'_> {
+    /// Whether the host may be at it for longer than at a transfer.
+    pub fn may_take_long(&self) -> bool {
+        matches!(self, Self::Flush | Self::Discard(_) | Self::WriteZeroes(_))
+    }
+}
+
 /// What a disk allows.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -114,10 +121,10 @@ fn request<'m>(
         TYPE_FLUSH => Ok(Request::Flush),
         TYPE_GET_ID if readable.is_empty() => Ok(Request::GetId(writable)),
         TYPE_DISCARD if limits.writable && writable.is_empty() => {
-            Ok(Request::Discard(ranges(readable, limits, 0)?))
+            Ok(Request::Discard(ranges(readable, limits, (0, MAX_DISCARDS))?))
         }
         TYPE_WRITE_ZEROES if limits.writable && writable.is_empty() => {
-            Ok(Request::WriteZeroes(ranges(readable, limits, FLAG_UNMAP)?))
+            Ok(Request::WriteZeroes(ranges(readable, limits, (FLAG_UNMAP, MAX_ZEROES))?))
         }
         TYPE_IN | TYPE_OUT | TYPE_GET_ID | TYPE_DISCARD | TYPE_WRITE_ZEROES => Err(Status::IoError),
         _ => Err(Status::Unsupported),
@@ -132,9 +139,14 @@ fn position(sector: u64, data: &Slices<'_>, limits: Limits) -> Result<u64, Statu
     if whole && end <= limits.length { Ok(position) } else { Err(Status::IoError) }
 }
 
-fn ranges(mut data: Slices<'_>, limits: Limits, allowed: u32) -> Result<Vec<Range>, Status> {
+/// Reads ranges: of these flags, so many at most.
+fn ranges(
+    mut data: Slices<'_>,
+    limits: Limits,
+    (allowed, most): (u32, u32),
+) -> Result<Vec<Range>, Status> {
     let count = data.len() / RANGE_BYTES;
-    if count == 0 || count > MAX_RANGES as usize || !data.len().is_multiple_of(RANGE_BYTES) {
+    if count == 0 || count > most as usize || !data.len().is_multiple_of(RANGE_BYTES) {
         return Err(Status::IoError);
     }
     let mut ranges = Vec::with_capacity(count);

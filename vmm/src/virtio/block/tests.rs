@@ -2,15 +2,17 @@
 
 use super::extents::{DiskError, Extents};
 use super::request::{Limits, Parsed, Range, Request, Status};
+use super::worker::{Work, Workers};
 use super::{Block, SECTOR_BYTES};
 use crate::config::{DiskConfig, FdSlot, FileExtent};
-use crate::virtio::buffers::{Buffers, ChainError, MAX_DESCRIPTORS, Slices};
+use crate::virtio::buffers::{Buffers, Slices};
 use crate::virtio::test_driver::{Buffer, Driver, memory};
 use crate::virtio::{Activation, DeviceState, Memory, VirtioDevice};
 use proptest::prelude::*;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
+use virtio_queue::QueueT;
 use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
 const HEADER: u64 = 0x8000;
@@ -44,7 +46,7 @@ impl Rig {
         let driver = Driver::new(&memory, 0, 256);
         let mut disk = Block::new(config, &files).unwrap();
         let queues = vec![driver.queue()];
-        disk.activate(Activation { memory: memory.clone(), queues, features: 0 }).unwrap();
+        disk.activate(Activation { memory: memory.clone(), queues }).unwrap();
         Self { disk, driver, memory }
     }
 
@@ -177,7 +179,85 @@ fn discarded_and_zeroed_ranges_read_as_zero() {
     range(&rig, 0, 0, 1, 1);
     assert_eq!(rig.request(11, 0, &[(DATA, 16, false)]).0, 2, "a discard has no flags");
     assert_eq!(rig.request(11, 0, &[(DATA, 15, false)]).0, 1, "no whole range");
+    (0..32).for_each(|index| range(&rig, index, 0, 1, 0));
+    assert_eq!(rig.request(11, 0, &[(DATA, 32 * 16, false)]).0, 0);
     assert_eq!(rig.request(11, 0, &[(DATA, 33 * 16, false)]).0, 1, "too many ranges");
+    assert_eq!(rig.request(13, 0, &[(DATA, 2 * 16, false)]).0, 1, "more than one to zero");
+}
+
+/// Where the host cannot zero a range at once, each byte is written, and a reset waits for it.
+#[test]
+fn one_request_zeroes_no_more_than_its_limit() {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(1 << 30).unwrap();
+    let mut rig = Rig::new(&config(vec![extent(0, 0, 1 << 30)], true), vec![file.into()]);
+    let told =
+        |at: usize| u32::from_le_bytes(*rig.disk.config_space()[at..].first_chunk().unwrap());
+    let (sectors, ranges) = (told(48), told(52));
+    assert!(u64::from(sectors) * u64::from(ranges) * SECTOR_BYTES <= 64 << 20);
+    for (length, status) in [(sectors, 0), (sectors + 1, 1)] {
+        range(&rig, 0, 0, length, 1);
+        assert_eq!(rig.request(13, 0, &[(DATA, 16, false)]).0, status, "{length} sectors");
+    }
+}
+
+/// Requests of which none waits for the one before; gives their heads. Even ones read sector 0.
+fn many(driver: &mut Driver, count: u64, odd_kind: u32) -> Vec<u16> {
+    let memory = driver.memory.clone();
+    let buffers = |index| {
+        let header = 0x10_0000 + 16 * index;
+        let kind = if index % 2 == 0 { 0 } else { odd_kind };
+        memory.write_obj(kind, GuestAddress(header)).unwrap();
+        memory.write_obj(0u64, GuestAddress(header + 8)).unwrap();
+        let mut buffers = vec![(header, 16, false)];
+        if kind == 0 {
+            buffers.push((0x20_0000 + 512 * index, 512, true));
+        }
+        buffers.push((0x18_0000 + index, 1, true));
+        buffers
+    };
+    (0..count).map(|index| driver.add(&buffers(index))).collect()
+}
+
+#[test]
+fn requests_of_several_threads_are_each_answered_once() {
+    let (mut rig, _file) = writable_rig(&[6; 64 << 10]);
+    let mut heads = many(&mut rig.driver, 60, 4);
+    let mut used: Vec<u16> = heads.iter().map(|_| rig.driver.wait_used().0).collect();
+    used.sort_unstable();
+    heads.sort_unstable();
+    assert_eq!(used, heads);
+    assert_eq!(rig.bytes(0x18_0000, 60), [0; 60], "statuses");
+    assert_eq!(rig.bytes(0x20_0000 + 58 * 512, 512), [6; 512]);
+    many(&mut rig.driver, 60, 0);
+    let queues = rig.disk.reset();
+    let queue = &queues[0].queue;
+    assert_eq!(queue.next_avail(), queue.next_used(), "a request is half done");
+}
+
+#[test]
+fn threads_are_started_only_where_there_is_work_for_them() {
+    let memory = memory(4 << 20);
+    let mut driver = Driver::new(&memory, 0, 256);
+    let config = config(vec![extent(0, 0, 8192)], true);
+    let disk = Extents::open(&config, &[file_of(&[1; 8192]).into()]).unwrap();
+    let work = Work { disk: disk.into(), serial: [0; 20], writable: true, memory: memory.clone() };
+    let workers = Workers::start(work, driver.queue()).unwrap();
+    for _ in 0..3 {
+        many(&mut driver, 1, 0);
+        driver.wait_used();
+    }
+    assert_eq!(workers.thread_count(), 1, "one request after the other");
+    many(&mut driver, 2, 4);
+    (0..2).for_each(|_| drop(driver.wait_used()));
+    assert_eq!(workers.thread_count(), 2, "somebody hears the driver while the host flushes");
+    for _ in 0..20 {
+        many(&mut driver, 60, 4);
+        (0..60).for_each(|_| drop(driver.wait_used()));
+    }
+    assert!((2..=4).contains(&workers.thread_count()), "{}", workers.thread_count());
+    let queue = workers.stop().expect("every thread has ended").queue;
+    assert_eq!((queue.next_avail(), queue.next_used()), (1205, 1205));
 }
 
 #[test]
@@ -235,9 +315,9 @@ fn a_reset_gives_the_queue_back_and_it_goes_on_where_it_was() {
     let (mut rig, _file) = writable_rig(&[3; 8192]);
     assert_eq!(rig.request(0, 0, &[(DATA, 512, true)]), (0, 513));
     let queues = rig.disk.reset();
-    assert_eq!(rig.disk.save(), DeviceState::Block);
+    assert_eq!(rig.disk.save(), DeviceState::Block { bytes: 8192, writable: true });
     assert!(rig.disk.reset().is_empty(), "a second reset has nothing to give");
-    rig.disk.activate(Activation { memory: rig.memory.clone(), queues, features: 0 }).unwrap();
+    rig.disk.activate(Activation { memory: rig.memory.clone(), queues }).unwrap();
     assert_eq!(rig.request(0, 8, &[(DATA + 512, 512, true)]), (0, 513));
     assert_eq!(rig.bytes(DATA, 1024), [3; 1024]);
 }
@@ -255,33 +335,10 @@ fn configurations_that_fit_no_file_are_refused() {
         let refused = open(config(vec![extent(0, offset, length)], false));
         assert!(matches!(refused, Err(DiskError::Bounds { .. })), "{offset} {length}");
     }
-    let long = DiskConfig { serial: "x".repeat(21), ..config(vec![extent(0, 0, 4096)], false) };
-    assert!(matches!(open(long), Err(DiskError::Serial(_))));
-}
-
-#[test]
-fn a_chain_longer_than_the_limit_is_refused() {
-    let memory = memory(4 << 20);
-    let mut driver = Driver::new(&memory, 0, 1024);
-    driver.add(&vec![(DATA, 1, true); MAX_DESCRIPTORS + 1]);
-    let mut chain = driver.queue().take(&memory).unwrap();
-    assert_eq!(Buffers::of_chain(&memory, &mut chain).unwrap_err(), ChainError::TooLong);
-}
-
-#[test]
-fn a_chain_that_does_not_end_is_refused() {
-    let memory = memory(4 << 20);
-    let mut driver = Driver::new(&memory, 0, 256);
-    let mut queue = driver.queue();
-    let mut refused = |next_of_last: u16| {
-        driver.descriptor(10, DATA, 16, 1, 11);
-        driver.descriptor(11, DATA, 16, 1, next_of_last);
-        driver.publish(10);
-        let mut chain = queue.take(&memory).unwrap();
-        Buffers::of_chain(&memory, &mut chain).unwrap_err()
-    };
-    assert_eq!(refused(10), ChainError::Endless, "a circle");
-    assert_eq!(refused(300), ChainError::Endless, "a descriptor beyond the table");
+    for serial in ["", "two words", "123456789012345678901", "naïve"] {
+        let named = DiskConfig { serial: serial.into(), ..config(vec![extent(0, 0, 4096)], false) };
+        assert!(matches!(open(named), Err(DiskError::Serial(_))), "{serial}");
+    }
 }
 
 /// Reads a request of a disk of 16 sectors out of a chain: header, data, status.

@@ -1,19 +1,34 @@
-//! The thread that serves an active disk: takes requests from the queue, does them one after the
-//! other, and interrupts the driver when it wants to know.
+//! The threads that serve an active disk. They share its queue: whoever is free takes the next request.
+//!
+//! ```text
+//!   locked: take a chain ──▶ the host's disk, nothing locked ──▶ locked: give it back, interrupt
+//! ```
+//! There is one thread at first. Another is started when requests wait that nobody takes, or before one
+//! that may take the host long (a flush, above all), so that somebody still hears the driver. A request
+//! that was begun is finished, whatever comes: a queue given back has no chain half done.
 
 use super::SERIAL_BYTES;
 use super::extents::Extents;
 use super::request::{Limits, Parsed, Request, Status};
 use crate::virtio::buffers::Buffers;
+use crate::virtio::queue::Chain;
 use crate::virtio::stop::Stop;
 use crate::virtio::sys::event_descriptor;
-use crate::virtio::{Memory, VirtQueue};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-use std::sync::Arc;
+use crate::virtio::wakeups::Wakeups;
+use crate::virtio::{ActivateError, Memory, VirtQueue};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-/// What the thread works on.
-pub struct Worker {
+const THREAD_NAME: &str = "block";
+/// The most threads of one disk.
+const THREADS_MAX: usize = 4;
+/// So many requests may wait for a thread that is free soon: most are done faster than another wakes up.
+const WAITING_MAX: u16 = 2;
+
+/// What the threads work on.
+#[derive(Debug)]
+pub struct Work {
     /// The disk's bytes.
     pub disk: Arc<Extents>,
     /// Its serial number, padded with zeroes.
@@ -22,75 +37,164 @@ pub struct Worker {
     pub writable: bool,
     /// Guest memory.
     pub memory: Memory,
-    /// The queue.
-    pub queue: VirtQueue,
-    /// The order to end.
-    pub stop: Arc<Stop>,
 }
 
-impl Worker {
-    /// Serves until told to stop, then gives the queue back.
-    pub fn run(mut self) -> VirtQueue {
-        // Requests may have been waiting since before this thread was.
-        self.serve_available();
-        while self.wait() {
-            self.serve_available();
-        }
-        self.queue
+/// The threads of one disk.
+#[derive(Debug)]
+pub struct Workers {
+    work: Work,
+    stop: Arc<Stop>,
+    wakeups: Wakeups,
+    /// Wakes a thread that waits, when another has found more than it can do.
+    more: EventFd,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: VirtQueue,
+    threads: Vec<JoinHandle<()>>,
+    /// How many threads wait for the driver.
+    waiting: usize,
+}
+
+impl Workers {
+    /// Starts to serve a queue.
+    ///
+    /// # Errors
+    /// Where there is no descriptor or no thread for it.
+    pub fn start(work: Work, queue: VirtQueue) -> Result<Arc<Self>, ActivateError> {
+        let stop = Arc::new(Stop::new().map_err(ActivateError::Watch)?);
+        let more = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC).map_err(ActivateError::Watch)?;
+        let events = [event_descriptor(&queue.notify), event_descriptor(&more)];
+        let wakeups = Wakeups::of(&events, &stop).map_err(ActivateError::Watch)?;
+        let shared = Mutex::new(Shared { queue, threads: Vec::new(), waiting: 0 });
+        let workers = Arc::new(Self { work, stop, wakeups, more, shared });
+        let started = workers.start_thread(&mut workers.lock());
+        started.map_err(|source| ActivateError::Thread { name: THREAD_NAME, source })?;
+        Ok(workers)
     }
 
-    /// Waits for a notification; false when the thread is to end.
-    fn wait(&self) -> bool {
-        let mut watched = [
-            PollFd::new(&*self.stop, PollFlags::IN),
-            PollFd::from_borrowed_fd(event_descriptor(&self.queue.notify), PollFlags::IN),
-        ];
-        while let Err(errno) = poll(&mut watched, None) {
-            if errno != Errno::INTR {
-                return false;
-            }
+    /// Lets each thread finish its request, and gives the queue back.
+    pub fn stop(self: Arc<Self>) -> Option<VirtQueue> {
+        self.stop.tell();
+        // A thread may start another until it sees the order: there is none left when there is no handle.
+        while let Some(thread) = self.take_thread() {
+            let _ = thread.join();
         }
-        let [stop, notify] = &watched;
-        // A notification source that broke can never be waited for.
-        let broken = PollFlags::ERR | PollFlags::NVAL;
-        if !stop.revents().is_empty() || notify.revents().intersects(broken) {
-            return false;
-        }
-        let _ = self.queue.notify.read();
-        true
+        let shared = Arc::into_inner(self)?.shared;
+        Some(shared.into_inner().unwrap_or_else(PoisonError::into_inner).queue)
     }
 
-    fn serve_available(&mut self) {
-        let memory = Arc::clone(&self.memory);
+    fn take_thread(&self) -> Option<JoinHandle<()>> {
+        self.lock().threads.pop()
+    }
+
+    fn start_thread(self: &Arc<Self>, shared: &mut Shared) -> std::io::Result<()> {
+        let workers = Arc::clone(self);
+        let thread = Builder::new().name(THREAD_NAME.into()).spawn(move || workers.run())?;
+        shared.threads.push(thread);
+        Ok(())
+    }
+
+    fn run(self: Arc<Self>) {
         loop {
-            self.queue.mute(&memory);
-            while !self.stop.is_told()
-                && let Some(mut chain) = self.queue.take(&memory)
-            {
-                let buffers = Buffers::of_chain(&memory, &mut chain);
-                let written = buffers.map_or(0, |buffers| self.answer(buffers));
-                self.queue.give_back(&memory, chain.head_index(), written);
-                // After each one: the driver gets on while the next waits for the host's disk.
-                self.queue.interrupt_if_wanted(&memory);
+            while let Some(chain) = self.take() {
+                self.serve(chain);
             }
-            if self.stop.is_told() || !self.queue.unmute(&memory) {
+            if !self.wakeups.wait() {
                 return;
             }
+            self.lock().waiting -= 1;
         }
+    }
+
+    /// Takes a request. Without one, or told to stop, the thread is one of those that wait.
+    fn take(self: &Arc<Self>) -> Option<Chain<'_>> {
+        let memory = &self.work.memory;
+        let mut shared = self.lock();
+        loop {
+            let chain = if self.stop.is_told() { None } else { shared.queue.take(memory) };
+            if let Some(chain) = chain {
+                if shared.waiting > 0 {
+                    shared.queue.unmute(memory);
+                } else {
+                    // Nobody would hear the driver: whoever is done first looks by itself.
+                    shared.queue.mute(memory);
+                }
+                if shared.queue.pending(memory) > WAITING_MAX {
+                    self.call_another(&mut shared);
+                }
+                return Some(chain);
+            }
+            if self.stop.is_told() || !shared.queue.unmute(memory) {
+                shared.waiting += 1;
+                return None;
+            }
+        }
+    }
+
+    /// Gets another thread to work: one that waits, or a new one.
+    fn call_another(self: &Arc<Self>, shared: &mut Shared) {
+        if shared.waiting > 0 {
+            let _ = self.more.write(1);
+        } else if shared.threads.len() < THREADS_MAX {
+            // Without one, this thread does all of it, later.
+            let _ = self.start_thread(shared);
+        }
+    }
+
+    fn serve(self: &Arc<Self>, mut chain: Chain<'_>) {
+        let memory = &self.work.memory;
+        let head = chain.head_index();
+        let written = match Buffers::of_chain(memory, &mut chain) {
+            Ok(buffers) => self.answer(buffers),
+            Err(_) => 0,
+        };
+        let mut shared = self.lock();
+        shared.queue.give_back(memory, head, written);
+        // After each one: the driver gets on while the next waits for the host's disk.
+        shared.queue.interrupt_if_wanted(memory);
     }
 
     /// Does one request; gives how many bytes of the chain were written.
-    fn answer(&self, buffers: Buffers<'_>) -> u32 {
-        let limits = Limits { length: self.disk.len(), writable: self.writable };
+    fn answer(self: &Arc<Self>, buffers: Buffers<'_>) -> u32 {
+        let limits = Limits { length: self.work.disk.len(), writable: self.work.writable };
         let Some(Parsed { request, status }) = Parsed::read(buffers, limits) else { return 0 };
         let (result, data) = match request {
-            Ok(request) => self.perform(request),
+            Ok(request) => {
+                if request.may_take_long() {
+                    self.leave_an_ear();
+                }
+                self.work.perform(request)
+            }
             Err(refused) => (refused, 0),
         };
         status.write(&[result as u8]);
         u32::try_from(data + 1).unwrap_or(u32::MAX)
     }
 
+    /// Sees to it that the driver is heard, and what it has said served, while this thread is away.
+    fn leave_an_ear(self: &Arc<Self>) {
+        let mut shared = self.lock();
+        if shared.waiting == 0 || shared.queue.pending(&self.work.memory) > 0 {
+            self.call_another(&mut shared);
+        }
+    }
+
+    /// How many threads there are.
+    #[cfg(test)]
+    pub fn thread_count(&self) -> usize {
+        self.lock().threads.len()
+    }
+
+    /// No step under the lock leaves half of a change, whatever panics.
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
     fn perform(&self, request: Request<'_>) -> (Status, usize) {
         let mut data = 0;
         let result = match request {

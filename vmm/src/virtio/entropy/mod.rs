@@ -1,14 +1,17 @@
 //! The entropy source (VirtIO 1.2 §5.4), and the device to copy when writing a new one: this file is
 //! its virtio face, `serve.rs` what it does with its queue.
 //!
-//! One thread waits for the driver or the end, fills buffers with the host's random bytes, and gives
+//! One thread waits for the driver or the order to stop, fills buffers with the host's random bytes, and gives
 //! the queue back when it is told to end.
 
 mod serve;
 
+use super::stop::Stop;
+use super::sys::event_descriptor;
+use super::wakeups::Wakeups;
 use super::{ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice};
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 const QUEUE_SIZES: [u16; 1] = [64];
 const THREAD: &str = "entropy";
@@ -24,7 +27,7 @@ enum State {
     #[default]
     Idle,
     Serving {
-        end: EventFd,
+        stop: Arc<Stop>,
         thread: JoinHandle<VirtQueue>,
     },
 }
@@ -47,25 +50,27 @@ impl VirtioDevice for Entropy {
     }
 
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
-        let Activation { memory, queues, features: _ } = activation;
+        let Activation { memory, queues } = activation;
         let [queue]: [VirtQueue; 1] = queues.try_into().map_err(|queues: Vec<_>| {
             ActivateError::QueueCount { got: queues.len(), expected: QUEUE_SIZES.len() }
         })?;
-        let end = EventFd::new(EFD_NONBLOCK).map_err(ActivateError::Watch)?;
-        let threads_end = end.try_clone().map_err(ActivateError::Watch)?;
+        let stop = Arc::new(Stop::new().map_err(ActivateError::Watch)?);
+        let wakeups = Wakeups::of(&[event_descriptor(&queue.notify)], &stop);
+        let wakeups = wakeups.map_err(ActivateError::Watch)?;
+        let threads_stop = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name(THREAD.to_owned())
-            .spawn(move || serve::until_end(&memory, queue, &threads_end))
+            .spawn(move || serve::until_stop(&memory, queue, &wakeups, &threads_stop))
             .map_err(|source| ActivateError::Thread { name: THREAD, source })?;
-        self.state = State::Serving { end, thread };
+        self.state = State::Serving { stop, thread };
         Ok(())
     }
 
     fn reset(&mut self) -> Vec<VirtQueue> {
-        let State::Serving { end, thread } = std::mem::take(&mut self.state) else {
+        let State::Serving { stop, thread } = std::mem::take(&mut self.state) else {
             return Vec::new();
         };
-        let _ = end.write(1);
+        stop.tell();
         thread.join().into_iter().collect()
     }
 

@@ -1,52 +1,52 @@
 //! The entropy source's thread: from the queue to the host's random bytes and back.
 
 use crate::virtio::buffers::Buffers;
-use crate::virtio::sys::event_descriptor;
+use crate::virtio::stop::Stop;
+use crate::virtio::wakeups::Wakeups;
 use crate::virtio::{Memory, VirtQueue};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::rand::{GetRandomFlags, getrandom};
 use vm_memory::GuestMemoryMmap;
-use vmm_sys_util::eventfd::EventFd;
 
 /// One chain gets so many bytes at most, however long it is: a driver that wants more asks again.
 pub(super) const BYTES_PER_CHAIN: usize = 4096;
 /// Reads of this size are never cut short or interrupted (getrandom(2)).
 const BYTES_PER_READ: usize = 256;
 
-/// Serves until `end` is readable. Gives the queue back, its positions kept.
-pub(super) fn until_end(memory: &Memory, mut queue: VirtQueue, end: &EventFd) -> VirtQueue {
-    loop {
-        let mut events = [&queue.notify, end]
-            .map(|event| PollFd::from_borrowed_fd(event_descriptor(event), PollFlags::IN));
-        match poll(&mut events, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return queue,
-        }
-        let [notified, ended] = events.map(|event| !event.revents().is_empty());
-        if ended {
-            return queue;
-        }
-        if notified {
-            let _ = queue.notify.read();
-            serve(memory, &mut queue);
-        }
+/// Serves until told to stop. Gives the queue back, its positions kept.
+pub(super) fn until_stop(
+    memory: &Memory,
+    mut queue: VirtQueue,
+    wakeups: &Wakeups,
+    stop: &Stop,
+) -> VirtQueue {
+    // Chains may have been waiting since before this thread was.
+    serve(memory, &mut queue, stop);
+    while wakeups.wait() {
+        serve(memory, &mut queue, stop);
     }
+    queue
 }
 
-/// Fills every chain there is.
-fn serve(memory: &GuestMemoryMmap<()>, queue: &mut VirtQueue) {
+/// Fills every chain there is, as long as nobody says stop: a driver can make chains for ever.
+pub(super) fn serve(memory: &GuestMemoryMmap<()>, queue: &mut VirtQueue, stop: &Stop) {
+    let mut served = false;
     loop {
         queue.mute(memory);
-        while let Some(mut chain) = queue.take(memory) {
+        while !stop.is_told()
+            && let Some(mut chain) = queue.take(memory)
+        {
             let head = chain.head_index();
             let filled = Buffers::of_chain(memory, &mut chain).map_or(0, fill);
             queue.give_back(memory, head, filled);
+            served = true;
         }
-        if !queue.unmute(memory) {
+        if stop.is_told() || !queue.unmute(memory) {
             break;
         }
     }
-    queue.interrupt_if_wanted(memory);
+    if served {
+        queue.interrupt_if_wanted(memory);
+    }
 }
 
 /// Fills a chain up to its limit. Gives how many bytes it got.

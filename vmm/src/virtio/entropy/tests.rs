@@ -1,10 +1,12 @@
 use super::serve::BYTES_PER_CHAIN;
 use super::*;
 use crate::memory;
+use crate::virtio::test_driver::{self, Driver};
 use crate::virtio::{Interrupt, Memory};
 use std::time::{Duration, Instant};
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 const DESCRIPTORS: u64 = 0x1000;
 const AVAILABLE: u64 = 0x2000;
@@ -34,7 +36,7 @@ fn serving() -> (Entropy, Guest) {
     };
     let queues = vec![VirtQueue { queue, notify, interrupt: Interrupt::call(call) }];
     let mut device = Entropy::default();
-    device.activate(Activation { memory, queues, features: 0 }).unwrap();
+    device.activate(Activation { memory, queues }).unwrap();
     (device, guest)
 }
 
@@ -106,14 +108,29 @@ fn a_reset_gives_the_queue_back_where_it_was() {
     let queues = device.reset();
     assert_eq!((queues[0].queue.next_avail(), queues[0].queue.next_used()), (1, 1));
     assert_eq!(device.reset().len(), 0);
-    device.activate(Activation { memory: guest.memory.clone(), queues, features: 0 }).unwrap();
+    device.activate(Activation { memory: guest.memory.clone(), queues }).unwrap();
     assert_eq!(device.reset().len(), 1);
+}
+
+/// A driver can make chains faster than they are filled.
+#[test]
+fn between_two_chains_the_thread_looks_whether_to_stop() {
+    let memory = test_driver::memory(1 << 20);
+    let mut driver = Driver::new(&memory, 0, 8);
+    (0..8).for_each(|_| drop(driver.add(&[(0x8000, 64, true)])));
+    let mut queue = driver.queue();
+    let stop = Stop::new().unwrap();
+    stop.tell();
+    serve::serve(&memory, &mut queue, &stop);
+    assert_eq!(queue.queue.next_avail(), 0, "a chain was taken after the order to stop");
+    serve::serve(&memory, &mut queue, &Stop::new().unwrap());
+    assert_eq!(queue.queue.next_avail(), 8);
 }
 
 #[test]
 fn another_number_of_queues_is_refused() {
     let memory = memory::create(1 << 20).unwrap();
-    let activation = Activation { memory, queues: Vec::new(), features: 0 };
+    let activation = Activation { memory, queues: Vec::new() };
     let refusal = Entropy::default().activate(activation);
     assert!(matches!(refusal, Err(ActivateError::QueueCount { got: 0, expected: 1 })));
 }

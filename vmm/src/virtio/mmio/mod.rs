@@ -6,16 +6,17 @@
 
 mod registers;
 
+use super::interrupt::Signals;
+use super::queue::queue_of;
 use super::{
-    Activation, Interrupt, Memory, MmioState, QueueState, VirtQueue, VirtioDevice, interrupt,
+    Activation, DeviceState, Interrupt, Memory, MmioState, QueueState, VirtQueue, VirtioDevice,
 };
 use registers::{Effect, Offer, Registers, TRANSPORT_FEATURES, offset, status};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
-use virtio_queue::{Queue, QueueT};
-use vm_memory::{GuestAddress, GuestMemory};
+use virtio_queue::QueueT;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// The register that the driver writes a queue's index to: where KVM listens for it.
@@ -32,9 +33,24 @@ pub enum RestoreError {
         /// How many the device has.
         expected: usize,
     },
-    /// The state is of another kind of device.
-    #[error("the state is of another kind of device")]
-    Kind,
+    /// The state is of another kind of device, or of one that its driver would not know again.
+    #[error("the state is of {found:?}, this device is {expected:?}")]
+    Device {
+        /// What the state is of.
+        found: DeviceState,
+        /// What the device is.
+        expected: DeviceState,
+    },
+    /// The driver relies on what this device cannot do.
+    #[error(
+        "the driver accepted the features {accepted:#x}, of which this device offers {offered:#x}"
+    )]
+    Features {
+        /// What the driver accepted.
+        accepted: u64,
+        /// What is offered.
+        offered: u64,
+    },
 }
 
 /// One device on virtio-mmio.
@@ -45,7 +61,7 @@ pub struct MmioTransport {
     memory: Memory,
     notify: Vec<EventFd>,
     line: Arc<EventFd>,
-    interrupts: Arc<AtomicU32>,
+    signals: Arc<Signals>,
 }
 
 impl MmioTransport {
@@ -71,7 +87,7 @@ impl MmioTransport {
             memory,
             notify,
             line: Arc::new(EventFd::new(EFD_NONBLOCK)?),
-            interrupts: Arc::new(AtomicU32::new(0)),
+            signals: Arc::default(),
         })
     }
 
@@ -96,8 +112,12 @@ impl MmioTransport {
         }
         data.fill(0);
         if let Ok(word) = <&mut [u8; 4]>::try_from(data) {
-            let interrupts = self.interrupts.load(Ordering::SeqCst);
-            *word = self.registers.read(&self.offer, at, interrupts).to_le_bytes();
+            *word = match at {
+                offset::INTERRUPT_STATUS => self.signals.interrupts.load(Ordering::SeqCst),
+                offset::STATUS => self.status(),
+                _ => self.registers.read(&self.offer, at),
+            }
+            .to_le_bytes();
         }
     }
 
@@ -112,14 +132,15 @@ impl MmioTransport {
             Effect::Activate => self.activate(),
             Effect::Reset => {
                 drop(self.device.reset());
-                self.interrupts.store(0, Ordering::SeqCst);
+                self.signals.interrupts.store(0, Ordering::SeqCst);
+                self.signals.needs_reset.store(false, Ordering::SeqCst);
             }
             Effect::Notify(queue) => {
                 let event = usize::try_from(queue).ok().and_then(|queue| self.notify.get(queue));
                 let _ = event.map(|event| event.write(1));
             }
             Effect::Acknowledge(bits) => {
-                self.interrupts.fetch_and(!bits, Ordering::SeqCst);
+                self.signals.interrupts.fetch_and(!bits, Ordering::SeqCst);
             }
         }
     }
@@ -137,13 +158,13 @@ impl MmioTransport {
             register.next_used = served.queue.next_used();
         }
         let state = MmioState {
-            status: self.registers.status,
+            status: self.status(),
             device_features_select: self.registers.device_features_select,
             driver_features_select: self.registers.driver_features_select,
             driver_features: self.registers.driver_features,
             queue_select: self.registers.queue_select,
             queues: self.registers.queues.clone(),
-            interrupts: self.interrupts.load(Ordering::SeqCst),
+            interrupts: self.signals.interrupts.load(Ordering::SeqCst),
             device: self.device.save(),
         };
         if !served.is_empty() {
@@ -163,19 +184,30 @@ impl MmioTransport {
             return Err(RestoreError::Queues { found, expected });
         }
         drop(self.device.reset());
-        if state.device != self.device.save() {
-            return Err(RestoreError::Kind);
+        let (found, expected) = (state.device, self.device.save());
+        if found != expected {
+            return Err(RestoreError::Device { found, expected });
+        }
+        let (accepted, offered) = (state.driver_features, self.offer.features);
+        if accepted & !offered != 0 {
+            return Err(RestoreError::Features { accepted, offered });
         }
         self.registers = Registers {
-            status: state.status & (status::DRIVERS | status::NEEDS_RESET),
+            status: state.status & status::DRIVERS,
             device_features_select: state.device_features_select,
             driver_features_select: state.driver_features_select,
-            driver_features: state.driver_features & self.offer.features,
+            driver_features: state.driver_features,
             queue_select: state.queue_select,
             queues: state.queues.clone(),
         };
-        self.interrupts.store(state.interrupts, Ordering::SeqCst);
-        if self.registers.is_driver_ok() && state.status & status::NEEDS_RESET == 0 {
+        let needs_reset = state.status & status::NEEDS_RESET != 0;
+        self.signals.needs_reset.store(needs_reset, Ordering::SeqCst);
+        self.signals.interrupts.store(state.interrupts, Ordering::SeqCst);
+        if state.interrupts != 0 {
+            // Its edge may have been lost with the interrupt controller it went to. Once more is harmless.
+            let _ = self.line.write(1);
+        }
+        if self.registers.is_driver_ok() && !needs_reset {
             self.activate();
             // What was notified before the save is not in the new eventfds: look once at every queue.
             for event in &self.notify {
@@ -191,57 +223,35 @@ impl MmioTransport {
             queues.map(|((state, size), notify)| self.queue(*state, *size, notify)).collect();
         match queues {
             Some(queues) => self.hand_over(queues),
-            None => self.need_reset(),
+            None => self.interrupt().need_reset(),
         }
     }
 
     fn hand_over(&mut self, queues: Vec<VirtQueue>) {
-        let activation = Activation {
-            memory: self.memory.clone(),
-            queues,
-            features: self.registers.driver_features,
-        };
+        let activation = Activation { memory: self.memory.clone(), queues };
         if self.device.activate(activation).is_err() {
-            self.need_reset();
+            self.interrupt().need_reset();
         }
     }
 
-    /// Makes a queue of its registers, if the driver made it ready and it lies in guest memory.
     fn queue(&self, state: QueueState, size_max: u16, notify: &EventFd) -> Option<VirtQueue> {
-        let mut queue = Queue::new(size_max).ok()?;
-        queue.try_set_size(state.size).ok()?;
-        queue.try_set_desc_table_address(GuestAddress(state.descriptor_table)).ok()?;
-        queue.try_set_avail_ring_address(GuestAddress(state.available_ring)).ok()?;
-        queue.try_set_used_ring_address(GuestAddress(state.used_ring)).ok()?;
-        queue.set_event_idx(self.registers.driver_features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0);
-        queue.set_next_avail(state.next_available);
-        queue.set_next_used(state.next_used);
-        queue.set_ready(state.ready);
-        let entries = u64::from(state.size);
-        let is_memory = [
-            (state.descriptor_table, 16 * entries),
-            (state.available_ring, 6 + 2 * entries),
-            (state.used_ring, 6 + 8 * entries),
-        ]
-        .into_iter()
-        .all(|(start, bytes)| self.is_memory(start, bytes));
-        (is_memory && queue.is_valid(&*self.memory)).then_some(())?;
-        let interrupt = Interrupt::mmio(self.line.clone(), self.interrupts.clone());
-        Some(VirtQueue { queue, notify: notify.try_clone().ok()?, interrupt })
+        let event_idx = self.registers.driver_features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0;
+        let queue = queue_of(state, size_max, event_idx, &self.memory)?;
+        Some(VirtQueue { queue, notify: notify.try_clone().ok()?, interrupt: self.interrupt() })
     }
 
-    /// Whether all of it is memory: `Queue::is_valid` looks at the ends of its rings only.
-    fn is_memory(&self, start: u64, bytes: u64) -> bool {
-        usize::try_from(bytes)
-            .is_ok_and(|bytes| self.memory.check_range(GuestAddress(start), bytes))
+    fn interrupt(&self) -> Interrupt {
+        Interrupt::mmio(Arc::clone(&self.line), Arc::clone(&self.signals))
     }
 
-    fn need_reset(&mut self) {
-        self.registers.status |= status::NEEDS_RESET;
-        self.interrupts.fetch_or(interrupt::CONFIG_BIT, Ordering::SeqCst);
-        let _ = self.line.write(1);
+    /// The status register: what the driver set, and what the device's threads say.
+    fn status(&self) -> u32 {
+        let needs_reset = self.signals.needs_reset.load(Ordering::SeqCst);
+        self.registers.status | if needs_reset { status::NEEDS_RESET } else { 0 }
     }
 }
 
+#[cfg(test)]
+mod round_trips;
 #[cfg(test)]
 mod tests;

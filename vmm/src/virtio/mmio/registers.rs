@@ -117,9 +117,10 @@ impl Registers {
         self.status & status::DRIVER_OK != 0
     }
 
-    /// Reads a register below the config space.
+    /// Reads a register below the config space, but for the two that a device's threads write too: its
+    /// status and InterruptStatus.
     #[allow(clippy::cast_possible_truncation)]
-    pub(crate) fn read(&self, offer: &Offer, at: u64, interrupts: u32) -> u32 {
+    pub(crate) fn read(&self, offer: &Offer, at: u64) -> u32 {
         match at {
             offset::MAGIC => MAGIC,
             offset::VERSION => VERSION,
@@ -138,8 +139,6 @@ impl Registers {
                 .selected()
                 .and_then(|queue| self.queues.get(queue))
                 .map_or(0, |queue| u32::from(queue.ready)),
-            offset::INTERRUPT_STATUS => interrupts,
-            offset::STATUS => self.status,
             at if offset::SHARED_MEMORY.contains(&at) => NO_SHARED_MEMORY,
             // ConfigGeneration too: the config spaces of our devices never change.
             _ => 0,

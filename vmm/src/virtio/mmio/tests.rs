@@ -3,19 +3,21 @@
 
 use super::*;
 use crate::memory;
+use crate::virtio::interrupt::CONFIG_BIT;
 use crate::virtio::{ActivateError, DeviceId, DeviceState, Entropy};
 use proptest::prelude::*;
 use std::sync::Mutex;
-use vm_memory::Bytes;
+use vm_memory::{Bytes, GuestAddress};
 
 const MEMORY_BYTES: u64 = 1 << 20;
 const DESCRIPTORS: u64 = 0x1000;
 const AVAILABLE: u64 = 0x2000;
 const USED: u64 = 0x3000;
 const VERSION_1: u64 = 1 << 32;
+const KEPT: DeviceState = DeviceState::Block { bytes: 4096, writable: true };
 
-/// The features and the number of queues of each activation.
-type Seen = Arc<Mutex<Vec<(u64, usize)>>>;
+/// Where the queues of each activation are: descriptors, available ring, used ring, and their size.
+type Seen = Arc<Mutex<Vec<Vec<([u64; 3], u16)>>>>;
 
 /// A device that only keeps its queues, and tells what it was activated with.
 #[derive(Default)]
@@ -38,8 +40,10 @@ impl VirtioDevice for Keeper {
         &[1, 2, 3, 4, 5]
     }
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
-        let count = activation.queues.len();
-        self.seen.lock().unwrap().push((activation.features, count));
+        let place = |VirtQueue { queue, .. }: &VirtQueue| {
+            ([queue.desc_table(), queue.avail_ring(), queue.used_ring()], queue.size())
+        };
+        self.seen.lock().unwrap().push(activation.queues.iter().map(place).collect());
         self.queues = activation.queues;
         Ok(())
     }
@@ -47,7 +51,7 @@ impl VirtioDevice for Keeper {
         std::mem::take(&mut self.queues)
     }
     fn save(&self) -> DeviceState {
-        DeviceState::Block
+        KEPT
     }
 }
 
@@ -114,7 +118,9 @@ fn a_driver_that_follows_the_specification_gets_an_active_device() {
     assert_eq!(read(&transport, offset::QUEUE_SIZE_MAX), 0);
     activate(&mut transport, 2);
     assert_eq!(read(&transport, offset::STATUS), 15);
-    assert_eq!(*seen.lock().unwrap(), [(VERSION_1, 2)]);
+    let place = |base| ([base + DESCRIPTORS, base + AVAILABLE, base + USED], 8);
+    assert_eq!(*seen.lock().unwrap(), [[place(0), place(1 << 16)]]);
+    assert_eq!(transport.save().driver_features, VERSION_1);
     assert_eq!(read(&transport, offset::QUEUE_READY), 1);
     write(&mut transport, offset::STATUS, 0);
     assert_eq!((read(&transport, offset::STATUS), read(&transport, offset::QUEUE_READY)), (0, 0));
@@ -130,7 +136,7 @@ fn features_that_make_no_sense_are_not_accepted() {
         set_queue(&mut transport, 1, 8, 0x1_0000);
         write(&mut transport, offset::STATUS, 7);
         assert_eq!(read(&transport, offset::STATUS), 3, "ready without features");
-        assert_eq!(*seen.lock().unwrap(), []);
+        assert!(seen.lock().unwrap().is_empty());
     }
 }
 
@@ -143,7 +149,8 @@ fn features_are_fixed_once_accepted() {
     set_queue(&mut transport, 0, 8, 0);
     set_queue(&mut transport, 1, 8, 0x1_0000);
     write(&mut transport, offset::STATUS, 15);
-    assert_eq!(*seen.lock().unwrap(), [(VERSION_1 | 1, 2)]);
+    assert_eq!(seen.lock().unwrap().len(), 1);
+    assert_eq!(transport.save().driver_features, VERSION_1 | 1);
 }
 
 #[test]
@@ -157,9 +164,9 @@ fn queues_that_cannot_be_served_are_seen_at_activation() {
         set_queue(&mut transport, 1, size, base);
         write(&mut transport, offset::STATUS, 15);
         assert_eq!(read(&transport, offset::STATUS), 15 | status::NEEDS_RESET, "{size} {base:#x}");
-        assert_eq!(read(&transport, offset::INTERRUPT_STATUS), 2);
+        assert_eq!(read(&transport, offset::INTERRUPT_STATUS), CONFIG_BIT);
         assert_eq!(transport.line().read().unwrap(), 1);
-        assert_eq!(*seen.lock().unwrap(), []);
+        assert!(seen.lock().unwrap().is_empty());
     }
 }
 
@@ -174,7 +181,7 @@ fn a_ring_that_begins_where_no_memory_is_is_seen_though_it_ends_in_memory() {
     set_queue(&mut transport, 1, 8, (4 << 30) - DESCRIPTORS - 64);
     write(&mut transport, offset::STATUS, 15);
     assert_eq!(read(&transport, offset::STATUS), 15 | status::NEEDS_RESET);
-    assert_eq!(*seen.lock().unwrap(), []);
+    assert!(seen.lock().unwrap().is_empty());
 }
 
 #[test]
@@ -182,7 +189,7 @@ fn a_queue_left_out_is_seen_at_activation() {
     let (mut transport, seen) = keeper();
     activate(&mut transport, 1);
     assert_eq!(read(&transport, offset::STATUS) & status::NEEDS_RESET, status::NEEDS_RESET);
-    assert_eq!(*seen.lock().unwrap(), []);
+    assert!(seen.lock().unwrap().is_empty());
 }
 
 #[test]
@@ -197,7 +204,7 @@ fn a_notification_reaches_its_queue_alone() {
 #[test]
 fn acknowledged_bits_go_and_others_stay() {
     let (mut transport, _) = keeper();
-    transport.interrupts.store(3, Ordering::SeqCst);
+    transport.signals.interrupts.store(3, Ordering::SeqCst);
     write(&mut transport, offset::INTERRUPT_ACK, 1);
     assert_eq!(read(&transport, offset::INTERRUPT_STATUS), 2);
 }
@@ -277,8 +284,55 @@ fn a_state_of_another_device_is_refused() {
     let one = entropy.restore(&transport.save());
     assert!(matches!(one, Err(RestoreError::Queues { found: 2, expected: 1 })));
     let mut state = transport.save();
-    state.device = DeviceState::Vsock;
-    assert!(matches!(transport.restore(&state), Err(RestoreError::Kind)));
+    for other in [
+        DeviceState::Vsock,
+        DeviceState::Block { bytes: 8192, writable: true },
+        DeviceState::Block { bytes: 4096, writable: false },
+    ] {
+        state.device = other;
+        let refusal = transport.restore(&state);
+        assert!(matches!(refusal, Err(RestoreError::Device { expected: KEPT, .. })), "{other:?}");
+    }
+    let state = MmioState { driver_features: VERSION_1 | 2, ..transport.save() };
+    let refusal = transport.restore(&state);
+    assert!(matches!(refusal, Err(RestoreError::Features { accepted, .. }) if accepted & 2 != 0));
+}
+
+#[test]
+fn a_driver_that_breaks_its_queue_is_asked_for_a_reset() {
+    let memory = memory::create(MEMORY_BYTES).unwrap();
+    let mut entropy = MmioTransport::new(Box::<Entropy>::default(), memory.clone()).unwrap();
+    activate(&mut entropy, 1);
+    memory.write_obj(5000u16, GuestAddress(AVAILABLE + 2)).unwrap();
+    write(&mut entropy, offset::QUEUE_NOTIFY, 0);
+    for _ in 0..500 {
+        if read(&entropy, offset::STATUS) & status::NEEDS_RESET != 0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let state = entropy.save();
+    assert_eq!((state.status, state.interrupts), (15 | status::NEEDS_RESET, CONFIG_BIT));
+    assert_eq!(entropy.line().read().unwrap(), 1);
+    let mut again = MmioTransport::new(Box::<Entropy>::default(), memory).unwrap();
+    again.restore(&state).unwrap();
+    assert_eq!(again.save(), state);
+    write(&mut entropy, offset::STATUS, 0);
+    assert_eq!(read(&entropy, offset::STATUS), 0);
+}
+
+/// Whether rings at these places are what a driver may set up.
+fn is_honest((addresses, size): ([u64; 3], u16)) -> bool {
+    let fits = |address: u64, bytes: u64, align: u64| {
+        address.is_multiple_of(align)
+            && address.checked_add(bytes).is_some_and(|end| end <= MEMORY_BYTES)
+    };
+    let entries = u64::from(size);
+    size.is_power_of_two()
+        && size <= 16
+        && fits(addresses[0], 16 * entries, 16)
+        && fits(addresses[1], 6 + 2 * entries, 2)
+        && fits(addresses[2], 6 + 8 * entries, 4)
 }
 
 proptest! {
@@ -295,17 +349,15 @@ proptest! {
             write(&mut transport, 4 * register, value);
             read(&transport, 4 * register);
         }
-        let state = transport.save();
-        for (features, queues) in seen.lock().unwrap().iter() {
-            prop_assert_eq!(features & !(TRANSPORT_FEATURES | 5), 0);
-            prop_assert_eq!(*queues, 2);
-            prop_assert!(state.queues.iter().all(|queue| queue.descriptor_table < u64::MAX));
+        for queues in seen.lock().unwrap().iter() {
+            prop_assert_eq!(queues.len(), 2);
+            prop_assert!(queues.iter().all(|place| is_honest(*place)), "{:x?}", queues);
         }
     }
 
     #[test]
     fn no_state_makes_a_device_serve_what_is_not_memory(
-        status in any::<u32>(), features in any::<u64>(), size in any::<u16>(),
+        status in any::<u32>(), size in any::<u16>(),
         addresses in prop::array::uniform3(prop_oneof![0u64..0x2_0000, any::<u64>()]),
         positions in any::<(u16, u16)>(),
     ) {
@@ -323,22 +375,13 @@ proptest! {
             status,
             device_features_select: 0,
             driver_features_select: 0,
-            driver_features: features,
+            driver_features: VERSION_1,
             queue_select: !0,
             queues: vec![queue; 2],
             interrupts: 0,
-            device: DeviceState::Block,
+            device: KEPT,
         };
         transport.restore(&state).unwrap();
-        let fits = |address: u64, bytes: u64, align: u64| {
-            address.is_multiple_of(align)
-                && address.checked_add(bytes).is_some_and(|end| end <= MEMORY_BYTES)
-        };
-        let entries = u64::from(size);
-        let honest = size.is_power_of_two() && size <= 8
-            && fits(addresses[0], 16 * entries, 16)
-            && fits(addresses[1], 6 + 2 * entries, 2)
-            && fits(addresses[2], 6 + 8 * entries, 4);
-        prop_assert!(honest || seen.lock().unwrap().is_empty());
+        prop_assert!(is_honest((addresses, size)) || seen.lock().unwrap().is_empty());
     }
 }

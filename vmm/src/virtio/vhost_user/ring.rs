@@ -1,11 +1,12 @@
 //! One ring as QEMU describes it, piece by piece, until a [`VirtQueue`] can be made of it.
 
 use super::shared_memory::SharedMemory;
-use crate::virtio::{Interrupt, VirtQueue, sys};
+use crate::virtio::queue::queue_of;
+use crate::virtio::{Interrupt, QueueState, VirtQueue, sys};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
-use virtio_queue::{Queue, QueueT};
+use virtio_queue::QueueT;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// The largest ring. QEMU's virtio-mmio offers this size to the driver, whatever the device's own is.
@@ -85,18 +86,17 @@ impl Ring {
     /// Makes a queue of it, if it is ready and lies within memory.
     pub fn take(&mut self, shared: &SharedMemory, event_idx: bool) -> Option<VirtQueue> {
         let memory = shared.memory();
-        let mut queue = Queue::new(MAX_RING_SIZE).ok()?;
-        queue.try_set_size(self.size).ok()?;
-        let Addresses { descriptor_table, available_ring, used_ring } = self.addresses;
-        queue.try_set_desc_table_address(shared.guest_address(descriptor_table)?).ok()?;
-        queue.try_set_avail_ring_address(shared.guest_address(available_ring)?).ok()?;
-        queue.try_set_used_ring_address(shared.guest_address(used_ring)?).ok()?;
-        queue.set_event_idx(event_idx);
-        queue.set_next_avail(self.next_available);
-        queue.set_ready(true);
-        if !queue.is_valid(&**memory) {
-            return None;
-        }
+        let address = |user| shared.guest_address(user).map(|address| address.0);
+        let state = QueueState {
+            size: self.size,
+            ready: true,
+            descriptor_table: address(self.addresses.descriptor_table)?,
+            available_ring: address(self.addresses.available_ring)?,
+            used_ring: address(self.addresses.used_ring)?,
+            next_available: self.next_available,
+            next_used: 0,
+        };
+        let mut queue = queue_of(state, MAX_RING_SIZE, event_idx, memory)?;
         let used = queue.used_idx(&**memory, Ordering::Acquire).ok()?;
         queue.set_next_used(used.0);
         let notify = self.kick.take()?;

@@ -21,6 +21,7 @@
 mod connection;
 mod credit;
 mod device;
+mod linger;
 mod muxer;
 mod offers;
 mod packet;

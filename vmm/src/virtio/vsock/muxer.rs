@@ -24,6 +24,7 @@ pub struct Muxer<H: Host> {
     is_speaker: HashSet<u64>,
     resets: VecDeque<Key>,
     last_id: u64,
+    is_closing: bool,
 }
 
 impl<H: Host> Muxer<H> {
@@ -38,6 +39,7 @@ impl<H: Host> Muxer<H> {
             is_speaker: HashSet::new(),
             resets: VecDeque::new(),
             last_id: 0,
+            is_closing: false,
         }
     }
 
@@ -49,6 +51,11 @@ impl<H: Host> Muxer<H> {
     /// Whether [`Muxer::speak`] may have a packet.
     pub fn wants_to_speak(&self) -> bool {
         !self.resets.is_empty() || !self.speakers.is_empty()
+    }
+
+    /// Refuses every connection that is asked for from now on: nobody would serve it.
+    pub fn close_to_new(&mut self) {
+        self.is_closing = true;
     }
 
     /// How many bytes of the guest the host has not taken yet.
@@ -122,7 +129,11 @@ impl<H: Host> Muxer<H> {
     fn open(&mut self, request: &FromGuest) {
         let id = self.last_id + 1;
         let full = self.connections.len() + self.lingering.len() >= MAX_CONNECTIONS;
-        let stream = if full { None } else { self.host.connect(request.key.host_port, id) };
+        let stream = if full || self.is_closing {
+            None
+        } else {
+            self.host.connect(request.key.host_port, id)
+        };
         let Some(stream) = stream else {
             self.resets.push_back(request.key);
             return;

@@ -6,6 +6,7 @@
 //! takes it.
 
 use super::connection::Readiness;
+use super::linger::Linger;
 use super::muxer::Muxer;
 use super::offers::Offers;
 use super::packet::{FromGuest, HEADER_BYTES, HEADER_LENGTH};
@@ -19,12 +20,11 @@ use rustix::io::Errno;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 use virtio_queue::QueueT;
 
 /// The most chains of each queue in one round.
 const ROUND_CHAINS: usize = 64;
-/// How long a host may take nothing before what is kept for it is given up, once told to stop.
-const LINGER: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// `VIRTIO_VSOCK_EVENT_TRANSPORT_RESET` (VirtIO 1.2 §5.10.6.7).
 const EVENT_TRANSPORT_RESET: u32 = 0;
@@ -228,6 +228,7 @@ impl Worker {
 
     /// Passes on what the guest had sent before the order to stop.
     fn finish(&mut self) {
+        self.muxer.close_to_new();
         // Nobody can add to the queue without end: the driver, or its machine, is standing still.
         let rounds = usize::from(self.queues.transmit.queue.size()) / ROUND_CHAINS + 1;
         for _ in 0..rounds {
@@ -237,14 +238,12 @@ impl Worker {
         }
         // The order to stop would end every wait from here on.
         let _ = epoll::delete(&*self.epoll, &*self.stop);
-        let mut kept = self.muxer.kept_bytes();
-        while kept > 0 {
-            let turn = self.wait(Some(&LINGER));
-            let left = self.muxer.kept_bytes();
-            if left >= kept && !matches!(turn, Turn::Busy) {
+        let mut linger = Linger::new(Instant::now(), self.muxer.kept_bytes());
+        while let Some(left) = linger.left(Instant::now(), self.muxer.kept_bytes()) {
+            let Ok(left) = Timespec::try_from(left) else { break };
+            if matches!(self.wait(Some(&left)), Turn::Stop) {
                 break;
             }
-            kept = left;
         }
     }
 }

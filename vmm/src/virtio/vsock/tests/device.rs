@@ -1,7 +1,7 @@
 //! The whole device: queues in memory on one side, sockets on the other.
 
 use crate::virtio::test_driver::{Driver, memory};
-use crate::virtio::vsock::packet::{FromGuest, HEADER_BYTES, Key, Operation};
+use crate::virtio::vsock::packet::{FromGuest, HEADER_BYTES, Operation};
 use crate::virtio::vsock::{EventQueue, Offers, Vsock};
 use crate::virtio::{Activation, DeviceState, Memory, VirtQueue, VirtioDevice};
 use std::collections::HashMap;
@@ -49,7 +49,7 @@ impl Guest {
     }
 
     fn activate(&mut self, queues: Vec<VirtQueue>) {
-        let activation = Activation { memory: self.memory.clone(), queues, features: 0 };
+        let activation = Activation { memory: self.memory.clone(), queues };
         self.device.activate(activation).unwrap();
     }
 
@@ -134,8 +134,6 @@ fn an_offer_is_good_for_one_connection() {
     let mut guest = Guest::new();
     let _host = guest.offer(5);
     guest.connect(5);
-    let key = Key { guest_port: 1005, host_port: 5 };
-    assert_eq!(key.guest_port, 1005);
     guest.say(6, Operation::Request, 0, &[]);
     assert_eq!(guest.hear().0, Operation::Reset);
     guest.say(5, Operation::Shutdown, 3, &[]);
@@ -213,6 +211,28 @@ fn what_was_sent_before_a_reset_reaches_a_host_that_reads() {
     assert_eq!(reader.join().unwrap(), sent);
 }
 
+/// Events of a host that takes nothing do not make it wait any longer.
+#[test]
+fn a_host_that_writes_and_never_reads_is_given_up() {
+    let mut guest = Guest::new();
+    let mut host = guest.offer(5);
+    guest.connect(5);
+    for _ in 0..5 {
+        // More than its socket takes: the rest is kept.
+        guest.say(5, Operation::ReadWrite, 0, &[7; 52_000]);
+    }
+    let writer = std::thread::spawn(move || {
+        let begin = std::time::Instant::now();
+        while begin.elapsed() < Duration::from_secs(12) && host.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let begin = std::time::Instant::now();
+    assert_eq!(guest.device.reset().len(), 3);
+    assert!(begin.elapsed() < Duration::from_secs(9), "{:?}", begin.elapsed());
+    writer.join().unwrap();
+}
+
 #[test]
 fn a_device_made_again_tells_the_driver_that_connections_are_gone() {
     let mut guest = Guest::new();
@@ -250,7 +270,7 @@ fn malformed_chains_come_back_and_the_device_goes_on() {
 #[test]
 fn the_driver_must_bring_as_many_queues_as_the_device_has() {
     let guest = Guest::new();
-    let activation = |queues| Activation { memory: guest.memory.clone(), queues, features: 0 };
+    let activation = |queues| Activation { memory: guest.memory.clone(), queues };
     let queues = || vec![guest.rx.queue(), guest.tx.queue()];
     let mut own = Vsock::new(Offers::new(), EventQueue::Own);
     assert!(own.activate(activation(queues())).is_err());

@@ -90,6 +90,15 @@ fn a_port_nobody_offered_is_refused() {
 }
 
 #[test]
+fn a_device_that_stops_takes_no_offer() {
+    let mut rig = Rig::new(10);
+    rig.muxer.close_to_new();
+    rig.hear(packet(Operation::Request));
+    assert_eq!(rig.speak(), Some(ToGuest::reset(KEY)));
+    assert!(rig.ends.borrow().is_empty(), "the offer was taken");
+}
+
+#[test]
 fn packets_of_no_connection_are_reset_and_resets_are_not() {
     let mut rig = Rig::new(10);
     for operation in [Operation::ReadWrite, Operation::Shutdown, Operation::CreditUpdate] {
