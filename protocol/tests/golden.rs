@@ -27,7 +27,7 @@ where
     let encoded = frame::encode(message).unwrap();
     let length = u32::try_from(payload.len() / 2).unwrap();
     assert_eq!(hex(&encoded), hex(&length.to_le_bytes()) + &payload);
-    let mut decoder = frame::Decoder::default();
+    let mut decoder = Decoder::default();
     decoder.push(&encoded);
     assert_eq!(decoder.next::<M>().unwrap().as_ref(), Some(message));
 }

@@ -97,10 +97,8 @@ fn counts() {
         }
     }
     let run = |args: usize| {
-        let process = ProcessRef {
-            container: None,
-            process: ProcessId::try_from("p".to_owned()).unwrap(),
-        };
+        let process =
+            ProcessRef { container: None, process: ProcessId::try_from("p".to_owned()).unwrap() };
         let spec = Box::new(ProcessSpec { args: vec![String::new(); args], ..self::process() });
         Request::Run { process, spec }.encode()
     };

@@ -104,8 +104,7 @@ impl Layout {
         wanted: &Platform,
     ) -> Result<&'a Descriptor, SourceError> {
         let names = || list(top.iter().filter_map(Descriptor::ref_name));
-        let several =
-            |found: String| Err(SourceError::Several { path: self.path.clone(), found });
+        let several = |found: String| Err(SourceError::Several { path: self.path.clone(), found });
         let none = |name: String| SourceError::NoSuchImage {
             path: self.path.clone(),
             name,

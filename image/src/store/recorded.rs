@@ -26,7 +26,12 @@ impl Stretch {
     /// time, whatever else they do to it.
     pub(crate) fn of(file: &Metadata, offset: u64, length: u64) -> Self {
         let state = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
-        Self(format!("{VERSION} {} {} {} {state:?} {offset} {length}", file.dev(), file.ino(), file.len()))
+        Self(format!(
+            "{VERSION} {} {} {} {state:?} {offset} {length}",
+            file.dev(),
+            file.ino(),
+            file.len()
+        ))
     }
 }
 

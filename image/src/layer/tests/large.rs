@@ -40,12 +40,8 @@ fn blocks_beyond_four_gib() {
         .bytes();
     let image = tempfile::NamedTempFile::new().unwrap();
     let limits = Limits::default();
-    let report = crate::layer::unpack_stream(
-        layer.as_slice(),
-        image.as_file(),
-        Algorithm::Sha256,
-        &limits,
-    );
+    let report =
+        crate::layer::unpack_stream(layer.as_slice(), image.as_file(), Algorithm::Sha256, &limits);
     assert!(report.unwrap().image_bytes > (1 << 32) + (1 << 28));
     fsck_file(image.path());
 

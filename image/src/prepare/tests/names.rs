@@ -1,8 +1,8 @@
 //! By what names images, configurations and layers are told from each other.
 
 use super::{
-    Here, check, config, gzip, layers, oci_image, platform, run, sha256, source_error,
-    write_files, zstd,
+    Here, check, config, gzip, layers, oci_image, platform, run, sha256, source_error, write_files,
+    zstd,
 };
 use crate::layer::Limits;
 use crate::layer::tests::Archive;
