@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 // Whatever image is prepared can be told to the agent.
 const _: () = assert!(image::manifest::MAX_LAYERS <= protocol::limits::MAX_LAYERS);
 
-const ROOM_HINT: &str = "free space on the volume of the state directory (--state-dir), or give it a larger one";
+const ROOM_HINT: &str =
+    "free space on the volume of the state directory (--state-dir), or give it a larger one";
 
 impl Explain for ImageError {
     fn hint(&self) -> Option<String> {
