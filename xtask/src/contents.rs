@@ -80,14 +80,14 @@ impl Listing {
             [only] if only.mode == "drwx------" && only.owner == "1000/1000" => {}
             _ => complaints.push(format!("its state directory is {state:?}")),
         }
-        let privileged = |entry: &&Entry| entry.mode.contains(['s', 'S']);
+        let privileged = |entry: &&Entry| !entry.is_directory() && entry.mode.contains(['s', 'S']);
         for entry in self.entries.iter().filter(privileged) {
             complaints.push(format!("{} changes who runs it: {}", entry.path, entry.mode));
         }
         let files: BTreeSet<&str> = self
             .entries
             .iter()
-            .filter(|it| !it.mode.starts_with('d'))
+            .filter(|it| !it.is_directory())
             .map(|it| it.path.as_str())
             .collect();
         let needed: &[&str] =
@@ -104,6 +104,10 @@ impl Listing {
 }
 
 impl Entry {
+    fn is_directory(&self) -> bool {
+        self.mode.starts_with('d')
+    }
+
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
         let (mode, owner) = (words.next()?.to_owned(), words.next()?.to_owned());
@@ -155,8 +159,13 @@ mod tests {
                 entry.owner = "0/0".into();
             }
         }
-        let line = "-rwsr-xr-x 0/0 17 2026-01-01 00:00 bin/su";
-        listing.entries.push(Entry::parse(line).unwrap());
+        // A directory only hands its group on.
+        for line in [
+            "-rwsr-xr-x 0/0 17 2026-01-01 00:00 bin/su",
+            "drwxrwsr-x 0/50 0 2026-01-01 00:00 ./var/local/",
+        ] {
+            listing.entries.push(Entry::parse(line).unwrap());
+        }
         listing.entries.retain(|entry| entry.path != CA_ROOTS);
         let complaints = listing.complaints(true);
         assert_eq!(complaints.len(), 6, "{complaints:?}");
