@@ -113,6 +113,10 @@ impl Agent {
         self.supervisor.pid(&init)
     }
 
+    fn is_init(&self, container: &ContainerId, process: &ProcessRef) -> bool {
+        self.containers().get(container).is_some_and(|container| container.init == *process)
+    }
+
     fn container_order(&self, spec: ContainerSpec) -> Result<Order, StartError> {
         if spec.namespaces.mount != NamespaceRef::New {
             return Err(StartError::Namespace("mount"));
@@ -237,7 +241,8 @@ fn live(
         }
         Err(NotStarted { pid, mut failure }) => {
             agent.supervisor.not_started(process, pid);
-            if process.container.as_ref().is_some_and(cgroup::ran_out_of_memory) {
+            let container = process.container.as_ref().filter(|it| agent.is_init(it, process));
+            if container.is_some_and(cgroup::ran_out_of_memory) {
                 failure
                     .message
                     .push_str(": the kernel killed it, for it used more memory than it may");

@@ -54,8 +54,8 @@ fn main() {
 fn live() -> Result<(), ControlError> {
     let (control, mut requests) = control::open(monotonic_ns())?;
     early::mount_root()?;
-    early::mount_devices()?;
     log::open();
+    early::mount_devices()?;
     early::mount_cgroups()?;
     early::raise_limits()?;
     control::greet(&mut requests)?;

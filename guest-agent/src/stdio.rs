@@ -94,12 +94,8 @@ impl Output<'_> {
     /// Waits for output and reads it. `None` when there will be no more, or nobody to read it.
     fn next(&mut self, buffer: &mut [u8]) -> Option<usize> {
         loop {
-            let timeout = match self.ended.deadline() {
-                None => None,
-                Some(deadline) => Some(time_until(deadline)),
-            };
-            let room = self.allowance(timeout == Some(NO_TIME));
-            let room = room.min(buffer.len());
+            let timeout = self.ended.deadline().map(time_until);
+            let room = self.allowance(timeout == Some(NO_TIME)).min(buffer.len());
             match read(self.source, buffer.get_mut(..room)?) {
                 // A terminal's master says EIO when nobody has the terminal open any more.
                 Ok(0) | Err(Errno::IO) => return None,

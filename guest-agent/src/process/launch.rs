@@ -198,7 +198,8 @@ impl Told {
             decoder.push(buffer.get(..count).unwrap_or_default());
             while let Some(report) = decoder.next()? {
                 match report {
-                    Report::Created { pid } => launched.pid = Some(pid),
+                    // None is no process: to kill(2) it would be a whole group.
+                    Report::Created { pid } => launched.pid = Some(pid).filter(|&pid| pid != 0),
                     Report::Terminal => {}
                     Report::Failed(failure) => launched.failure = Some(failure),
                 }
