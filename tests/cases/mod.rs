@@ -2,6 +2,9 @@
 
 use crate::harness::Case;
 
+mod agent_container;
+mod agent_machine;
+mod agent_streams;
 mod console;
 mod disasters;
 mod doctor;
@@ -45,6 +48,9 @@ pub fn all() -> Vec<Case> {
         repeat::CASES,
         kills::CASES,
         engines::CASES,
+        agent_container::CASES,
+        agent_machine::CASES,
+        agent_streams::CASES,
     ]
     .concat()
 }
