@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 /// Each crate, and the crates of this workspace that it may depend on. Nothing else is allowed, so
 /// that for example `vmm` cannot come to know of images, containers or the agent.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("launcher", &["image", "payload", "protocol", "vmm"]),
     ("guest-agent", &["protocol"]),
     ("xtask", &["payload", "rootfs"]),
@@ -16,6 +16,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("protocol", &[]),
     ("payload", &[]),
     ("tests", &["payload"]),
+    ("tests/fuzz", &["image", "launcher", "payload", "protocol", "vmm"]),
 ];
 
 const KINDS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];

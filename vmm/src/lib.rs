@@ -21,6 +21,8 @@ mod boot;
 mod bus;
 mod cmdline;
 mod config;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod kernel;
 mod kvm;
 mod memory;

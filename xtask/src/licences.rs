@@ -29,6 +29,11 @@ const ALLOWED: &[&str] = &[
 /// Crates whose manifest does not say enough, or that were looked at one by one: name, the licence, why
 /// it may be linked.
 const LOOKED_AT: &[(&str, &str, &str)] = &[
+    (
+        "libfuzzer-sys",
+        "(MIT OR Apache-2.0) AND NCSA",
+        "LLVM's fuzzer, under a permissive licence of its own; linked into the fuzz targets alone",
+    ),
     ("rust-criu", "", "MIT by its LICENSE file; the manifest names only the file"),
     (
         "pathrs",

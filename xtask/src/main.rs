@@ -16,6 +16,7 @@ mod contents;
 mod digest;
 mod engine;
 mod form;
+mod fuzz;
 mod guest;
 mod images;
 mod kernel;
@@ -80,6 +81,14 @@ enum Command {
     Measure,
     /// Run the long tests, as root
     Soak,
+    /// Feed parsers with what a coverage-guided fuzzer thinks of; what crashes one is kept
+    Fuzz {
+        /// One target of `tests/fuzz`; without, every one
+        target: Option<String>,
+        /// How long, in seconds, each
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -114,5 +123,6 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Licences => licences::check(&workspace),
         Command::Measure => measure::all(&workspace),
         Command::Soak => test::soak(&workspace),
+        Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), *seconds),
     }
 }

@@ -14,13 +14,13 @@
 //! of its own and gives every byte from guest memory the same distrust whatever the transport.
 
 pub mod block;
-mod buffers;
+pub(crate) mod buffers;
 mod entropy;
 mod interrupt;
 mod mmio;
-mod queue;
+pub(crate) mod queue;
 mod state;
-mod stop;
+pub(crate) mod stop;
 mod sys;
 #[cfg(test)]
 mod test_driver;

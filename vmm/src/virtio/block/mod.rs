@@ -18,6 +18,12 @@ mod tests;
 
 pub use device::Block;
 pub use extents::DiskError;
+#[cfg(feature = "fuzzing")]
+pub(crate) use {
+    extents::Extents,
+    request::{Limits, Parsed},
+    worker::Work,
+};
 
 /// The size of the only queue.
 const QUEUE_SIZE: u16 = 256;

@@ -249,11 +249,11 @@ fn threads_are_started_only_where_there_is_work_for_them() {
     }
     assert_eq!(workers.thread_count(), 1, "one request after the other");
     many(&mut driver, 2, 4);
-    (0..2).for_each(|_| drop(driver.wait_used()));
+    (0..2).for_each(|_| _ = driver.wait_used());
     assert_eq!(workers.thread_count(), 2, "somebody hears the driver while the host flushes");
     for _ in 0..20 {
         many(&mut driver, 60, 4);
-        (0..60).for_each(|_| drop(driver.wait_used()));
+        (0..60).for_each(|_| _ = driver.wait_used());
     }
     assert!((2..=4).contains(&workers.thread_count()), "{}", workers.thread_count());
     let queue = workers.stop().expect("every thread has ended").queue;

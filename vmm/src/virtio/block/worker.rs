@@ -195,7 +195,8 @@ impl Workers {
 }
 
 impl Work {
-    fn perform(&self, request: Request<'_>) -> (Status, usize) {
+    /// Does a request; gives how it ended and how many bytes of data were written to the chain.
+    pub fn perform(&self, request: Request<'_>) -> (Status, usize) {
         let mut data = 0;
         let result = match request {
             Request::Read { position, to } => {

@@ -117,7 +117,7 @@ fn a_reset_gives_the_queue_back_where_it_was() {
 fn between_two_chains_the_thread_looks_whether_to_stop() {
     let memory = test_driver::memory(1 << 20);
     let mut driver = Driver::new(&memory, 0, 8);
-    (0..8).for_each(|_| drop(driver.add(&[(0x8000, 64, true)])));
+    (0..8).for_each(|_| _ = driver.add(&[(0x8000, 64, true)]));
     let mut queue = driver.queue();
     let stop = Stop::new().unwrap();
     stop.tell();

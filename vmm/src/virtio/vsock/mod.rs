@@ -33,6 +33,8 @@ mod tests;
 
 pub use device::{EventQueue, Vsock};
 pub use offers::{OfferError, Offers};
+#[cfg(feature = "fuzzing")]
+pub(crate) use worker::{Queues, Worker};
 
 /// The guest's address.
 pub const GUEST_CID: u64 = 3;

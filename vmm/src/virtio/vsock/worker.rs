@@ -111,6 +111,13 @@ impl Worker {
         Ok(Self { memory, queues, muxer, epoll, stop, must_tell_reset })
     }
 
+    /// What a round of [`Worker::run`] does, without waiting.
+    #[cfg(feature = "fuzzing")]
+    pub fn round(&mut self) {
+        self.wait(Some(&NO_WAIT));
+        self.serve_round();
+    }
+
     /// Serves until told to stop, then gives the queues back.
     pub fn run(mut self) -> Vec<VirtQueue> {
         let mut busy = true;

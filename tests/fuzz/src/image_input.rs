@@ -1,0 +1,72 @@
+//! What an image archive, its documents and its layers may say.
+
+use image::config::ImageConfig;
+use image::layer::{self, Limits};
+use image::manifest::{self, Document, Platform};
+use image::{Algorithm, Reference};
+use std::io::Cursor;
+use std::str::FromStr;
+
+/// As small as still reaches every limit.
+const LIMITS: Limits = Limits {
+    entries: 4096,
+    archive_bytes: 4 << 20,
+    metadata_bytes: 256 << 10,
+    image_bytes: 16 << 20,
+    written_bytes: 4 << 20,
+    steps: 1 << 16,
+};
+
+/// A layer: compressed or not, tar, to a file system image. A second unpacking gives the same.
+pub fn layer(bytes: &[u8]) {
+    let unpack = || {
+        let mut output = Cursor::new(Vec::new());
+        layer::unpack_stream(bytes, &mut output, Algorithm::Sha256, &LIMITS)
+            .ok()
+            .map(|report| (report, output.into_inner()))
+    };
+    if let Some((report, output)) = unpack() {
+        assert_eq!(report.image_bytes, output.len() as u64, "the image is as long as was said");
+        assert_eq!(Some((report, output)), unpack(), "the same layer makes the same image");
+    }
+}
+
+/// An index or a manifest.
+pub fn document(bytes: &[u8]) {
+    let _ = Document::parse(bytes);
+}
+
+/// `manifest.json` of a docker-archive.
+pub fn docker_archive_manifest(bytes: &[u8]) {
+    let _ = manifest::parse_docker_archive(bytes);
+}
+
+/// An image's configuration.
+pub fn config(bytes: &[u8]) {
+    let _ = ImageConfig::parse(bytes, &Platform::native());
+}
+
+/// What is typed for an image.
+pub fn reference(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(reference) = Reference::from_str(text) {
+        let shown = reference.to_string();
+        assert_eq!(
+            Reference::from_str(&shown).ok(),
+            Some(reference),
+            "{shown:?} is read as itself"
+        );
+    }
+}
+
+/// An archive that holds an image: where its files lie.
+pub fn archive(bytes: &[u8]) {
+    let file = crate::scratch::with(bytes);
+    let Ok(index) = image::archive::Index::read(&file) else { return };
+    for name in ["manifest.json", "index.json", "oci-layout"] {
+        if let Ok(extent) = index.find(name) {
+            let end = extent.offset.checked_add(extent.length);
+            assert!(end.is_some_and(|end| end <= bytes.len() as u64), "{name} lies in the archive");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What is typed, and what files that a user names or a killed process left may hold.
+
+use launcher::capabilities;
+use launcher::cli::{self, Command, Parsed};
+use launcher::host::{HostFacts, NamedInputs};
+use launcher::plan::RunPlan;
+use launcher::state::Record;
+use std::sync::OnceLock;
+
+/// A command line of `run`, one argument a line, to its plan.
+pub fn words(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    plan(text.lines(), &NamedInputs::default());
+}
+
+/// A file of variables.
+pub fn env_file(bytes: &[u8]) {
+    let mut inputs = NamedInputs::default();
+    inputs.env_files.push(("variables".into(), bytes.to_vec()));
+    plan(["--env-file", "variables", "oci:image"], &inputs);
+}
+
+fn plan<'a>(words: impl IntoIterator<Item = &'a str>, inputs: &NamedInputs) {
+    static FACTS: OnceLock<HostFacts> = OnceLock::new();
+    let line = ["cofferdam", "run"].into_iter().chain(words);
+    if let Ok(Parsed::Command(Command::Run(args))) = cli::parse(line) {
+        let _ = RunPlan::resolve(&args, inputs, FACTS.get_or_init(HostFacts::ask));
+    }
+}
+
+/// A seccomp profile in Docker's form.
+pub fn seccomp_profile(bytes: &[u8]) {
+    let _ = launcher::seccomp::parse(bytes, capabilities::docker_default());
+}
+
+/// The record of a sandbox.
+pub fn record(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<Record>(bytes);
+}
