@@ -4,7 +4,7 @@
 //! the user's terminal; it decides, others carry.
 //!
 //! ```text
-//!   Booting ── Hello ──▶ Starting ── Started ──▶ Running ── Exited ──▶ PoweringOff ──▶ Outcome
+//!   Booting ── Hello ──▶ Starting ── Started ──▶ Running ── Exited ──▶ Draining ──▶ PoweringOff ──▶ Outcome
 //!      │                    │ Failed                │ time-out: stop signal, then SIGKILL
 //!      └──── deadline, panic, reset, lost agent, a signal while nothing runs ──▶ Outcome
 //! ```
@@ -23,6 +23,8 @@ use vmm::VmExit;
 
 /// How long a machine has for its last words, once its agent or its streams are gone.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How long the last output of a container that was stopped is waited for.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a guest may take to sync and unmount.
 const POWER_OFF: Duration = Duration::from_secs(60);
 
@@ -65,6 +67,8 @@ enum Stage {
     Running,
     /// The stop signal was sent because of the time-out; SIGKILL follows at the deadline.
     Stopping,
+    /// The outcome is known; the machine still holds output that its reader has not taken.
+    Draining(Outcome),
     /// The outcome is known; the guest syncs.
     PoweringOff(Outcome),
     /// The agent's channel is closed; the machine may yet say why.
@@ -81,6 +85,8 @@ pub struct Supervisor<'a> {
     stage: Stage,
     /// Its channel has ended: it is always ready, and there is nothing to read.
     agent_gone: bool,
+    /// All output is with whoever reads it.
+    output_ended: bool,
     deadline: Option<Instant>,
     /// What was reached when.
     pub timings: Timings,
@@ -100,8 +106,19 @@ impl<'a> Supervisor<'a> {
             ProcessRef { container: Some(job.spec.id.clone()), process: job.spec.init_id.clone() };
         let deadline = Some(Instant::now() + job.boot_timeout);
         let (stage, timings) = (Stage::Booting, Timings::default());
-        let agent_gone = false;
-        Self { machine, agent, session, job, init, stage, agent_gone, deadline, timings }
+        let (agent_gone, output_ended) = (false, false);
+        Self {
+            machine,
+            agent,
+            session,
+            job,
+            init,
+            stage,
+            agent_gone,
+            output_ended,
+            deadline,
+            timings,
+        }
     }
 
     /// Goes on until it is known how the sandbox ended.
@@ -151,7 +168,7 @@ impl<'a> Supervisor<'a> {
             Err(AgentError::Closed) => {
                 self.agent_gone = true;
                 // The machine's own end, if that is what it is, arrives in a moment.
-                if !matches!(self.stage, Stage::PoweringOff(_)) {
+                if !matches!(self.stage, Stage::PoweringOff(_) | Stage::Draining(_)) {
                     self.stage = Stage::Lost;
                     self.deadline = Some(Instant::now() + LAST_WORDS);
                 }
@@ -197,15 +214,42 @@ impl<'a> Supervisor<'a> {
                 if process == self.init =>
             {
                 self.timings.exited = Some(Instant::now());
-                return self.end(Outcome::Exited { status, out_of_memory });
+                return self.drain(Outcome::Exited { status, out_of_memory });
             }
             (Stage::Stopping, Event::Exited { process, .. }) if process == self.init => {
-                return self.end(Outcome::TimedOut(self.job.timeout.unwrap_or_default()));
+                let patience = Instant::now() + OUTPUT_PATIENCE;
+                self.deadline = Some(self.deadline.map_or(patience, |at| at.min(patience)));
+                return self.drain(Outcome::TimedOut(self.job.timeout.unwrap_or_default()));
             }
             // Anything else is out of order, or of a process nobody asked for: a claim not believed.
             _ => {}
         }
         Ok(Step::Continue(()))
+    }
+
+    /// The outcome is known: what the machine holds of the output goes first, however slow its reader.
+    fn drain(&mut self, outcome: Outcome) -> Result<Step, AgentError> {
+        if self.output_ended {
+            return self.end(outcome);
+        }
+        self.stage = Stage::Draining(outcome);
+        Ok(Step::Continue(()))
+    }
+
+    fn on_output_ended(&mut self) -> Step {
+        self.output_ended = true;
+        match std::mem::replace(&mut self.stage, Stage::Lost) {
+            Stage::Draining(outcome) => self.finish(outcome),
+            stage => {
+                self.stage = stage;
+                Step::Continue(())
+            }
+        }
+    }
+
+    /// As [`Supervisor::end`], where there is no agent to be read afterwards.
+    fn finish(&mut self, outcome: Outcome) -> Step {
+        self.end(outcome).unwrap_or_else(|error| Step::Break(Outcome::Agent(error)))
     }
 
     /// The outcome is known: a disk that is kept is synced first, any other sandbox is simply dropped.
@@ -227,6 +271,8 @@ impl<'a> Supervisor<'a> {
                 let stage = std::mem::replace(&mut self.stage, Stage::Lost);
                 match (stage, exit) {
                     (Stage::PoweringOff(outcome), VmExit::Stopped) => Step::Break(outcome),
+                    // It was to be dropped anyway.
+                    (Stage::Draining(outcome), _) if !self.job.keep_disk => Step::Break(outcome),
                     (_, exit) => Step::Break(Outcome::MachineExited(exit)),
                 }
             }
@@ -240,12 +286,14 @@ impl<'a> Supervisor<'a> {
             Err(_) => return Step::Break(Outcome::SessionLost),
         };
         let request = match (&self.stage, message) {
+            (_, TerminalMessage::OutputEnded) => return self.on_output_ended(),
             // Its terminal is gone for good: a shell that ignores that, as PID 1 does, would never end.
             (Stage::Running, TerminalMessage::Signal(HANG_UP)) if self.has_terminal() => {
-                let outcome = Outcome::Interrupted(HANG_UP);
-                return self
-                    .end(outcome)
-                    .unwrap_or_else(|error| Step::Break(Outcome::Agent(error)));
+                return self.finish(Outcome::Interrupted(HANG_UP));
+            }
+            // Nobody waits for the rest of the output any more.
+            (Stage::Draining(_), TerminalMessage::Signal(signal)) if ends_a_process(signal) => {
+                return self.finish(Outcome::Interrupted(signal));
             }
             (Stage::Running | Stage::Stopping, TerminalMessage::Signal(signal)) => {
                 Request::Signal { process: self.init.clone(), signal }
@@ -272,12 +320,9 @@ impl<'a> Supervisor<'a> {
                 self.deadline = self.job.stop_timeout.map(|patience| Instant::now() + patience);
                 self.job.stop_signal
             }
-            Stage::Stopping => {
-                // Dropping the machine is a SIGKILL to all that is in it; a kept disk is synced first.
-                let outcome = Outcome::TimedOut(self.job.timeout.unwrap_or_default());
-                return self
-                    .end(outcome)
-                    .unwrap_or_else(|error| Step::Break(Outcome::Agent(error)));
+            // Dropping the machine is a SIGKILL to all that is in it; a kept disk is synced first.
+            Stage::Stopping | Stage::Draining(_) => {
+                return self.finish(Outcome::TimedOut(self.job.timeout.unwrap_or_default()));
             }
         };
         self.stage = Stage::Stopping;

@@ -9,6 +9,7 @@
 //!      │ ◀──────── Streams + open files ─────── │   before the machine boots
 //!      │ ◀──────── Started ──────────────────── │
 //!      │ ───────── Signal, Resize ────────────▶ │
+//!      │ ───────── OutputEnded ───────────────▶ │   before that, the machine holds bytes that are wanted
 //!      │ ◀──────── Ended ────────────────────── │   the last message
 //! ```
 
@@ -26,6 +27,8 @@ pub enum TerminalMessage {
     Signal(u8),
     /// The terminal has a new size.
     Resize(TerminalSize),
+    /// The last byte of every output stream has been written, or nobody takes it any more.
+    OutputEnded,
 }
 
 /// From the supervisor.

@@ -10,7 +10,7 @@ use crate::host::terminal_size;
 use crate::jail::channel::{Channel, ChannelError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,9 +35,16 @@ struct Attached {
 /// Where the supervisor cannot be heard or told.
 pub fn attach(channel: &Channel, signals: &Signals) -> Result<Ending, ChannelError> {
     let mut attached: Option<Attached> = None;
+    let mut output_ended = false;
     let mut asked_to_end = 0;
     loop {
-        let (message, signal) = either(channel, signals, None)?;
+        let outputs = attached.as_ref().filter(|_| !output_ended).map(|it| it.ended.as_fd());
+        let [message, signal, ended] =
+            ready([Some(channel.as_fd()), Some(signals.as_fd()), outputs], None)?;
+        if ended {
+            output_ended = true;
+            channel.send(&TerminalMessage::OutputEnded, &[])?;
+        }
         if signal && let Some(number) = signals.next() {
             let ends = matches!(i32::from(number), libc::SIGINT | libc::SIGTERM);
             asked_to_end += u32::from(ends);
@@ -64,21 +71,21 @@ pub fn attach(channel: &Channel, signals: &Signals) -> Result<Ending, ChannelErr
     }
 }
 
-/// Waits for one or the other, or until the deadline. Tells which is there.
-fn either(
-    one: impl AsFd,
-    other: impl AsFd,
+/// Waits for one of these, or until the deadline. Tells which are ready; what is not there never is.
+fn ready<const N: usize>(
+    watched: [Option<BorrowedFd<'_>>; N],
     deadline: Option<Instant>,
-) -> Result<(bool, bool), ChannelError> {
+) -> Result<[bool; N], ChannelError> {
     let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
     let left = left.and_then(|left| Timespec::try_from(left).ok());
-    let mut ready = [PollFd::new(&one, PollFlags::IN), PollFd::new(&other, PollFlags::IN)];
-    match poll(&mut ready, left.as_ref()) {
+    let mut fds: Vec<_> =
+        watched.iter().flatten().map(|&fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    match poll(&mut fds, left.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(errno) => return Err(errno.into()),
     }
-    let [one, other] = ready.map(|fd| !fd.revents().is_empty());
-    Ok((one, other))
+    let mut found = fds.iter().map(|fd| !fd.revents().is_empty());
+    Ok(watched.map(|fd| fd.is_some() && found.next().unwrap_or(false)))
 }
 
 fn forward(channel: &Channel, number: u8) -> Result<(), ChannelError> {
@@ -148,7 +155,8 @@ fn finish(
     let mut deadline = (!ending.by_itself).then(|| Instant::now() + OUTPUT_PATIENCE);
     let mut asked_by = None;
     while let Some(waiting) = &attached {
-        let (ended, signal) = either(&waiting.ended, signals, deadline)?;
+        let [ended, signal] =
+            ready([Some(waiting.ended.as_fd()), Some(signals.as_fd())], deadline)?;
         if ended {
             let outputs = attached.take().map(|attached| attached.outputs).unwrap_or_default();
             if let Some(failure) = outputs.into_iter().find_map(Output::failure) {
