@@ -20,7 +20,7 @@ use crate::virtio::{
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -40,9 +40,17 @@ fn file_with(bytes: &[u8]) -> OwnedFd {
     file
 }
 
+/// Guest memory, all zeroes. There is one of each size: its address range is never given back.
+fn cleared(memory: &'static OnceLock<Memory>, bytes: u64) -> Memory {
+    let memory = memory.get_or_init(|| memory::create(bytes).expect("some memory"));
+    crate::sys::discard(memory);
+    Arc::clone(memory)
+}
+
 /// Guest memory that begins with these bytes.
 fn memory_with(bytes: &[u8]) -> Memory {
-    let memory = memory::create(MEMORY_BYTES as u64).expect("some memory");
+    static MEMORY: OnceLock<Memory> = OnceLock::new();
+    let memory = cleared(&MEMORY, MEMORY_BYTES as u64);
     let most = bytes.len().min(MEMORY_BYTES);
     memory.write_slice(&bytes[..most], GuestAddress(0)).expect("it is that long");
     memory
@@ -110,7 +118,8 @@ pub fn vsock_ring(bytes: &[u8]) {
 
 /// A kernel that a user names.
 pub fn kernel(bytes: &[u8]) {
-    let memory = memory::create(KERNEL_MEMORY_BYTES).expect("some memory");
+    static MEMORY: OnceLock<Memory> = OnceLock::new();
+    let memory = cleared(&MEMORY, KERNEL_MEMORY_BYTES);
     let file = file_with(bytes);
     let extent = FileExtent { file: FdSlot(0), offset: 0, length: bytes.len() as u64 };
     let source = Source { file: file.as_fd(), extent };

@@ -188,8 +188,10 @@ impl MmioTransport {
         if found != expected {
             return Err(RestoreError::Device { found, expected });
         }
+        // Until they are settled a driver may have written anything there.
+        let settled = state.status & status::FEATURES_OK != 0;
         let (accepted, offered) = (state.driver_features, self.offer.features);
-        if accepted & !offered != 0 {
+        if settled && accepted & !offered != 0 {
             return Err(RestoreError::Features { accepted, offered });
         }
         self.registers = Registers {
