@@ -1,31 +1,36 @@
 //! Paths that documents name in backticks exist.
 //!
 //! A word in backticks is taken for a path of this repository where it begins with the name of
-//! something at the repository's root and a slash, or is a name with an ending that only our
-//! files have. What a build makes is not here to be found, and neither is what is inside a container.
+//! something at the repository's root and a slash, or is a name with an ending of our files. So is a word
+//! of a block of commands or output, where it begins so. What a build makes is not here to be found, and
+//! neither is what is inside a container.
 
 use super::tree;
 use std::path::Path;
 
-/// Documents that must be there, and those that come later.
+/// Documents that must be there; all others are checked just so.
 const REQUIRED: [&str; 3] = ["README.md", "ARCHITECTURE.md", "kernel-config/README.md"];
-const OPTIONAL: [&str; 2] = ["SECURITY.md", "CONTRIBUTING.md"];
 
 /// Made by a build, or named as examples.
 const MADE: [&str; 2] = ["dist/", "target/"];
 
-/// Of names without a folder, only these are surely ours: a script or a JSON file may be anyone's.
+/// Names with these endings are ours, wherever they are said to be.
 const ENDINGS: [&str; 4] = [".rs", ".md", ".toml", ".config"];
+/// Names with these are where no folder is said.
+const BARE_ENDINGS: [&str; 3] = [".json", ".list", ".sh"];
+/// But for these, which are other people's.
+const FOREIGN: [&str; 1] = ["check-config.sh"];
 
 /// Checks every document.
 pub fn check_all() -> Vec<String> {
     let mut complaints = Vec::new();
-    for document in REQUIRED.iter().chain(&OPTIONAL) {
-        let here = tree::root().join(document);
-        if here.is_file() {
-            complaints
-                .extend(check(document, &tree::read(document), &|path| exists(document, path)));
-        } else if REQUIRED.contains(document) {
+    let documents: Vec<String> =
+        tree::files().into_iter().filter(|path| path.ends_with(".md")).collect();
+    for document in &documents {
+        complaints.extend(check(document, &tree::read(document), &|path| exists(document, path)));
+    }
+    for document in REQUIRED {
+        if !documents.iter().any(|it| it == document) {
             complaints.push(format!("{document} is missing"));
         }
     }
@@ -45,13 +50,21 @@ fn is_called(file: &str, name: &str) -> bool {
 
 fn check(document: &str, text: &str, exists: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut complaints = Vec::new();
+    let mut fenced = false;
     for (index, line) in text.lines().enumerate() {
-        for word in line.split('`').skip(1).step_by(2) {
-            for path in alternatives(word) {
-                if is_path(&path, exists) && !exists(&path) {
-                    complaints.push(format!("{document}:{}: `{path}` does not exist", index + 1));
-                }
-            }
+        let mut paths: Vec<String> = Vec::new();
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if fenced || line.starts_with("    ") {
+            // Whatever else stands there: only what begins as a path of ours is taken for one.
+            let words = line.split(|c: char| c.is_whitespace() || "\"'();,".contains(c));
+            paths.extend(words.filter(|it| begins_here(it, exists)).map(str::to_owned));
+        } else {
+            let words = line.split('`').skip(1).step_by(2);
+            paths.extend(words.flat_map(alternatives).filter(|path| is_path(path, exists)));
+        }
+        for path in paths.iter().filter(|path| !exists(path.trim_end_matches('/'))) {
+            complaints.push(format!("{document}:{}: `{path}` does not exist", index + 1));
         }
     }
     complaints
@@ -73,13 +86,20 @@ fn alternatives(word: &str) -> Vec<String> {
 }
 
 fn is_path(word: &str, exists: &dyn Fn(&str) -> bool) -> bool {
-    let plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b));
-    if !plain || word.starts_with(['/', '-', '.']) || MADE.iter().any(|made| word.starts_with(made))
-    {
-        return false;
-    }
+    let ends = |endings: &[&str]| endings.iter().any(|ending| word.ends_with(ending));
+    let bare = !word.contains('/') && ends(&BARE_ENDINGS) && !FOREIGN.contains(&word);
+    begins_here(word, exists) || (may_be_path(word) && (bare || ends(&ENDINGS)))
+}
+
+fn may_be_path(word: &str) -> bool {
+    word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b))
+        && !word.starts_with(['/', '-', '.'])
+        && !MADE.iter().any(|made| word.starts_with(made))
+}
+
+fn begins_here(word: &str, exists: &dyn Fn(&str) -> bool) -> bool {
     let first = word.split_once('/').map(|(first, _)| first);
-    first.is_some_and(exists) || (ENDINGS.iter().any(|ending| word.ends_with(ending)))
+    may_be_path(word) && first.is_some_and(exists)
 }
 
 mod tests {
@@ -98,13 +118,27 @@ mod tests {
         assert_eq!(complaints("`gone.rs`"), 1);
         assert_eq!(complaints("`vmm/src/{boot,gone}.rs`"), 1);
         assert_eq!(complaints("`vmm/gone`"), 1);
+        assert_eq!(complaints("`gone.json`, `gone.list`, `gone.sh`"), 3);
+    }
+
+    #[test]
+    fn a_path_in_a_block_is_seen() {
+        let block = "run vmm/gone --all\nls vmm/src/ && cat (vmm/src/boot.rs) other/gone gone.rs\n";
+        assert_eq!(complaints(&format!("```text\n{block}```\nvmm/gone\n")), 1);
+        assert_eq!(complaints("    make run vmm/gone\n"), 1);
     }
 
     #[test]
     fn other_words_in_backticks_are_left_alone() {
-        for text in
-            ["`make run`", "`/dev/kvm`", "`--accel tcg`", "`dist/cofferdam`", "`oci:DIR`", "`a/b`"]
-        {
+        for text in [
+            "`make run`",
+            "`/dev/kvm`",
+            "`--accel tcg`",
+            "`dist/cofferdam`",
+            "`oci:DIR`",
+            "`a/b`",
+            "`a/b.json`",
+        ] {
             assert_eq!(complaints(text), 0, "{text}");
         }
         assert_eq!(complaints("`vmm/src/boot.rs:12` `vmm/src/` `vmm/`"), 0);
