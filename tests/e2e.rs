@@ -13,7 +13,7 @@
 mod cases;
 mod harness;
 
-use harness::{Accelerator, Images, Where, World, reference_host, soak, trial};
+use harness::{Accelerator, Images, NativeKvm, Where, World, reference_host, soak, trial};
 use libtest_mimic::Arguments;
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Two sandboxes at a time is what a machine of two cores bears.
 const THREADS: usize = 2;
+/// Cases that run on this machine.
+const NATIVE: &[Where] = &[Where::Both, Where::Tcg, Where::AutoTcg, Where::OpenKvm];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -38,19 +40,23 @@ fn main() -> ExitCode {
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(THREADS));
-    let tcg = trial::wanted(&arguments, &cases, "tcg", &[Where::Both, Where::Tcg]);
+    let tcg = trial::wanted(&arguments, &cases, "tcg", NATIVE);
     let kvm = trial::wanted(&arguments, &cases, "kvm", &[Where::Both, Where::Kvm]);
     let outer = trial::wanted(&arguments, &cases, "outer", &[Where::Outer]);
 
     let scratch = scratch();
     let seed =
         std::env::var("COFFERDAM_TEST_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(1);
-    let images = if arguments.list { Images::default() } else { Images::make(scratch.path()) };
+    let mut images = if arguments.list { Images::default() } else { Images::make(scratch.path()) };
+    if !outer.is_empty() && !arguments.list {
+        images.make_demo();
+    }
     let mut trials = Vec::new();
     if !tcg.is_empty() && !arguments.list {
         let world =
             World::new(Accelerator::Tcg, images.clone(), &harness::dist(), scratch.path(), seed);
-        trials.extend(trial::native(tcg, &Arc::new(world)));
+        let kvm = NativeKvm::ask(&world);
+        trials.extend(trial::native(tcg, &Arc::new(world), kvm));
     } else {
         trials.extend(trial::hosted(tcg, "tcg"));
     }
@@ -62,6 +68,7 @@ fn main() -> ExitCode {
     if !arguments.list {
         trial::print_slowest();
         reference_host::print_deaths();
+        trial::print_not_tested();
     }
     conclusion.exit_code()
 }

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 cases! {
     Both: the_console_has_the_kernels_log, another_kernel, timings;
-    Tcg: quiet_says_nothing, tcg_says_what_it_is_not, a_kernel_that_is_none_is_refused;
+    Tcg: quiet_says_nothing, a_kernel_that_is_none_is_refused;
+    AutoTcg: tcg_says_what_it_is_not;
 }
 
 fn the_console_has_the_kernels_log(world: &World) {

@@ -3,7 +3,7 @@
 use crate::cases;
 use crate::harness::kernel::{Misdeed, tiny};
 use crate::harness::terminal::Terminal;
-use crate::harness::{Accelerator, Output, World};
+use crate::harness::{Accelerator, Output, World, leftovers};
 use std::time::Duration;
 
 cases! {
@@ -109,10 +109,15 @@ fn a_guest_that_faults_at_boot(world: &World) {
     assert!(output.elapsed < Duration::from_secs(12), "{:?}", output.elapsed);
 }
 
-/// What an image's root kills is its own sandbox: this machine's processes, and ours, live on.
+/// What an image's root kills is its own sandbox: this machine's processes, and ours, live on. The init
+/// process of its own namespace is spared, as the kernel has it; all else dies.
 fn killall_ends_its_own_sandbox_only(world: &World) {
     let bystander = world.sandbox().start(&["sh", "-c", "sleep 8; echo alive"]);
-    let output = world.sh(&["--privileged"], "trap '' TERM; kill -9 -1; killall5 -9; echo alone");
-    output.exits(0).shows("alone");
+    let before = leftovers::family(bystander.pid());
+    let script = "sleep 100 & echo begun; setsid sh -c 'kill -9 -1'; sleep 5; echo survived";
+    let output = world.sh(&["--privileged", "--init"], script);
+    assert_eq!(output.exits(137).text(), "begun");
+    let dead: Vec<_> = before.iter().filter(|it| !leftovers::lives(it.pid)).collect();
+    assert!(dead.is_empty(), "{dead:?} died with it");
     bystander.wait().prints("alive");
 }

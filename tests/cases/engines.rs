@@ -2,107 +2,24 @@
 //! default seccomp profile and podman's, on a real KVM that belongs to root:kvm, 0660.
 
 use crate::cases;
-use crate::harness::{Output, Running, World};
+use crate::harness::engine::{DEVICE, Engine};
+use crate::harness::{Kind, Running, World, leftovers, native_kvm};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 cases! {
     Outer: docker_without_the_group_is_refused, docker_with_the_group_runs, docker_says_that_it_will_run,
-        docker_holds_a_privileged_container, docker_stop_is_heard,
-        podman_without_the_group_is_refused, podman_with_the_group_runs;
+        docker_without_the_device_says_what_helps, docker_limits_are_the_machines,
+        docker_holds_four_layers, docker_stop_is_heard,
+        podman_without_the_group_is_refused, podman_with_the_group_runs, podman_holds_four_layers;
+    Tcg: podman_with_an_emulator_in_it;
 }
 
-const IMAGE: &str = "cofferdam:latest";
-/// What every platform allows, and nothing more.
-const UNPRIVILEGED: [&str; 12] = [
-    "--rm",
-    "--cap-drop",
-    "all",
-    "--security-opt",
-    "no-new-privileges",
-    "--read-only",
-    "--user",
-    "1000:1000",
-    "--network",
-    "none",
-    "--device",
-    "/dev/kvm",
-];
-
-#[derive(Debug, Clone, Copy)]
-enum Engine {
-    Docker,
-    Podman,
-}
-
-impl Engine {
-    fn command(self) -> Command {
-        match self {
-            Self::Docker => {
-                static DAEMON: OnceLock<()> = OnceLock::new();
-                DAEMON.get_or_init(start_docker);
-                Command::new("docker")
-            }
-            Self::Podman => {
-                let mut command = Command::new("podman");
-                command.args(["--cgroup-manager", "cgroupfs", "--runtime", "crun"]);
-                command
-            }
-        }
-    }
-
-    /// Loads the outer image, once.
-    fn load(self, archive: &Path) {
-        static LOADED: [OnceLock<()>; 2] = [OnceLock::new(), OnceLock::new()];
-        LOADED[self as usize].get_or_init(|| {
-            assert!(archive.is_file(), "{} is not there: run make build", archive.display());
-            let output = self.command().args(["load", "-i"]).arg(archive).output().unwrap();
-            let words = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success(), "{self:?} load: {words}");
-        });
-    }
-
-    /// The engine's command line for a launcher with these flags of the engine's and arguments of ours.
-    fn launcher(self, world: &World, flags: &[&str], arguments: &[&str]) -> Command {
-        self.load(&world.outer_image);
-        let images = world.images.plain.trim_start_matches("oci:");
-        let images = Path::new(images).parent().unwrap().display();
-        let mut command = self.command();
-        command.arg("run").args(UNPRIVILEGED);
-        command.args(["-v", &format!("{self:?}-state:/var/lib/cofferdam").to_lowercase()]);
-        command.args(["-v", &format!("{images}:/images:ro")]);
-        command.args(flags).arg(IMAGE).args(arguments);
-        command
-    }
-
-    fn run(self, world: &World, flags: &[&str], arguments: &[&str]) -> Output {
-        Running::start(self.launcher(world, flags, arguments), None).wait()
-    }
-}
-
-#[allow(clippy::zombie_processes, reason = "it lives until the machine is switched off")]
-fn start_docker() {
-    let log = std::fs::File::create("/run/dockerd.log").unwrap();
-    Command::new("dockerd")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .expect("docker.io is installed");
-    let deadline = Instant::now() + Duration::from_secs(90);
-    loop {
-        let answer =
-            Command::new("docker").arg("info").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if answer.is_ok_and(|status| status.success()) {
-            return;
-        }
-        let log = std::fs::read_to_string("/run/dockerd.log").unwrap_or_default();
-        assert!(Instant::now() < deadline, "dockerd does not answer: {log}");
-        std::thread::sleep(Duration::from_millis(300));
-    }
+/// The engine's flags that give the device to who is of its group.
+fn device_and_group() -> [&'static str; 4] {
+    let [flag, device] = DEVICE;
+    [flag, device, "--group-add", kvm_group().leak()]
 }
 
 /// The group that /dev/kvm belongs to.
@@ -122,19 +39,31 @@ fn sandbox<'a>(flags: &[&'a str], script: &'a str) -> Vec<&'a str> {
 
 /// Says why, whose device it is and which flag helps; and does not fall back to what is slow.
 fn refused_with_a_hint(engine: Engine, world: &World) {
-    let output = engine.run(world, &[], &sandbox(&[], "true"));
+    let output = engine.run(world, &DEVICE, &sandbox(&[], "true"));
     let group = kvm_group();
     output.exits(125).complains(&["/dev/kvm", "denied", "hint:", &group, "--group-add"]);
 }
 
-/// In the container: another kernel than outside, and root there.
+/// In the container: another kernel than outside, and root there. Outside: every process of ours is one
+/// without privilege, of what the engine set up and the kernel tells.
 fn runs(engine: Engine, world: &World) {
-    let group = kvm_group();
-    let output = engine.run(
-        world,
-        &["--group-add", &group],
-        &sandbox(&[], "uname -r; id -u; echo err >&2; exit 5"),
-    );
+    let script = "uname -r; id -u; echo err >&2; sleep 4; exit 5";
+    let running =
+        Running::start(engine.launcher(world, &device_and_group(), &sandbox(&[], script)), None);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let ours = loop {
+        let ours = leftovers::ours();
+        let has = |kind| ours.iter().any(|it| it.kind == Some(kind));
+        if has(Kind::Launcher) && has(Kind::Vmm) {
+            break ours;
+        }
+        assert!(Instant::now() < deadline, "there is no VMM: {ours:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    for process in ours {
+        has_no_privilege(&process);
+    }
+    let output = running.wait();
     output.exits(5);
     assert_eq!(output.stderr, "err\n");
     let here = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
@@ -142,6 +71,49 @@ fn runs(engine: Engine, world: &World) {
     let lines: Vec<&str> = text.lines().collect();
     assert_ne!(lines[0], here.trim(), "the container has a kernel of its own");
     assert_eq!(lines[1], "0");
+}
+
+fn has_no_privilege(process: &leftovers::Process) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap();
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        value.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let found = ["Uid:", "CapEff:", "CapPrm:", "NoNewPrivs:", "Seccomp:"].map(field);
+    let none = "0000000000000000";
+    assert_eq!(found, ["1000 1000 1000 1000", none, none, "1", "2"], "{process:?}");
+}
+
+/// The demo's job: what is refused in the outer container's place works in a privileged container of the
+/// machine that is started from there.
+fn holds_four_layers(engine: Engine, world: &World) {
+    const JOB: &str = "/usr/local/bin/demo-job";
+    const STEPS: [&str; 3] = ["loop-mount", "bridge-veth-nftables", "package-in-chroot"];
+    let image = Path::new(&world.images.demo);
+    let archive = image.with_file_name("docker-archive.tar");
+    let flags = ["--env", "DEMO_SCRATCH=/dev/shm", "--entrypoint", JOB];
+    let outside = engine.run_other(
+        &archive,
+        &[&device_and_group()[..], &flags].concat(),
+        &["cofferdam-demo:latest"],
+    );
+    let mount = format!("{}:/demo:ro", image.display());
+    let flags = [&device_and_group()[..], &["-v", &mount]].concat();
+    let arguments =
+        ["run", "--rm", "--quiet", "--vm-memory", "512m", "--privileged", "oci:/demo", JOB];
+    let inside = engine.run(world, &flags, &arguments);
+    for (output, verdict) in [(outside, "refused"), (inside, "worked")] {
+        let text = output.exits(0).text();
+        let steps: Vec<(&str, &str)> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("step "))
+            .filter_map(|line| {
+                let mut words = line.split(' ');
+                words.next().zip(words.next())
+            })
+            .collect();
+        assert_eq!(steps, STEPS.map(|step| (step, verdict)), "{text}\n{}", output.stderr);
+    }
 }
 
 fn docker_without_the_group_is_refused(world: &World) {
@@ -153,31 +125,56 @@ fn docker_with_the_group_runs(world: &World) {
 }
 
 fn docker_says_that_it_will_run(world: &World) {
-    let group = kvm_group();
-    let output = Engine::Docker.run(world, &["--group-add", &group], &["doctor", "--json"]);
+    let output = Engine::Docker.run(world, &device_and_group(), &["doctor", "--json"]);
     let said: Value = serde_json::from_slice(&output.exits(0).stdout).unwrap();
-    assert!(said.is_object(), "{said}");
-    let output = Engine::Docker.run(world, &[], &["doctor"]);
+    assert_eq!((&said["works"], &said["accelerator"]), (&true.into(), &"kvm".into()), "{said}");
+    // What the engine took away is seen.
+    for name in ["user", "capabilities", "no-new-privileges", "seccomp", "kvm-open"] {
+        assert_eq!(native_kvm::check(&said, name), Some("ok"), "{name}: {said}");
+    }
+    let output = Engine::Docker.run(world, &DEVICE, &["doctor"]);
     assert_ne!(output.code, 0, "{}", output.text());
     assert!(output.text().contains("--group-add"), "{}", output.text());
 }
 
-/// What is refused outside works inside.
-fn docker_holds_a_privileged_container(world: &World) {
-    let script = "dd if=/dev/zero of=/file bs=1M count=8 2>/dev/null; d=$(losetup -f) && \
-                  losetup $d /file && mke2fs $d > /dev/null && mount -t ext4 $d /srv && echo mounted; \
-                  ip link add b type bridge && ip link add v type veth && echo linked";
-    let group = kvm_group();
-    let output =
-        Engine::Docker.run(world, &["--group-add", &group], &sandbox(&["--privileged"], script));
-    output.prints("mounted\nlinked");
+/// No KVM, and no QEMU to stand in for it.
+fn docker_without_the_device_says_what_helps(world: &World) {
+    let run = |accelerator| {
+        Engine::Docker.run(
+            world,
+            &[],
+            &["run", "--rm", "--accel", accelerator, "oci:/images/plain", "true"],
+        )
+    };
+    run("kvm").exits(125).complains(&["/dev/kvm", "hint:", "--device /dev/kvm"]);
+    run("auto").exits(125).complains(&["/dev/kvm", "hint:", "--device /dev/kvm", "cofferdam:tcg"]);
+}
+
+/// What nobody typed is sized by the outer container's limits.
+fn docker_limits_are_the_machines(world: &World) {
+    let flags = [&device_and_group()[..], &["--memory", "400m", "--cpus", "1"]].concat();
+    let script = "awk '/^MemTotal/ { print $2 }' /proc/meminfo; nproc";
+    let arguments = ["run", "--rm", "--quiet", "oci:/images/plain", "sh", "-c", script];
+    let output = Engine::Docker.run(world, &flags, &arguments);
+    let text = output.exits(0).text();
+    let lines: Vec<&str> = text.lines().collect();
+    let total_kib: u32 = lines[0].parse().unwrap();
+    assert!((200 * 1024..400 * 1024).contains(&total_kib), "{text}");
+    assert_eq!(lines[1], "1");
+    // One that cannot fit is refused before anything starts.
+    let too_much = ["run", "--rm", "--vm-memory", "600m", "oci:/images/plain", "true"];
+    let output = Engine::Docker.run(world, &flags, &too_much);
+    output.exits(125).complains(&["--vm-memory", "400"]);
+}
+
+fn docker_holds_four_layers(world: &World) {
+    holds_four_layers(Engine::Docker, world);
 }
 
 /// The launcher is PID 1 of the outer container, to which the kernel gives no default handlers.
 fn docker_stop_is_heard(world: &World) {
-    let group = kvm_group();
     let script = "trap 'echo stopped; exit 3' TERM; echo ready; while :; do sleep 0.1; done";
-    let flags = ["--group-add", &group, "--name", "stopped"];
+    let flags = [&device_and_group()[..], &["--name", "stopped"]].concat();
     let running =
         Running::start(Engine::Docker.launcher(world, &flags, &sandbox(&[], script)), None);
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -202,4 +199,19 @@ fn podman_without_the_group_is_refused(world: &World) {
 
 fn podman_with_the_group_runs(world: &World) {
     runs(Engine::Podman, world);
+}
+
+fn podman_holds_four_layers(world: &World) {
+    holds_four_layers(Engine::Podman, world);
+}
+
+/// Where there is no KVM, on this machine: the other outer image, which has QEMU.
+fn podman_with_an_emulator_in_it(world: &World) {
+    let output =
+        world.emulating_launcher(&sandbox(&[], "grep -c hypervisor /proc/cpuinfo; id -u; exit 5"));
+    output.exits(5).complains(&["/dev/kvm", "TCG", "slow", "wall"]);
+    assert_eq!(output.text(), "1\n0");
+    let output =
+        world.emulating_launcher(&["run", "--rm", "--accel", "kvm", "oci:/images/plain", "true"]);
+    output.exits(125).complains(&["/dev/kvm", "--device /dev/kvm"]);
 }

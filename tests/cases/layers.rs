@@ -4,7 +4,8 @@ use crate::cases;
 use crate::harness::World;
 
 cases! {
-    Both: layers_mean_what_the_specification_says, nodes_and_attributes_are_kept, links_are_links;
+    Both: layers_mean_what_the_specification_says, nodes_and_attributes_are_kept, links_are_links,
+        all_are_one_device;
 }
 
 fn layers_mean_what_the_specification_says(world: &World) {
@@ -52,4 +53,12 @@ fn links_are_links(world: &World) {
         cat symbolic link-b
     "#;
     world.sandbox().image(&world.images.layered).sh(script).prints("2\nkept\nlowest\nlinked");
+}
+
+/// One disk has all layers, and one is written to, however many layers there are.
+fn all_are_one_device(world: &World) {
+    let script = "ls -d /sys/block/vd* | wc -l; ls -d /sys/block/vda/vda* | wc -l";
+    let plain = world.sandbox().flags(&["--privileged"]);
+    plain.sh(script).prints("2\n1");
+    plain.image(&world.images.layered).sh(script).prints("2\n3");
 }

@@ -1,10 +1,11 @@
 //! Limits of the container, and the size of the machine around it.
 
 use crate::cases;
-use crate::harness::World;
+use crate::harness::{Accelerator, World};
 
 cases! {
-    Both: ulimit, cpus, memory, too_much_memory_is_death, pids_limit, vm_memory, vm_cpus, the_smallest_machine;
+    Both: ulimit, cpus, memory, too_much_memory_is_death, pids_limit, vm_memory, vm_cpus, many_cpus,
+        memory_above_the_hole, the_smallest_machine;
     Tcg: impossible_sizes_are_refused;
 }
 
@@ -17,7 +18,13 @@ fn ulimit(world: &World) {
 }
 
 fn cpus(world: &World) {
-    world.sh(&["--cpus", "0.5"], &format!("{CGROUP}; cat cpu.max")).prints("50000 100000");
+    // A loop that wants all of a CPU for two seconds is held up in every period.
+    let script = format!(
+        "{CGROUP}; cat cpu.max; timeout 2 sh -c 'while :; do :; done'; \
+         awk '$1 == \"nr_throttled\" && $2 >= 5 {{ print \"held up\" }}' cpu.stat"
+    );
+    world.sh(&["--cpus", "0.5"], &script).prints("50000 100000\nheld up");
+    world.sh(&[], &script.replace("cat cpu.max;", "")).prints("");
 }
 
 fn memory(world: &World) {
@@ -54,6 +61,33 @@ fn vm_memory(world: &World) {
 fn vm_cpus(world: &World) {
     let output = world.sandbox().machine("256m", "3").sh("nproc; grep -c ^processor /proc/cpuinfo");
     output.prints("3\n3");
+}
+
+/// As many as there can be where that does not take all of a test's time.
+fn many_cpus(world: &World) {
+    let count = match world.accelerator {
+        Accelerator::Kvm => "32",
+        Accelerator::Tcg => "8",
+    };
+    // Each runs a program of its own at least once.
+    let script = format!(
+        "nproc; for n in $(seq 0 $(({count} - 1))); do taskset -c $n true && echo $n; done | wc -l"
+    );
+    world.sandbox().machine("512m", count).sh(&script).prints(&format!("{count}\n{count}"));
+}
+
+/// Memory beyond the first 3 GiB lies above 4 GiB: guests take from the top first.
+fn memory_above_the_hole(world: &World) {
+    let script = "awk '/^MemTotal/ { print ($2 > 3900000) }' /proc/meminfo; \
+                  awk '/zone +Normal/ { zone = 1 } zone && $1 == \"present\" { print ($2 > 200000); exit }' \
+                  /proc/zoneinfo; \
+                  mount -t tmpfs -o size=100m t /tmp && guest-tool noise /tmp/file 1 64 && \
+                  guest-tool hear /tmp/file 1 64 && echo unchanged; \
+                  awk '/zone +Normal/ { zone = 1 } zone && $1 == \"nr_shmem\" { exit } \
+                  zone && $1 == \"nr_zone_active_anon\" || zone && $1 == \"nr_zone_inactive_anon\" { n += $2 } \
+                  zone && /zone +Movable/ { exit } END { print (n > 8000) }' /proc/zoneinfo";
+    let output = world.sandbox().machine("4g", "1").flags(&["--privileged"]).sh(script);
+    output.prints("1\n1\nunchanged\n1");
 }
 
 fn the_smallest_machine(world: &World) {

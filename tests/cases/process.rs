@@ -6,7 +6,7 @@ use std::process::Command;
 
 cases! {
     Both: env, env_file, workdir, user_by_name, user_by_number, user_with_group, entrypoint, hostname;
-    Tcg: env_from_here, an_unknown_user_is_refused;
+    Tcg: env_from_here, no_entrypoint, an_unknown_user_is_refused;
 }
 
 fn env(world: &World) {
@@ -23,15 +23,19 @@ fn env_file(world: &World) {
 }
 
 fn env_from_here(world: &World) {
-    let flags = ["-e", "TAKEN_FROM_HERE", "-e", "NOT_SET_HERE"];
-    let script = "echo \"$TAKEN_FROM_HERE/${NOT_SET_HERE-unset}/${NOT_ASKED_FOR-unset}\"";
+    let file = world.file("env", "IN_A_FILE\nNOT_SET_HERE\n");
+    let file = ["--env-file", file.to_str().unwrap()];
+    let flags = [&file[..], &["-e", "TAKEN_FROM_HERE", "-e", "NOT_SET_HERE"]].concat();
+    let script =
+        "echo \"$TAKEN_FROM_HERE/$IN_A_FILE/${NOT_SET_HERE-unset}/${NOT_ASKED_FOR-unset}\"";
     let mut command = Command::new(&world.product);
     command
         .args(world.sandbox().flags(&flags).arguments(&["sh", "-c", script]))
         .env("TAKEN_FROM_HERE", "value")
+        .env("IN_A_FILE", "another")
         .env("NOT_ASKED_FOR", "secret")
         .env_remove("NOT_SET_HERE");
-    Running::start(command, None).wait().prints("value/unset/unset");
+    Running::start(command, None).wait().prints("value/another/unset/unset");
 }
 
 fn workdir(world: &World) {
@@ -59,6 +63,13 @@ fn user_with_group(world: &World) {
 
 fn an_unknown_user_is_refused(world: &World) {
     world.sh(&["-u", "stranger"], "true").exits(125).complains(&["stranger"]);
+}
+
+/// Nothing of the image's is left of it, and its arguments are not for what is typed.
+fn no_entrypoint(world: &World) {
+    let sandbox = world.sandbox().image(&world.images.configured).flags(&["--entrypoint", ""]);
+    sandbox.run(&["echo", "said", "by nobody's shell"]).prints("said by nobody's shell");
+    sandbox.run(&[]).exits(125).complains(&["command"]);
 }
 
 fn entrypoint(world: &World) {

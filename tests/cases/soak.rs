@@ -2,6 +2,7 @@
 
 use super::{kills, repeat};
 use crate::cases;
+use crate::harness::kernel::{Misdeed, tiny};
 use crate::harness::{Kind, Random, World, image};
 use sha2::{Digest, Sha256};
 use std::io::Write;
@@ -16,8 +17,9 @@ pub const BYTES: u64 = 1 << 30;
 
 cases! {
     Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, a_gibibyte_comes_back;
-    Kvm: kills_of_the_vmm;
-    Tcg: kills_of_the_emulator, kills_of_its_devices, kills_of_the_probe;
+    Kvm: kills_of_the_vmm, kills_of_the_probe_of_a_good_kvm, a_hang_at_boot_without_a_word_of_it;
+    Tcg: kills_of_the_emulator, kills_of_its_devices;
+    OpenKvm: kills_of_the_probe;
 }
 
 fn many_in_a_row(world: &World) {
@@ -26,7 +28,7 @@ fn many_in_a_row(world: &World) {
 }
 
 fn kills(world: &World, kind: Kind) {
-    kills::kills(world, kind, KILLS_OF_EACH_KIND);
+    kills::kills(world, kind, KILLS_OF_EACH_KIND, true);
 }
 
 fn kills_of_the_launcher(world: &World) {
@@ -43,6 +45,19 @@ fn kills_of_the_vmm(world: &World) {
 
 fn kills_of_the_probe(world: &World) {
     kills(world, Kind::Probe);
+}
+
+fn kills_of_the_probe_of_a_good_kvm(world: &World) {
+    kills(world, Kind::Probe);
+}
+
+/// The deadline that nobody asked for.
+fn a_hang_at_boot_without_a_word_of_it(world: &World) {
+    let kernel = tiny(world, Misdeed::Spin);
+    let output = world.sh(&["--kernel", kernel.to_str().unwrap()], "true");
+    output.exits(125).complains(&["boot"]);
+    let seconds = output.elapsed.as_secs();
+    assert!((30..45).contains(&seconds), "{seconds} s");
 }
 
 fn kills_of_the_emulator(world: &World) {

@@ -2,6 +2,7 @@
 
 use crate::cases;
 use crate::harness::image::digest;
+use crate::harness::product::collect;
 use crate::harness::{Random, Running, World};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -44,6 +45,8 @@ fn without_i_there_is_no_input(world: &World) {
 fn a_pipe_inside_ends_at_once(world: &World) {
     let output = world.sh(&[], "yes | head -1");
     output.prints("y");
+    assert_eq!(output.stderr, "");
+    assert!(output.elapsed < Duration::from_secs(25), "{:?}", output.elapsed);
 }
 
 fn a_closed_output_ends_the_program(world: &World) {
@@ -51,9 +54,10 @@ fn a_closed_output_ends_the_program(world: &World) {
         .args(world.sandbox().arguments(&["yes"]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let errors = collect(child.stderr.take().unwrap());
     let mut line = String::new();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     output.read_line(&mut line).unwrap();
@@ -67,6 +71,11 @@ fn a_closed_output_ends_the_program(world: &World) {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+    let code = child.wait().unwrap().code();
+    let errors = String::from_utf8_lossy(&errors.join().unwrap()).into_owned();
+    // A PID 1 is spared the signal; it is told by the error.
+    assert_eq!(code, Some(1), "{errors}");
+    assert_eq!(errors.trim_end(), "yes: (null): Broken pipe");
 }
 
 /// What nobody reads is not gathered outside the guest either.

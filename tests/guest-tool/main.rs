@@ -2,15 +2,23 @@
 //!
 //! ```text
 //!   guest-tool xattr PATH NAME        prints an extended attribute as hexadecimal digits
+//!   guest-tool noise PATH SEED MIB    writes a file of bytes that look random
+//!   guest-tool hear PATH SEED MIB     reads it back; fails at the first byte that is another
 //! ```
 
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::process::ExitCode;
+
+const MIB: usize = 1 << 20;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["xattr", path, name] => xattr(path, name),
+        ["noise", path, seed, mib] => said(noise(path, seed, mib)),
+        ["hear", path, seed, mib] => said(hear(path, seed, mib)),
         _ => {
             eprintln!("guest-tool: no such job: {arguments:?}");
             ExitCode::from(2)
@@ -32,4 +40,53 @@ fn xattr(path: &str, name: &str) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn said(outcome: io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("guest-tool: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn noise(path: &str, seed: &str, mib: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    for index in 0..number(mib)? {
+        file.write_all(&block(number(seed)?, index))?;
+    }
+    file.sync_all()
+}
+
+fn hear(path: &str, seed: &str, mib: &str) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut bytes = vec![0; MIB];
+    for index in 0..number(mib)? {
+        file.read_exact(&mut bytes)?;
+        if bytes != block(number(seed)?, index) {
+            return Err(io::Error::other(format!("MiB {index} of {path} is not what was written")));
+        }
+    }
+    match file.read(&mut bytes)? {
+        0 => Ok(()),
+        _ => Err(io::Error::other(format!("{path} is longer than it was written"))),
+    }
+}
+
+fn number(word: &str) -> io::Result<u64> {
+    word.parse().map_err(io::Error::other)
+}
+
+/// One MiB, like no other of any seed: xorshift64*, of which no step costs an emulator much.
+fn block(seed: u64, index: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index + 1);
+    let words = (0..MIB / 8).flat_map(|_| {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes()
+    });
+    words.collect()
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tar::{EntryType, Header};
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -27,6 +27,8 @@ pub struct Images {
     pub oci_archive: String,
     /// The plain image as a `docker-archive:` file.
     pub docker_archive: String,
+    /// The demo's, as a directory, for those who ask for it: a Debian takes a moment to make.
+    pub demo: String,
 }
 
 impl Images {
@@ -57,12 +59,21 @@ impl Images {
             oci_archive: archive_of(directory, "plain"),
             docker_archive: docker_archive(directory, &plain_config, &base),
             plain,
+            demo: String::new(),
         }
     }
-}
 
-impl Images {
-    fn fields(&mut self) -> [(&'static str, &mut String); 6] {
+    /// Adds the demo's.
+    pub fn make_demo(&mut self) {
+        let mut xtask = Command::new(env!("CARGO"));
+        xtask.args(["xtask", "images"]).current_dir(super::workspace()).stderr(Stdio::inherit());
+        let output = xtask.output().unwrap_or_else(|error| panic!("cannot start cargo: {error}"));
+        assert!(output.status.success(), "cargo xtask images: {}", output.status);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        said.lines().last().expect("it says where they are").clone_into(&mut self.demo);
+    }
+
+    fn fields(&mut self) -> [(&'static str, &mut String); 7] {
         [
             ("plain", &mut self.plain),
             ("configured", &mut self.configured),
@@ -70,6 +81,7 @@ impl Images {
             ("heavy", &mut self.heavy),
             ("oci_archive", &mut self.oci_archive),
             ("docker_archive", &mut self.docker_archive),
+            ("demo", &mut self.demo),
         ]
     }
 
@@ -94,8 +106,11 @@ fn guest_tool() -> PathBuf {
     let target = "x86_64-unknown-linux-gnu";
     let root = super::workspace();
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "tests", "--bin", "guest-tool"])
-        .args(["--target", target, "--message-format", "json"])
+        .args(["build", "--quiet", "--locked", "--release", "--package", "tests"])
+        .args(["--bin", "guest-tool", "--target", target, "--message-format", "json"])
+        // Either would be taken in place of the line below.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")
         .current_dir(root)
         .output()

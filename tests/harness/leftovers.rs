@@ -100,15 +100,20 @@ fn kind_of(pid: u32) -> Option<Kind> {
 
 /// The first child of a kind that a process has now: quick, for kinds that live for milliseconds.
 pub fn child_of(parent: u32, kind: Kind) -> Option<Process> {
-    let threads = fs::read_dir(format!("/proc/{parent}/task")).ok()?.flatten();
-    let children =
-        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    let pids: Vec<u32> = children
-        .flat_map(|line| numbers(&line))
-        .filter(|pid| kind_of(*pid) == Some(kind))
-        .collect();
-    let pid = *pids.first()?;
+    let pid = children(parent).into_iter().find(|pid| kind_of(*pid) == Some(kind))?;
     Some(Process { pid, kind: Some(kind), started: status(pid)?.started })
+}
+
+/// The kinds of the children that a process has now.
+pub fn kinds_of_children(parent: u32) -> Vec<Kind> {
+    children(parent).into_iter().filter_map(kind_of).collect()
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let lines =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lines.flat_map(|line| numbers(&line)).collect()
 }
 
 fn numbers(line: &str) -> Vec<u32> {
@@ -155,9 +160,30 @@ pub fn no_orphans() {
     }
 }
 
-/// QEMU by its own name may be anyone's.
 fn is_ours(pid: u32) -> bool {
-    !matches!(kind_of(pid), None | Some(Kind::Launcher | Kind::Qemu))
+    match kind_of(pid) {
+        None | Some(Kind::Launcher) => false,
+        Some(Kind::Qemu) => is_our_qemu(pid),
+        Some(_) => true,
+    }
+}
+
+/// QEMU by its own name may be anyone's. Ours boots what it was handed, and has its devices elsewhere; of
+/// one that has yet to become QEMU the name alone tells.
+fn is_our_qemu(pid: u32) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = line.split(|b| *b == 0).map(String::from_utf8_lossy).collect();
+    words[0].starts_with("cofferdam")
+        || (words.iter().any(|word| word.starts_with("/proc/self/fd/"))
+            && words.iter().any(|word| word.starts_with("vhost-user-vsock-device")))
+}
+
+/// Every process of the product's on this machine.
+pub fn ours() -> Vec<Process> {
+    let all = every_process().into_iter().filter(|(_, status)| !status.zombie);
+    all.map(|(pid, status)| Process { pid, kind: kind_of(pid), started: status.started })
+        .filter(|it| it.kind == Some(Kind::Launcher) || is_ours(it.pid))
+        .collect()
 }
 
 fn has_launcher(parent: u32) -> bool {

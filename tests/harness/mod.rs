@@ -10,10 +10,12 @@
 //!       └─ and once more ── docker, podman ── outer::… cases
 //! ```
 
+pub mod engine;
 pub mod image;
 pub mod kernel;
 pub mod layered;
 pub mod leftovers;
+pub mod native_kvm;
 pub mod product;
 pub mod random;
 pub mod reference_host;
@@ -23,9 +25,10 @@ pub mod trial;
 
 pub use image::Images;
 pub use leftovers::Kind;
+pub use native_kvm::NativeKvm;
 pub use product::{Accelerator, Output, Running};
 pub use random::Random;
-pub use trial::{Case, Where};
+pub use trial::{Case, Outcome, Where};
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

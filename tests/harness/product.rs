@@ -197,6 +197,14 @@ impl Running {
         (Self { child, begun: Instant::now(), stdout, stderr }, stdin)
     }
 
+    /// Starts a program whose standard output goes where the caller can look at it.
+    pub fn watched(mut command: Command, stdout: std::fs::File) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let stderr = collect(child.stderr.take().expect("it is piped"));
+        Self { child, begun: Instant::now(), stdout: collect(std::io::empty()), stderr }
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -2,9 +2,10 @@
 //! many cases, and a line of JSON for each that comes back.
 //!
 //! The machine may die under its cases: it is an emulator. Then it is booted again for those that are
-//! left, and the run says so at its end. A case that two machines died under has failed.
+//! left, and the run says so at its end. A case that two machines died under has failed, and so has one
+//! that was at work when a machine's time was up.
 
-use super::{Case, Images, World, workspace};
+use super::{Case, Images, Outcome, World, workspace};
 use crate::harness::product::Accelerator;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -20,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(2400);
 const SOAK_LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// More machines than this do not die by chance.
 const BOOTS: usize = 3;
+/// The exit status of `boot` at the time limit.
+const TIME_WAS_UP: i32 = 124;
 const MEMORY_MIB: u32 = 7168;
 /// What each line that comes back begins with.
 const MARK: &str = "\u{1e}case ";
@@ -45,7 +48,7 @@ pub struct Session {
 
 #[derive(Debug, Default)]
 struct Results {
-    known: HashMap<String, Result<(), String>>,
+    known: HashMap<String, Outcome>,
     /// Those at work in the machine that runs.
     at_work: HashSet<String>,
     over: Option<String>,
@@ -58,7 +61,7 @@ impl Session {
     }
 
     /// Waits until it is known how a case went.
-    pub fn outcome(&self, case: &str) -> Result<(), String> {
+    pub fn outcome(&self, case: &str) -> Outcome {
         self.begun.get_or_init(|| self.begin());
         let (results, changed) = &*self.results;
         let mut results = results.lock().expect("nobody panics with it");
@@ -67,7 +70,8 @@ impl Session {
                 return outcome.clone();
             }
             if let Some(words) = &results.over {
-                return Err(format!("the reference host said nothing of it: {words}"));
+                let words = format!("the reference host said nothing of it: {words}");
+                return Outcome::failed(words);
             }
             results = changed.wait(results).expect("nobody panics with it");
         }
@@ -84,12 +88,18 @@ fn run_all(prefix: &'static str, cases: &[String], results: &Mutex<Results>, cha
     let (mut died_under, mut left) = (HashSet::new(), cases.to_vec());
     let mut words = String::new();
     for _ in 0..BOOTS {
-        words = boot(prefix, &left, results, changed);
+        let timed_out;
+        (timed_out, words) = boot(prefix, &left, results, changed);
         let mut results = results.lock().expect("nobody panics with it");
         let at_work = std::mem::take(&mut results.at_work);
+        if timed_out {
+            // No death by chance: another machine would only wait as long again.
+            words = format!("its time was up while {at_work:?} were at work: {words}");
+            break;
+        }
         for case in at_work.intersection(&died_under) {
             let failure = format!("two reference hosts died under it, the last with {words}");
-            results.known.insert(case.clone(), Err(failure));
+            results.known.insert(case.clone(), Outcome::failed(failure));
         }
         left.retain(|case| !results.known.contains_key(case));
         changed.notify_all();
@@ -130,8 +140,14 @@ fn order(prefix: &str, cases: &[String]) -> PathBuf {
     path
 }
 
-/// Boots, and files each line; gives what is to be said of cases without one.
-fn boot(prefix: &str, cases: &[String], results: &Mutex<Results>, changed: &Condvar) -> String {
+/// Boots, and files each line; gives whether the machine's time was up, and what is to be said of cases
+/// without a line.
+fn boot(
+    prefix: &str,
+    cases: &[String],
+    results: &Mutex<Results>,
+    changed: &Condvar,
+) -> (bool, String) {
     let program = std::env::current_exe().expect("this program has a path");
     let limit = if prefix.ends_with("soak") { SOAK_LIMIT } else { LIMIT };
     let child = Command::new(workspace().join(BOOT))
@@ -147,7 +163,7 @@ fn boot(prefix: &str, cases: &[String], results: &Mutex<Results>, changed: &Cond
         .spawn();
     let mut child = match child {
         Ok(child) => child,
-        Err(error) => return format!("cannot start {BOOT}: {error}"),
+        Err(error) => return (false, format!("cannot start {BOOT}: {error}")),
     };
     let errors = super::product::collect(child.stderr.take().expect("it is piped"));
     let mut other = Vec::new();
@@ -155,17 +171,19 @@ fn boot(prefix: &str, cases: &[String], results: &Mutex<Results>, changed: &Cond
         let Ok(line) = line else { break };
         let line = String::from_utf8_lossy(&line).into_owned();
         match line.split_once(MARK).map(|(_, json)| serde_json::from_str::<Value>(json)) {
-            Some(Ok(result)) => file(&result, results, changed),
+            Some(Ok(result)) => file(prefix, &result, results, changed),
             _ => other.push(line),
         }
     }
-    let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+    let status = child.wait();
+    let timed_out = status.as_ref().is_ok_and(|it| it.code() == Some(TIME_WAS_UP));
+    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
     let errors = errors.join().unwrap_or_default();
     let last = &other[other.len().saturating_sub(30)..];
-    format!("{status}\n{}\n{}", last.join("\n"), String::from_utf8_lossy(&errors))
+    (timed_out, format!("{status}\n{}\n{}", last.join("\n"), String::from_utf8_lossy(&errors)))
 }
 
-fn file(result: &Value, results: &Mutex<Results>, changed: &Condvar) {
+fn file(prefix: &str, result: &Value, results: &Mutex<Results>, changed: &Condvar) {
     let case = result["case"].as_str().unwrap_or_default().to_owned();
     let mut results = results.lock().expect("nobody panics with it");
     if result["begun"] == true {
@@ -173,10 +191,12 @@ fn file(result: &Value, results: &Mutex<Results>, changed: &Condvar) {
         return;
     }
     let failure = result["failure"].as_str().map(str::to_owned);
+    let notes = result["notes"].as_array().into_iter().flatten();
+    let notes = notes.filter_map(|note| note.as_str().map(str::to_owned)).collect();
     let time = Duration::from_millis(result["milliseconds"].as_u64().unwrap_or_default());
-    super::trial::took(format!("kvm::{case}"), time);
+    super::trial::took(format!("{prefix}::{case}"), time);
     results.at_work.remove(&case);
-    results.known.insert(case, failure.map_or(Ok(()), Err));
+    results.known.insert(case, Outcome { failure, notes });
     changed.notify_all();
 }
 
@@ -221,9 +241,10 @@ pub fn run_inside(order: &Path, cases: &[Case]) {
 fn report(case: &Case, world: &World) {
     say(&json!({ "case": case.name(), "begun": true }));
     let begun = Instant::now();
-    let failure = case.outcome(world).err();
+    let Outcome { failure, notes } = case.outcome(world);
     let milliseconds = begun.elapsed().as_millis() as u64;
-    say(&json!({ "case": case.name(), "failure": failure, "milliseconds": milliseconds }));
+    let name = case.name();
+    say(&json!({ "case": name, "failure": failure, "notes": notes, "milliseconds": milliseconds }));
 }
 
 fn say(result: &Value) {

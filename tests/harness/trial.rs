@@ -1,5 +1,6 @@
 //! Cases, and how each becomes one trial for each place where it runs.
 
+use super::native_kvm::NativeKvm;
 use super::{World, reference_host};
 use libtest_mimic::{Arguments, Trial};
 use std::any::Any;
@@ -17,6 +18,10 @@ pub enum Where {
     Kvm,
     /// On TCG, natively.
     Tcg,
+    /// Natively, where `--accel auto` takes TCG.
+    AutoTcg,
+    /// Natively, where there is a KVM that may be opened, of whatever use.
+    OpenKvm,
     /// In the reference host, under container engines.
     Outer,
 }
@@ -51,13 +56,41 @@ impl Case {
         format!("{}::{}", self.path.0.rsplit("::").next().unwrap_or_default(), self.path.1)
     }
 
-    /// Runs it; a failure's words where it fails. Keeps how long it took.
-    pub fn outcome(&self, world: &World) -> Result<(), String> {
+    /// Runs it, and keeps how long it took.
+    pub fn outcome(&self, world: &World) -> Outcome {
         let begun = Instant::now();
+        NOTES.take();
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.run)(world)));
         took(format!("{}::{}", world.accelerator.name(), self.name()), begun.elapsed());
-        outcome.map_err(|panic| format!("{}: {}", PANICKED_AT.take(), words_of(&*panic)))
+        let words =
+            |panic: Box<dyn Any + Send>| format!("{}: {}", PANICKED_AT.take(), words_of(&*panic));
+        Outcome { failure: outcome.err().map(words), notes: NOTES.take() }
     }
+}
+
+/// How a case went.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Why it failed, where it did.
+    pub failure: Option<String>,
+    /// What it has to tell besides, for a soak's record.
+    pub notes: Vec<String>,
+}
+
+impl Outcome {
+    /// One that failed before it could tell anything.
+    pub fn failed(words: String) -> Self {
+        Self { failure: Some(words), notes: Vec::new() }
+    }
+
+    fn into_result(self) -> Result<(), libtest_mimic::Failed> {
+        self.failure.map_or(Ok(()), |words| Err(words.into()))
+    }
+}
+
+/// Adds to what the running case has to tell.
+pub fn note(words: String) {
+    NOTES.with_borrow_mut(|notes| notes.push(words));
 }
 
 static TIMES: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
@@ -77,6 +110,7 @@ pub fn print_slowest() {
 }
 
 thread_local! {
+    static NOTES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     static PANICKED_AT: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -108,13 +142,32 @@ pub fn wanted(
         .collect()
 }
 
-/// Trials that run here.
-pub fn native(cases: Vec<(String, Case)>, world: &Arc<World>) -> Vec<Trial> {
+static NOT_TESTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Trials that run here. Those that this machine's KVM is not right for are ignored, and said so.
+pub fn native(cases: Vec<(String, Case)>, world: &Arc<World>, kvm: NativeKvm) -> Vec<Trial> {
     let trial = |(name, case): (String, Case)| {
         let world = Arc::clone(world);
-        Trial::test(name, move || case.outcome(&world).map_err(Into::into))
+        let amiss = kvm.is_wrong_for(case.place);
+        if let Some(why) = amiss {
+            not_tested(&name, why);
+        }
+        Trial::test(name, move || case.outcome(&world).into_result())
+            .with_ignored_flag(amiss.is_some())
     };
     cases.into_iter().map(trial).collect()
+}
+
+/// Keeps for the end that a case was left out.
+pub fn not_tested(name: &str, why: &str) {
+    NOT_TESTED.lock().expect("nobody panics with it").push(format!("{name} ({why})"));
+}
+
+/// Says, where it cannot be missed, what was left out.
+pub fn print_not_tested() {
+    for words in NOT_TESTED.lock().expect("nobody panics with it").iter() {
+        println!("WARNING: not tested: {words}");
+    }
 }
 
 /// Trials that all run in one boot of the reference host, which begins when the first is asked for.
@@ -123,7 +176,7 @@ pub fn hosted(cases: Vec<(String, Case)>, prefix: &'static str) -> Vec<Trial> {
     let session = Arc::new(reference_host::Session::new(prefix, names));
     let trial = |(name, case): (String, Case)| {
         let session = Arc::clone(&session);
-        Trial::test(name, move || session.outcome(&case.name()).map_err(Into::into))
+        Trial::test(name, move || session.outcome(&case.name()).into_result())
     };
     cases.into_iter().map(trial).collect()
 }
