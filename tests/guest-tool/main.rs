@@ -11,6 +11,7 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 const MIB: usize = 1 << 20;
+const PAGE: usize = 4096;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -53,19 +54,19 @@ fn said(outcome: io::Result<()>) -> ExitCode {
 }
 
 fn noise(path: &str, seed: &str, mib: &str) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    let (mut file, mut noise) = (File::create(path)?, Noise::of(number(seed)?));
     for index in 0..number(mib)? {
-        file.write_all(&block(number(seed)?, index))?;
+        file.write_all(noise.mib(index))?;
     }
     file.sync_all()
 }
 
 fn hear(path: &str, seed: &str, mib: &str) -> io::Result<()> {
-    let mut file = File::open(path)?;
+    let (mut file, mut noise) = (File::open(path)?, Noise::of(number(seed)?));
     let mut bytes = vec![0; MIB];
     for index in 0..number(mib)? {
         file.read_exact(&mut bytes)?;
-        if bytes != block(number(seed)?, index) {
+        if bytes != noise.mib(index) {
             return Err(io::Error::other(format!("MiB {index} of {path} is not what was written")));
         }
     }
@@ -79,14 +80,31 @@ fn number(word: &str) -> io::Result<u64> {
     word.parse().map_err(io::Error::other)
 }
 
-/// One MiB, like no other of any seed: xorshift64*, of which no step costs an emulator much.
-fn block(seed: u64, index: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (index + 1);
-    let words = (0..MIB / 8).flat_map(|_| {
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes()
-    });
-    words.collect()
+/// A MiB of bytes that look random, in which each page begins with a number that no other page of the
+/// file begins with: an emulator makes each further MiB with next to no work.
+struct Noise {
+    seed: u64,
+    bytes: Vec<u8>,
+}
+
+impl Noise {
+    fn of(seed: u64) -> Self {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut bytes = Vec::with_capacity(MIB);
+        while bytes.len() < MIB {
+            // xorshift64*.
+            state ^= state >> 12;
+            state ^= state << 25;
+            state ^= state >> 27;
+            bytes.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+        }
+        Self { seed, bytes }
+    }
+
+    fn mib(&mut self, index: u64) -> &[u8] {
+        for (number, page) in (index << 8..).zip(self.bytes.chunks_mut(PAGE)) {
+            page[..8].copy_from_slice(&(self.seed ^ number << 16).to_le_bytes());
+        }
+        &self.bytes
+    }
 }
