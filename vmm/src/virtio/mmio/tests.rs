@@ -293,6 +293,7 @@ fn a_state_of_another_device_is_refused() {
         let refusal = transport.restore(&state);
         assert!(matches!(refusal, Err(RestoreError::Device { expected: KEPT, .. })), "{other:?}");
     }
+    negotiate(&mut transport, VERSION_1);
     let state = MmioState { driver_features: VERSION_1 | 2, ..transport.save() };
     let refusal = transport.restore(&state);
     assert!(matches!(refusal, Err(RestoreError::Features { accepted, .. }) if accepted & 2 != 0));
