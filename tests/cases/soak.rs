@@ -1,6 +1,6 @@
 //! Long runs, for `make soak` alone: many sandboxes, many kills, much data.
 
-use super::{kills, repeat};
+use super::{kills, limits, repeat};
 use crate::cases;
 use crate::harness::kernel::{Misdeed, tiny};
 use crate::harness::{Kind, Random, World, image};
@@ -16,7 +16,8 @@ pub const KILLS_OF_EACH_KIND: u32 = 6;
 pub const BYTES: u64 = 1 << 30;
 
 cases! {
-    Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, a_gibibyte_comes_back;
+    Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, a_gibibyte_comes_back,
+        all_the_cpus_there_can_be;
     Kvm: kills_of_the_vmm, kills_of_the_probe_of_a_good_kvm, a_hang_at_boot_without_a_word_of_it;
     Tcg: kills_of_the_emulator, kills_of_its_devices;
     OpenKvm: kills_of_the_probe;
@@ -25,6 +26,10 @@ cases! {
 fn many_in_a_row(world: &World) {
     let state = world.fresh_state();
     repeat::in_a_row(world, &state, RUNS);
+}
+
+fn all_the_cpus_there_can_be(world: &World) {
+    limits::cpus_that_run(world, 32);
 }
 
 fn kills(world: &World, kind: Kind) {
