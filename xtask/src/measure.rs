@@ -124,7 +124,7 @@ fn run(
     runs: u32,
 ) -> Result<Counted> {
     let task = Task::begin(what.name);
-    let text = reference_host::capture(|| {
+    let text = reference_host::count(|| {
         let mut command = Command::new(workspace.root.join(what.script));
         command.current_dir(&workspace.root).args(arguments).env("RUNS", runs.to_string());
         command

@@ -9,6 +9,8 @@ use crate::{process, progress};
 
 /// How its scripts end where the machine did not come up, or not back.
 const DIED: i32 = 125;
+/// How they end where it stood still until its time was over.
+const STOOD_STILL: i32 = 124;
 const ATTEMPTS: u32 = 2;
 
 /// Runs what `command` gives and gives its stdout.
@@ -16,6 +18,18 @@ const ATTEMPTS: u32 = 2;
 /// # Errors
 /// Where it fails, or dies twice.
 pub fn capture(command: impl Fn() -> Command) -> Result<String> {
+    again_after(&[DIED], command)
+}
+
+/// The same for what only counts: there a machine that stands still says nothing of what is counted.
+///
+/// # Errors
+/// Where it fails, or dies or stands still twice.
+pub fn count(command: impl Fn() -> Command) -> Result<String> {
+    again_after(&[DIED, STOOD_STILL], command)
+}
+
+fn again_after(ends: &[i32], command: impl Fn() -> Command) -> Result<String> {
     let mut attempt = 1;
     loop {
         let mut command = command();
@@ -24,10 +38,14 @@ pub fn capture(command: impl Fn() -> Command) -> Result<String> {
             return Ok(stdout);
         }
         let words = process::shown(&command);
-        if status.code() != Some(DIED) || attempt == ATTEMPTS {
+        let is_its_own = status.code().is_some_and(|code| ends.contains(&code));
+        if !is_its_own || attempt == ATTEMPTS {
             bail!("{words} failed: {status}\n{stdout}\n{}", stderr.trim_end());
         }
-        progress::warn(&format!("the reference host died and is booted again: {}", last(&stderr)));
+        progress::warn(&format!(
+            "the reference host died or stood still, and is booted again: {}",
+            last(&stderr)
+        ));
         attempt += 1;
     }
 }
@@ -48,6 +66,15 @@ mod tests {
             command.args(["-c", &line]);
             command
         }
+    }
+
+    #[test]
+    fn one_that_stands_still_is_booted_again_only_to_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name| folder.path().join(name);
+        let body = "[ $runs = 2 ] && echo well || exit 124";
+        assert_eq!(count(script(&place("counted"), body)).unwrap(), "well");
+        assert!(capture(script(&place("tested"), body)).is_err());
     }
 
     #[test]
