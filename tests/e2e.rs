@@ -25,6 +25,7 @@ const THREADS: usize = 2;
 const NATIVE: &[Where] = &[Where::Both, Where::Tcg, Where::AutoTcg, Where::OpenKvm];
 
 fn main() -> ExitCode {
+    harness::signals::back_to_default();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let cases = cases::all();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {

@@ -19,6 +19,7 @@ pub mod native_kvm;
 pub mod product;
 pub mod random;
 pub mod reference_host;
+pub mod signals;
 pub mod soak;
 pub mod terminal;
 pub mod trial;
