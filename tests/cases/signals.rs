@@ -178,20 +178,6 @@ fn on_a_terminal(world: &World, script: &str) -> Terminal {
     terminal
 }
 
-/// The launcher on a terminal whose program's arguments hold this mark.
-#[track_caller]
-fn launcher_of(mark: &str) -> u32 {
-    let entries = std::fs::read_dir("/proc").expect("/proc is there").flatten();
-    let mut numbers = entries.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
-    let is_it = |pid: &u32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).into_owned();
-        let name = line.split('\0').next().unwrap_or_default();
-        name.ends_with("/cofferdam") && line.contains(mark)
-    };
-    numbers.find(is_it).expect("it is there")
-}
-
 #[track_caller]
 fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.cast_signed()).expect("it is a process");
@@ -199,29 +185,28 @@ fn signal(pid: u32, signal: Signal) {
 }
 
 fn a_termination_reaches_a_terminals_program(world: &World) {
-    let mark = "mark=termination";
-    let mut terminal = on_a_terminal(world, &format!("{mark}; trap 'exit 9' TERM; {LOOP}"));
-    signal(launcher_of(mark), Signal::TERM);
+    let mut terminal = on_a_terminal(world, &format!("trap 'exit 9' TERM; {LOOP}"));
+    signal(terminal.pid(), Signal::TERM);
     assert_eq!(terminal.ends(), 9);
 }
 
 fn modes_are_given_back_whatever_ends_it(world: &World) {
-    for (mark, kind, by, code) in [
-        ("mark=qemu", Kind::Qemu, Signal::KILL, 125),
-        ("mark=devices", Kind::Devices, Signal::KILL, 125),
-        ("mark=launcher", Kind::Launcher, Signal::HUP, 129),
+    for (kind, by, code) in [
+        (Kind::Qemu, Signal::KILL, 125),
+        (Kind::Devices, Signal::KILL, 125),
+        (Kind::Launcher, Signal::HUP, 129),
     ] {
-        let mut terminal = on_a_terminal(world, &format!("{mark}; {LOOP}"));
-        assert!(!terminal.modes().local_modes.contains(LocalModes::ICANON), "{mark}");
-        let launcher = launcher_of(mark);
+        let mut terminal = on_a_terminal(world, LOOP);
+        assert!(!terminal.modes().local_modes.contains(LocalModes::ICANON), "{kind:?}");
+        let launcher = terminal.pid();
         let victim = match kind {
             Kind::Launcher => launcher,
             _ => leftovers::child_of(launcher, kind).expect("it is there").pid,
         };
         signal(victim, by);
-        assert_eq!(terminal.ends(), code, "{mark}: {}", terminal.text());
+        assert_eq!(terminal.ends(), code, "{kind:?}: {}", terminal.text());
         let modes = terminal.modes().local_modes;
-        assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO), "{mark}: {modes:?}");
+        assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO), "{kind:?}: {modes:?}");
     }
 }
 
@@ -254,9 +239,8 @@ fn a_full_output_is_told(world: &World) {
 
 /// One that was taken over must not read keys or write escapes.
 fn children_have_nothing_of_the_terminal(world: &World) {
-    let mark = "mark=children";
-    let mut terminal = on_a_terminal(world, &format!("{mark}; trap 'exit 9' TERM; {LOOP}"));
-    let launcher = launcher_of(mark);
+    let mut terminal = on_a_terminal(world, &format!("trap 'exit 9' TERM; {LOOP}"));
+    let launcher = terminal.pid();
     let children = leftovers::family(launcher);
     let children = children.iter().filter(|it| it.pid != launcher);
     let mut count = 0;

@@ -23,9 +23,6 @@ const SOAK_LIMIT: Duration = Duration::from_secs(4 * 3600);
 const BOOTS: usize = 3;
 /// The exit status of `boot` at the time limit.
 const TIME_WAS_UP: i32 = 124;
-/// With more, guests now and then stand still: the emulated processors' clocks do not agree, and KVM in
-/// there says that it cannot rely on them.
-const PROCESSORS: &str = "1";
 const MEMORY_MIB: u32 = 7168;
 /// What each line that comes back begins with.
 const MARK: &str = "\u{1e}case ";
@@ -153,13 +150,15 @@ fn boot(
 ) -> (bool, String) {
     let program = std::env::current_exe().expect("this program has a path");
     let limit = if prefix.ends_with("soak") { SOAK_LIMIT } else { LIMIT };
-    let child = Command::new(workspace().join(BOOT))
+    // Whoever kills this process must not leave a machine behind.
+    let child = Command::new("setpriv")
+        .args(["--pdeathsig", "TERM"])
+        .arg(workspace().join(BOOT))
         .arg(program)
         .arg("--inside-reference-host")
         .arg(order(prefix, cases))
         .env("LIMIT_S", limit.as_secs().to_string())
         .env("MEM_MIB", MEMORY_MIB.to_string())
-        .env("CPUS", PROCESSORS)
         .current_dir(workspace())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

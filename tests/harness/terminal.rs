@@ -58,6 +58,11 @@ impl Terminal {
         terminal
     }
 
+    /// The program's number: what started it became it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Types.
     pub fn types(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).expect("a terminal takes bytes");
