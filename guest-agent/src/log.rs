@@ -7,6 +7,10 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// The kernel's levels.
+const EMERGENCY: u8 = 0;
+const ERROR: u8 = 3;
+
 static DEBUG: AtomicBool = AtomicBool::new(false);
 static LOG: OnceLock<File> = OnceLock::new();
 
@@ -23,14 +27,19 @@ pub fn open() {
 /// Something that whoever looks for a cause may want to know.
 pub fn debug(error: &dyn std::error::Error) {
     if DEBUG.load(Ordering::Relaxed) {
-        fatal(error);
+        write(ERROR, error);
     }
 }
 
-/// Something that ends the machine.
+/// Something that ends the machine: the one thing that is heard where nobody asked for a log.
 pub fn fatal(error: &dyn std::error::Error) {
-    // Nobody is left to be told where even this fails.
+    write(EMERGENCY, error);
+}
+
+/// Nobody is left to be told where even this fails.
+fn write(level: u8, error: &dyn std::error::Error) {
     if let Some(mut log) = LOG.get() {
-        let _ = log.write_all(format!("<3>cofferdam-agent: {}\n", one_line(error)).as_bytes());
+        let _ =
+            log.write_all(format!("<{level}>cofferdam-agent: {}\n", one_line(error)).as_bytes());
     }
 }

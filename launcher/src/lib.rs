@@ -17,6 +17,7 @@ pub mod error;
 pub mod exit_code;
 pub mod host;
 pub mod jail;
+mod last_words;
 pub mod outcome;
 pub mod plan;
 mod pull;

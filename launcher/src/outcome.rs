@@ -28,6 +28,8 @@ pub enum Outcome {
     MachineRefused(Vec<String>),
     /// The machine stopped while the container was still wanted.
     MachineExited(VmExit),
+    /// It did because its kernel panicked, which said why.
+    Panicked(String),
     /// The agent answered, but had not started the container in time.
     StartTimedOut(Duration),
     /// The guest did not power off in time; what it wrote last may not be on its disk.
@@ -41,6 +43,17 @@ pub enum Outcome {
 const CONSOLE_HINT: &str = "--console FILE keeps the guest kernel's own log";
 
 impl Outcome {
+    /// The same, with what a kernel that panicked has said of it.
+    #[must_use]
+    pub fn explained(self, reason: impl FnOnce() -> Option<String>) -> Self {
+        match self {
+            Outcome::MachineExited(VmExit::Panicked) => {
+                reason().map_or(Outcome::MachineExited(VmExit::Panicked), Outcome::Panicked)
+            }
+            other => other,
+        }
+    }
+
     /// The exit code of the run.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -83,6 +96,9 @@ impl Outcome {
                 (format!("cannot boot the microVM: {}", causes.join(": ")), None)
             }
             Outcome::MachineExited(exit) => of_machine(exit),
+            Outcome::Panicked(reason) => {
+                (format!("the guest kernel panicked: {reason}"), Some(CONSOLE_HINT))
+            }
             Outcome::StartTimedOut(after) => (
                 format!("the guest agent did not start the container within {} s", after.as_secs()),
                 Some("--boot-timeout gives it longer"),

@@ -11,6 +11,7 @@ use crate::container_spec::{Names, StreamPorts, container_spec, layer_extents};
 use crate::error::Failure;
 use crate::host::{HostFacts, NamedInputs};
 use crate::jail::channel::Channel;
+use crate::last_words::LastWords;
 use crate::outcome::Outcome;
 use crate::plan::{ProcessPlan, RunPlan};
 use crate::pull;
@@ -69,6 +70,7 @@ fn stages(args: &RunArgs, session: &Channel, mut clock: Clock) -> Result<Outcome
     let (plan, choice) = planned(args, &mut clock)?;
     let mut files = NamedFiles::open(&plan, args.timings.as_deref())?;
     let timings = files.take_timings();
+    let (last_words, console) = LastWords::or_everything(files.take_console())?;
 
     let image = pull::image(&plan)?;
     let id = sandbox::random_id()?;
@@ -82,7 +84,7 @@ fn stages(args: &RunArgs, session: &Channel, mut clock: Clock) -> Result<Outcome
 
     let sandbox = Sandbox::create(&plan, &image, id)?;
     let mut streams = Streams::make(&plan)?;
-    let parts = sandbox.machine_parts(&plan, files, image.layers, streams.take_offers());
+    let parts = sandbox.machine_parts(&plan, files, console, image.layers, streams.take_offers());
     let mut machine = Machine::start(&choice, &parts).map_err(Failure::plain)?;
     // The machine's processes have their own copies: ours would keep streams open that should end.
     drop(parts);
@@ -94,6 +96,7 @@ fn stages(args: &RunArgs, session: &Channel, mut clock: Clock) -> Result<Outcome
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
     drop(machine);
+    let outcome = outcome.explained(|| last_words.reason());
     clock.reached("teardown");
 
     // It has ended as it has: what cannot be written now changes nothing about that.

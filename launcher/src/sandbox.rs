@@ -2,7 +2,7 @@
 //!
 //! Owns: its identifier, its record, its writable disk, the choice of kernel. Never does: run it.
 
-use crate::accelerator::{MachineParts, Offer, Stretch};
+use crate::accelerator::{ConsoleSink, MachineParts, Offer, Stretch};
 use crate::error::{Explain, Failure};
 use crate::outcome::Outcome;
 use crate::plan::RunPlan;
@@ -74,6 +74,11 @@ impl NamedFiles {
         })
     }
 
+    /// The file for all that the guest kernel says.
+    pub fn take_console(&mut self) -> Option<File> {
+        self.console.take()
+    }
+
     /// The file for the stages' times.
     pub fn take_timings(&mut self) -> Option<File> {
         self.timings.take()
@@ -117,6 +122,7 @@ impl Sandbox {
         &self,
         plan: &RunPlan,
         files: NamedFiles,
+        console: ConsoleSink,
         layers: Vec<image::Layer>,
         offers: Vec<Offer>,
     ) -> MachineParts {
@@ -132,7 +138,7 @@ impl Sandbox {
             upper: self.upper.clone(),
             memory_mib: plan.sandbox.vm.memory_mib,
             vcpus: plan.sandbox.vm.vcpus,
-            console: files.console,
+            console,
             offers,
         }
     }

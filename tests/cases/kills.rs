@@ -190,7 +190,10 @@ impl Shot {
         let output = running.wait();
         // What was said between the look and the kill counts too; but a sandbox outlives its probe.
         let ends_with_it = self.kind != Kind::Probe;
-        if hit.is_some() && ends_with_it && std::fs::read_to_string(&said).unwrap().contains("down\n") {
+        if hit.is_some()
+            && ends_with_it
+            && std::fs::read_to_string(&said).unwrap().contains("down\n")
+        {
             hit = Some(Stage::Ending);
         }
         let context = format!(

@@ -117,7 +117,7 @@ pub fn boot(config: &VmConfig, descriptors: Descriptors, offers: Offers) -> Resu
     let devices = attach(devices(config, &descriptors, offers)?, &machine, &memory)?;
     let serial = attach_serial(config, &descriptors, &machine)?;
     let slots: Vec<_> = (0u8..).map(layout::device_slot).take(devices.len()).collect();
-    let cmdline = cmdline::build(serial.is_some(), &slots, &config.cmdline)?;
+    let cmdline = cmdline::build(config.console.map(|it| it.heard), &slots, &config.cmdline)?;
     let data = BootData {
         cmdline: &cmdline,
         initramfs: (initramfs, config.initramfs.length),
@@ -207,7 +207,7 @@ fn attach_serial(
     machine: &VmFd,
 ) -> Result<Option<SerialPort>, BootError> {
     let Some(console) = config.console else { return Ok(None) };
-    let log = keep(descriptors, console, "the console")?;
+    let log = keep(descriptors, console.file, "the console")?;
     let line = EventFd::new(EFD_NONBLOCK)
         .map_err(|source| BootError::Descriptor { what: "the serial port", source })?;
     machine

@@ -3,6 +3,7 @@
 //! A configuration opens nothing: what it stands on was opened by whoever made it, and comes beside
 //! it as a table of open files ([`Descriptors`]) that [`FdSlot`]s point into.
 
+use crate::arch::layout;
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 
@@ -48,8 +49,36 @@ pub struct VmConfig {
     pub cmdline: Vec<String>,
     /// The disks, in the order the guest finds them.
     pub disks: Vec<DiskConfig>,
-    /// Where the early serial log goes; `None` leaves the guest without a serial port.
-    pub console: Option<FdSlot>,
+    /// The serial port; `None` leaves the guest without a serial port.
+    pub console: Option<Console>,
+}
+
+/// The serial port: what it is for, and where its output is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Console {
+    /// How much of what the kernel says is heard.
+    pub heard: Heard,
+    /// Where it is written. What it does not take at once is lost.
+    pub file: FdSlot,
+}
+
+/// How much of what the guest kernel says is heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Heard {
+    /// All, from its first moment; the guest has a serial port.
+    Everything,
+    /// What it says as it dies; its drivers see no serial port, and its boot costs no more.
+    LastWords,
+}
+
+impl Heard {
+    /// The words that the kernel's command line needs for it.
+    pub const fn cmdline(self) -> &'static str {
+        match self {
+            Self::Everything => layout::CMDLINE_SERIAL,
+            Self::LastWords => layout::CMDLINE_LAST_WORDS,
+        }
+    }
 }
 
 /// One virtio-blk disk: file stretches, one after the other.

@@ -39,7 +39,9 @@ mod vm_exit;
 pub use arch::ArchError;
 pub use boot::{BootError, boot};
 pub use cmdline::CmdlineError;
-pub use config::{Descriptors, DiskConfig, FdSlot, FileExtent, VhostUserConfig, VmConfig};
+pub use config::{
+    Console, Descriptors, DiskConfig, FdSlot, FileExtent, Heard, VhostUserConfig, VmConfig,
+};
 pub use kernel::KernelError;
 pub use kvm::KvmError;
 pub use memory::MemoryError;

@@ -76,7 +76,7 @@ pub(crate) fn validate(config: &VmConfig, descriptors: &Descriptors) -> Result<(
     extent("the kernel", config.kernel, files)?;
     extent("the initramfs", config.initramfs, files)?;
     if let Some(console) = config.console {
-        file("the console", console, files)?;
+        file("the console", console.file, files)?;
     }
     let most = layout::DEVICES_MAX - OTHER_DEVICES;
     if config.disks.len() > most {

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Write;
 use std::time::{Duration, Instant};
 use vmm::virtio::vsock::Offers;
-use vmm::{BootError, FdSlot, FileExtent, Vm, VmConfig, VmExit};
+use vmm::{BootError, Console, FdSlot, FileExtent, Heard, Vm, VmConfig, VmExit};
 
 const ENTRY: u32 = 0x20_0000;
 
@@ -66,7 +66,7 @@ fn boot_with(memory_mib: u32, vcpus: u8, code: &[&[u8]], console: Option<File>) 
         initramfs: whole(1, length),
         cmdline: Vec::new(),
         disks: Vec::new(),
-        console: console.is_some().then_some(FdSlot(2)),
+        console: console.is_some().then_some(Console { heard: Heard::Everything, file: FdSlot(2) }),
     };
     let mut files = vec![kvm.into(), kernel.into()];
     files.extend(console.map(Into::into));

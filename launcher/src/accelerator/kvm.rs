@@ -6,7 +6,7 @@ use crate::jail::vmm::VmmStart;
 use crate::jail::{Role, spawn};
 use std::fs::File;
 use std::os::fd::AsFd;
-use vmm::VmConfig;
+use vmm::{Console, VmConfig};
 
 /// Starts the VMM.
 ///
@@ -22,7 +22,10 @@ pub fn start(device: &File, parts: &MachineParts) -> Result<Machine, MachineErro
         initramfs: table.add_stretch(&parts.initramfs),
         cmdline: Vec::new(),
         disks: parts.disks(&mut table).into(),
-        console: parts.console.as_ref().map(|file| table.add(file.as_fd())),
+        console: Some(Console {
+            heard: parts.console.heard,
+            file: table.add(parts.console.file.as_fd()),
+        }),
     };
     let offered_ports = parts.offered_ports(&mut table);
     let vmm = spawn(Role::Vmm, &VmmStart { config, offered_ports }, table.files())?;

@@ -10,7 +10,7 @@ mod qemu_arguments;
 mod tcg;
 
 pub use choose::{Choice, ChooseError, choose, unusable};
-pub use parts::{MachineParts, Offer, Stretch};
+pub use parts::{ConsoleSink, MachineParts, Offer, Stretch};
 
 use crate::jail::channel::{Channel, ChannelError};
 use crate::jail::machine::MachineEvent;

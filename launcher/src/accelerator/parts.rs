@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use vmm::{DiskConfig, FdSlot, FileExtent};
+use vmm::{DiskConfig, FdSlot, FileExtent, Heard};
 
 /// A stretch of an open file.
 #[derive(Debug, Clone)]
@@ -25,6 +25,15 @@ pub struct Offer {
     pub stream: OwnedFd,
 }
 
+/// Where that goes which is heard of the guest kernel.
+#[derive(Debug)]
+pub struct ConsoleSink {
+    /// How much is heard.
+    pub heard: Heard,
+    /// Where it goes.
+    pub file: OwnedFd,
+}
+
 /// What a machine is made of.
 #[derive(Debug)]
 pub struct MachineParts {
@@ -40,8 +49,8 @@ pub struct MachineParts {
     pub memory_mib: u32,
     /// Virtual CPUs.
     pub vcpus: u8,
-    /// Where the early log goes.
-    pub console: Option<File>,
+    /// What is heard of the kernel, and where that goes.
+    pub console: ConsoleSink,
     /// The streams that the guest may connect to from the start.
     pub offers: Vec<Offer>,
 }

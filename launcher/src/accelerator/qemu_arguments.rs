@@ -2,9 +2,10 @@
 //!
 //! Open files are named by their place in the message that hands them over ([`crate::jail::qemu`]):
 //! first kernel and initramfs, then the sockets of the layers' disk, the upper disk and vsock, then the
-//! console if there is one.
+//! console.
 
 use crate::plan::vm_size::CODE_CACHE_MIB;
+use vmm::Heard;
 use vmm::vhost_user_devices::{QEMU_CMDLINE, QEMU_MACHINE};
 
 /// What the kernel is told besides: a panic resets at once and leaves its mark (see `vmm::PANIC_MARK`).
@@ -15,7 +16,7 @@ const CMDLINE: &str = "reboot=panic_warm,t panic=-1";
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
 /// The arguments for a machine of this size.
-pub fn qemu_arguments(memory_mib: u32, vcpus: u8, console: bool) -> Vec<String> {
+pub fn qemu_arguments(memory_mib: u32, vcpus: u8, heard: Heard) -> Vec<String> {
     let cache = format!("tcg,tb-size={CODE_CACHE_MIB}");
     let with_cache = |word| if word == "tcg" { cache.clone() } else { str::to_owned(word) };
     let mut arguments: Vec<String> = QEMU_MACHINE.split_whitespace().map(with_cache).collect();
@@ -37,13 +38,9 @@ pub fn qemu_arguments(memory_mib: u32, vcpus: u8, console: bool) -> Vec<String> 
         add(&["-chardev", &chardev, "-device", device]);
     }
     add(&["-device", "virtio-rng-device"]);
-    if console {
-        add(&["-chardev", "file,id=console,path=/proc/self/fd/{fd:5},append=on"]);
-        add(&["-serial", "chardev:console"]);
-        add(&["-append", &format!("{CMDLINE} {QEMU_CMDLINE} console=ttyS0")]);
-    } else {
-        add(&["-append", &format!("{CMDLINE} {QEMU_CMDLINE} quiet 8250.nr_uarts=0")]);
-    }
+    add(&["-chardev", "file,id=console,path=/proc/self/fd/{fd:5},append=on"]);
+    add(&["-serial", "chardev:console"]);
+    add(&["-append", &format!("{CMDLINE} {QEMU_CMDLINE} {}", heard.cmdline())]);
     arguments
 }
 
@@ -53,16 +50,15 @@ mod tests {
 
     #[test]
     fn every_file_that_is_handed_over_is_named_once() {
-        let line = qemu_arguments(256, 1, true).join(" ");
+        let line = qemu_arguments(256, 1, Heard::Everything).join(" ");
         for index in 0..6 {
             assert_eq!(line.matches(&format!("{{fd:{index}}}")).count(), 1, "{line}");
         }
-        assert!(!qemu_arguments(256, 1, false).join(" ").contains("{fd:5}"));
     }
 
     #[test]
     fn the_size_is_the_plans() {
-        let arguments = qemu_arguments(96, 3, false);
+        let arguments = qemu_arguments(96, 3, Heard::LastWords);
         let after = |flag: &str| {
             let at = arguments.iter().position(|argument| argument == flag).unwrap();
             arguments[at + 1].clone()

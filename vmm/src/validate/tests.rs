@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::DiskConfig;
+use crate::config::{Console, DiskConfig, Heard};
 use std::os::fd::OwnedFd;
 
 fn descriptors(count: usize) -> Descriptors {
@@ -24,7 +24,7 @@ fn honest() -> VmConfig {
         initramfs: extent(1, 1),
         cmdline: vec!["a=b".into()],
         disks: vec![disk("layers", false), disk("upper", true)],
-        console: Some(FdSlot(2)),
+        console: Some(Console { heard: Heard::Everything, file: FdSlot(2) }),
     }
 }
 
@@ -55,7 +55,9 @@ fn every_file_must_have_come() {
         refused(|config| config.kvm = FdSlot(3)),
         refused(|config| config.kernel.file = FdSlot(3)),
         refused(|config| config.initramfs.file = FdSlot(!0)),
-        refused(|config| config.console = Some(FdSlot(3))),
+        refused(|config| {
+            config.console = Some(Console { heard: Heard::LastWords, file: FdSlot(3) })
+        }),
     ];
     for refusal in refusals {
         assert!(matches!(refusal, ConfigError::NoFile { count: 3, .. }), "{refusal}");

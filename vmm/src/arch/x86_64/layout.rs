@@ -25,6 +25,12 @@ pub(crate) const CMDLINE_MAX_BYTES: usize = 2048;
 pub(crate) const CMDLINE_ALWAYS: &str = "reboot=panic_warm,k panic=-1 tsc=reliable no_timer_check";
 /// What a guest without a serial port is told.
 pub(crate) const CMDLINE_NO_SERIAL: &str = "8250.nr_uarts=0";
+/// What a guest is told whose log is wanted from the first line.
+pub(crate) const CMDLINE_SERIAL: &str = "console=ttyS0";
+/// What a guest is told that is to be heard only as it dies: a console without a driver, kept for good,
+/// which shows emergencies alone. Nothing is probed and nothing printed, and so nothing is paid, till then.
+pub(crate) const CMDLINE_LAST_WORDS: &str =
+    "8250.nr_uarts=0 loglevel=1 earlycon=uart8250,io,0x3f8 keep_bootcon";
 /// The MP table, in the last KiB of base memory, where the kernel looks for it.
 pub(crate) const MP_TABLE: u64 = 0x9_fc00;
 /// Where memory that the kernel may be loaded to begins.
@@ -59,8 +65,6 @@ pub(crate) const KVM_IDENTITY_MAP: u64 = 0xfffb_c000;
 pub(crate) const SERIAL_PORT: u16 = 0x3f8;
 /// The serial port's interrupt line.
 pub(crate) const SERIAL_LINE: u8 = 4;
-/// What the kernel calls the serial port.
-pub(crate) const SERIAL_NAME: &str = "ttyS0";
 /// The keyboard controller's command and status port.
 pub(crate) const KEYBOARD_PORT: u16 = 0x64;
 /// The command that pulses the processor's reset line.
