@@ -4,6 +4,7 @@ use crate::harness::Case;
 
 mod agent_container;
 mod agent_machine;
+mod agent_protocol;
 mod agent_streams;
 mod console;
 mod disasters;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Case> {
         engines::CASES,
         agent_container::CASES,
         agent_machine::CASES,
+        agent_protocol::CASES,
         agent_streams::CASES,
     ]
     .concat()

@@ -10,6 +10,7 @@
 //!       └─ and once more ── docker, podman ── outer::… cases
 //! ```
 
+pub mod agent;
 pub mod engine;
 pub mod image;
 pub mod kernel;

@@ -34,30 +34,17 @@ impl Order {
     }
 }
 
-/// Runs all; true where all went well.
+/// Runs all, both accelerators side by side; true where all went well.
 pub fn run(order: &Order, cases: &[Case], scratch: &Path) -> bool {
     let images = Images::make(scratch);
     reference_host::share(images.clone(), scratch.to_owned(), order.seed);
     let wanted = |name: &str| order.accelerator.as_deref().is_none_or(|it| it == name);
-    let mut results = Vec::new();
-    if wanted("tcg") {
-        let world = World::new(Accelerator::Tcg, images, &super::dist(), scratch, order.seed);
-        let kvm = NativeKvm::ask(&world);
-        for case in of(cases, crate::NATIVE) {
-            match kvm.is_wrong_for(case.place) {
-                Some(why) => results.push(not_tested("tcg", &case, why)),
-                None => results.push(timed("tcg", &case, || case.outcome(&world))),
-            }
-        }
-    }
-    if wanted("kvm") {
-        let cases = of(cases, &[Where::Both, Where::Kvm]);
-        let names = cases.iter().map(Case::name).collect();
-        let session = reference_host::Session::new("kvm-soak", names);
-        for case in cases {
-            results.push(timed("kvm", &case, || session.outcome(&case.name())));
-        }
-    }
+    let results: Vec<Value> = std::thread::scope(|scope| {
+        let tcg = wanted("tcg").then(|| scope.spawn(|| on_tcg(order, cases, images, scratch)));
+        let kvm = wanted("kvm").then(|| scope.spawn(|| on_kvm(cases)));
+        let sides = [tcg, kvm].into_iter().flatten();
+        sides.flat_map(|side| side.join().expect("a case's panic is its own")).collect()
+    });
     let all_well = results.iter().all(|result| result["failure"].is_null());
     let document = json!({
         "date": words_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
@@ -78,6 +65,23 @@ pub fn run(order: &Order, cases: &[Case], scratch: &Path) -> bool {
         None => println!("{text}"),
     }
     all_well
+}
+
+fn on_tcg(order: &Order, cases: &[Case], images: Images, scratch: &Path) -> Vec<Value> {
+    let world = World::new(Accelerator::Tcg, images, &super::dist(), scratch, order.seed);
+    let kvm = NativeKvm::ask(&world);
+    let result = |case: &Case| match kvm.is_wrong_for(case.place) {
+        Some(why) => not_tested("tcg", case, why),
+        None => timed("tcg", case, || case.outcome(&world)),
+    };
+    of(cases, crate::NATIVE).iter().map(result).collect()
+}
+
+fn on_kvm(cases: &[Case]) -> Vec<Value> {
+    let cases = of(cases, &[Where::Both, Where::Kvm]);
+    let names = cases.iter().map(Case::name).collect();
+    let session = reference_host::Session::new("kvm-soak", names);
+    cases.iter().map(|case| timed("kvm", case, || session.outcome(&case.name()))).collect()
 }
 
 fn of(cases: &[Case], places: &[Where]) -> Vec<Case> {

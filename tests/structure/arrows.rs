@@ -15,7 +15,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("image", &[]),
     ("protocol", &[]),
     ("payload", &[]),
-    ("tests", &["payload"]),
+    ("tests", &["payload", "protocol", "vmm"]),
     ("tests/fuzz", &["image", "launcher", "payload", "protocol", "vmm"]),
 ];
 
