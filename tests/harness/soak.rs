@@ -36,6 +36,9 @@ impl Order {
 
 /// Runs all, both accelerators side by side; true where all went well.
 pub fn run(order: &Order, cases: &[Case], scratch: &Path) -> bool {
+    // Before anything is written that differs from every commit.
+    let commit = words_of("git", &["rev-parse", "HEAD"]);
+    let is_changed = !words_of("git", &["status", "--porcelain"]).is_empty();
     let images = Images::make(scratch);
     reference_host::share(images.clone(), scratch.to_owned(), order.seed);
     let wanted = |name: &str| order.accelerator.as_deref().is_none_or(|it| it == name);
@@ -50,8 +53,8 @@ pub fn run(order: &Order, cases: &[Case], scratch: &Path) -> bool {
         "date": words_of("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
         "command": format!("make soak (e2e --soak {})", order.seed),
         "seed": order.seed,
-        "commit": words_of("git", &["rev-parse", "HEAD"]),
-        "uncommitted_changes": !words_of("git", &["status", "--porcelain"]).is_empty(),
+        "commit": commit,
+        "uncommitted_changes": is_changed,
         "kernel": words_of("uname", &["-r"]),
         "consecutive_runs": RUNS,
         "kills_of_each_kind": KILLS_OF_EACH_KIND,

@@ -26,9 +26,11 @@ mod packages;
 mod process;
 mod program;
 mod progress;
+mod readme;
 mod reference_host;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod workspace;
 
@@ -122,7 +124,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Test => test::all(&workspace),
         Command::Licences => licences::check(&workspace),
         Command::Measure => measure::all(&workspace),
-        Command::Soak => test::soak(&workspace),
+        Command::Soak => soak::run(&workspace),
         Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), *seconds),
     }
 }

@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use crate::build::{self, Built};
 use crate::progress::{self, Task};
 use crate::workspace::Workspace;
-use crate::{images, kernel, process, reference_host, setup};
+use crate::{images, kernel, process, readme, reference_host, setup};
 
-const README: &str = "README.md";
+const COMMAND: &str = "make measure";
 
 /// One thing measured: a script that prints `run N: … ms, … M instructions`, which kernel the host has
 /// (`host kernel …`), and at its end perhaps a document of the launcher's.
@@ -79,9 +79,8 @@ pub fn all(workspace: &Workspace) -> Result<()> {
             what.results
         ));
     }
-    let readme = workspace.root.join(README);
     let table = table::of(&known(workspace, &RUN_TRUE)?, &known(workspace, &KERNEL_START)?)?;
-    fs::write(&readme, table::replace(&fs::read_to_string(&readme)?, &table)?)?;
+    readme::write(workspace, COMMAND, &table)?;
     ensure!(is_kept, "a budget is exceeded: see above");
     Ok(())
 }
@@ -218,7 +217,6 @@ mod tests {
     #[test]
     fn the_table_of_readme_is_made_of_the_results_beside_the_scripts() {
         let workspace = Workspace::find().unwrap();
-        let readme = fs::read_to_string(workspace.root.join(README)).unwrap();
         let is_measured = |what: &Measurement| workspace.root.join(what.results).exists();
         assert_eq!(
             is_measured(&RUN_TRUE),
@@ -229,7 +227,6 @@ mod tests {
             return;
         }
         let results = [&RUN_TRUE, &KERNEL_START].map(|what| known(&workspace, what).unwrap());
-        let table = table::of(&results[0], &results[1]).unwrap();
-        assert_eq!(table::replace(&readme, &table).unwrap(), readme, "run `make measure`");
+        readme::says(&workspace, COMMAND, &table::of(&results[0], &results[1]).unwrap());
     }
 }

@@ -1,4 +1,4 @@
-//! `make test`: every test; `make soak`: the long ones.
+//! `make test`: every test.
 //!
 //! What is at work is said on stderr; what the tests say goes to stdout.
 
@@ -9,12 +9,9 @@ use anyhow::{Context, Result};
 use crate::progress::{self, Task, heading};
 use crate::run::Accelerator;
 use crate::workspace::Workspace;
-use crate::{build, contents, form, kernel, measure, process, reference_host, run, setup};
+use crate::{build, contents, form, measure, process, reference_host, run, setup};
 
-/// What all choices of the long tests grow from, so that a run can be had again.
-const SOAK_SEED: &str = "1";
 const REFERENCE_HOST: &str = "tests/reference-host/boot";
-const SOAK_RESULTS: &str = "tests/soak.json";
 
 /// Checks form, then runs every test: first those beside the code, which need nothing built, then those
 /// that drive the real binary, the demo among them.
@@ -72,19 +69,4 @@ fn machine_tests(workspace: &Workspace) -> Result<()> {
 fn executable(message: &str) -> Option<String> {
     let message: serde_json::Value = serde_json::from_str(message).ok()?;
     message["executable"].as_str().map(str::to_owned)
-}
-
-/// Runs the long tests.
-///
-/// # Errors
-/// The first that fails.
-pub fn soak(workspace: &Workspace) -> Result<()> {
-    setup::want_root("soak")?;
-    build::all(workspace)?;
-    heading("Long tests");
-    let mut soak = workspace.cargo();
-    soak.args(["test", "--locked", "--package", "tests", "--test", "e2e", "--"]);
-    soak.args(["--soak", SOAK_SEED, "--out"]).arg(workspace.root.join(SOAK_RESULTS));
-    process::show(&mut soak)?;
-    kernel::reproducible::check(workspace)
 }

@@ -11,7 +11,8 @@ use crate::progress;
 use crate::workspace::Workspace;
 use crate::{cache, process};
 
-const RESULT: &str = "kernel-config/reproducible.json";
+/// Where what came of it stands.
+pub const RESULT: &str = "kernel-config/reproducible.json";
 /// Of another length than the folder of the build in use, in case a path shows.
 const PLACE: &str = "another/place/altogether";
 

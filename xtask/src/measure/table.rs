@@ -3,9 +3,6 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-const BEGIN: &str = "<!-- `make measure` writes what is between these two lines -->\n";
-const END: &str = "<!-- until here -->\n";
-
 /// What README calls the launcher's stages: those that follow each other may share a line.
 const STAGES: &[(&str, &[&str])] = &[
     ("arguments, plan, accelerator named by the user", &["plan", "accelerator"]),
@@ -62,13 +59,6 @@ fn extremes(result: &Value) -> Result<(f64, f64, usize)> {
     Ok((least, most, runs.len()))
 }
 
-/// `document` with `text` between its marks.
-pub fn replace(document: &str, text: &str) -> Result<String> {
-    let (before, rest) = document.split_once(BEGIN).context("the first mark is not there")?;
-    let (_, after) = rest.split_once(END).context("the second mark is not there")?;
-    Ok([before, BEGIN, text, END, after].concat())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,15 +86,5 @@ mod tests {
             table.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit(' ').next()).collect();
         assert_eq!(figures[1..], ["1.5", "2.0", "3.0", "4.0", "5.0", "6.0", "7.0"]);
         assert!(of(&json!({}), &result).is_err());
-    }
-
-    #[test]
-    fn only_what_is_between_the_marks_changes() {
-        let document = format!("before\n{BEGIN}old\n{END}after\n");
-        assert_eq!(
-            replace(&document, "new\n").unwrap(),
-            format!("before\n{BEGIN}new\n{END}after\n")
-        );
-        assert!(replace("before\n", "new\n").is_err());
     }
 }

@@ -1,0 +1,114 @@
+//! `make soak`: the long tests, and the kernel built once more; README's account of both.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::progress::heading;
+use crate::workspace::Workspace;
+use crate::{build, kernel, process, readme, setup};
+
+const COMMAND: &str = "make soak";
+/// What all choices of the long tests grow from, so that a run can be had again.
+const SEED: &str = "1";
+const RESULTS: &str = "tests/soak.json";
+
+/// Runs the long tests, builds the kernel once more, and writes what came of it: as JSON, and in README.
+///
+/// # Errors
+/// Where one failed, after that is written.
+pub fn run(workspace: &Workspace) -> Result<()> {
+    setup::want_root("soak")?;
+    build::all(workspace)?;
+    heading("Long tests");
+    let mut soak = workspace.cargo();
+    soak.args(["test", "--locked", "--package", "tests", "--test", "e2e", "--"]);
+    soak.args(["--soak", SEED, "--out"]).arg(workspace.root.join(RESULTS));
+    let went_well = process::show(&mut soak);
+    let is_same = kernel::reproducible::check(workspace);
+    readme::write(workspace, COMMAND, &account(workspace)?)?;
+    went_well.and(is_same)
+}
+
+fn account(workspace: &Workspace) -> Result<String> {
+    let read = |path: &str| -> Result<Value> {
+        let text = fs::read(workspace.root.join(path)).with_context(|| format!("no {path}"))?;
+        serde_json::from_slice(&text).with_context(|| format!("{path} is no JSON"))
+    };
+    account_of(&read(RESULTS)?, &read(kernel::reproducible::RESULT)?)
+}
+
+/// README's words for both results. Pure.
+fn account_of(soak: &Value, kernel: &Value) -> Result<String> {
+    let results = soak["results"].as_array().context("no results")?;
+    let mut names: Vec<&str> = Vec::new();
+    for result in results {
+        let name = result["case"].as_str().context("a result without a case")?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    ensure!(!names.is_empty(), "nothing was tested");
+    let mut text = format!(
+        "Seed {}, commit `{}`, {}. The kernel built once more in another folder: {}.\n\n\
+         | long test | TCG | KVM |\n|---|---|---|\n",
+        soak["seed"],
+        soak["commit"].as_str().and_then(|commit| commit.get(..12)).context("no commit")?,
+        soak["date"].as_str().and_then(|date| date.split('T').next()).context("no date")?,
+        if kernel["is_same"] == true { "the same bytes" } else { "OTHER BYTES" },
+    );
+    for name in names {
+        let words = name.rsplit("::").next().unwrap_or(name).replace('_', " ");
+        let [tcg, kvm] = ["tcg", "kvm"].map(|who| {
+            results.iter().find(|it| it["case"] == name && it["accelerator"] == who).map_or("", word)
+        });
+        text.push_str(&format!("| {words} | {tcg} | {kvm} |\n"));
+    }
+    Ok(text)
+}
+
+fn word(result: &Value) -> &'static str {
+    match (&result["not_tested"], &result["failure"]) {
+        (Value::String(_), _) => "not tested",
+        (_, Value::Null) => "✓",
+        _ => "FAILED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn nothing_that_failed_or_was_left_out_looks_well() {
+        let result = |accelerator: &str, case: &str, more: Value| {
+            let mut result = json!({ "accelerator": accelerator, "case": case, "failure": null });
+            result.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            result
+        };
+        let soak = json!({
+            "seed": 7, "commit": "0123456789abcdef", "date": "2026-01-02T03:04:05Z",
+            "results": [
+                result("tcg", "soak::many_in_a_row", json!({})),
+                result("tcg", "soak::other", json!({ "not_tested": "no KVM" })),
+                result("kvm", "soak::many_in_a_row", json!({ "failure": "it hung" })),
+            ],
+        });
+        let text = account_of(&soak, &json!({ "is_same": false })).unwrap();
+        let head = "Seed 7, commit `0123456789ab`, 2026-01-02. The kernel built once more in another \
+            folder: OTHER BYTES.";
+        assert_eq!(text.lines().next(), Some(head));
+        let rows: Vec<&str> = text.lines().skip(4).collect();
+        assert_eq!(rows, ["| many in a row | ✓ | FAILED |", "| other | not tested |  |"]);
+        assert!(account_of(&json!({}), &json!({})).is_err());
+    }
+
+    /// Who reads README reads what came of it.
+    #[test]
+    fn readme_says_what_the_results_say() {
+        let workspace = Workspace::find().unwrap();
+        readme::says(&workspace, COMMAND, &account(&workspace).unwrap());
+    }
+}
