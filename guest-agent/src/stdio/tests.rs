@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-struct Output {
+/// A relay at work between a process and the launcher, whose ends are in the test's hands.
+struct Relayed {
     process: Option<File>,
     launcher: Option<UnixStream>,
     /// As the input's relay of a terminal keeps its connection open.
@@ -13,32 +14,27 @@ struct Output {
     relay: JoinHandle<()>,
 }
 
-fn output() -> Output {
-    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+/// Starts one between the process's end of a pipe and the launcher's of a connection.
+fn relayed(process: OwnedFd, relay: impl FnOnce(&OwnedFd, &Ended) + Send + 'static) -> Relayed {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let ended = Ended::new().unwrap();
     let own = Arc::clone(&ended);
     let connection = OwnedFd::from(ours);
     let kept = connection.try_clone().unwrap();
-    let relay = std::thread::spawn(move || relay_output(&reader, &connection, &own));
-    Output { process: Some(writer.into()), launcher: Some(theirs), kept, ended, relay }
+    let relay = std::thread::spawn(move || relay(&connection, &own));
+    Relayed { process: Some(process.into()), launcher: Some(theirs), kept, ended, relay }
 }
 
-struct Input {
-    process: Option<File>,
-    launcher: Option<UnixStream>,
-    ended: Arc<Ended>,
-    relay: JoinHandle<()>,
-}
-
-fn input() -> Input {
+fn output() -> Relayed {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let ended = Ended::new().unwrap();
-    let own = Arc::clone(&ended);
-    let connection = OwnedFd::from(ours);
-    let relay = std::thread::spawn(move || relay_input(&connection, &writer, &own, Shutdown::Both));
-    Input { process: Some(reader.into()), launcher: Some(theirs), ended, relay }
+    relayed(writer, move |connection, ended| relay_output(&reader, connection, ended))
+}
+
+fn input() -> Relayed {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    relayed(reader, move |connection, ended| {
+        relay_input(connection, &writer, ended, Shutdown::Both);
+    })
 }
 
 /// Bytes of every value, longer than a pipe and a buffer.
@@ -48,7 +44,7 @@ fn bytes() -> Vec<u8> {
 
 #[test]
 fn output_arrives_whole_and_then_its_end() {
-    let Output { process, launcher, kept, relay, .. } = output();
+    let Relayed { process, launcher, kept, relay, .. } = output();
     let writer = std::thread::spawn(move || process.unwrap().write_all(&bytes()));
     let mut received = Vec::new();
     launcher.unwrap().read_to_end(&mut received).unwrap();
@@ -60,7 +56,7 @@ fn output_arrives_whole_and_then_its_end() {
 
 #[test]
 fn a_reader_that_has_gone_breaks_the_pipe_before_the_next_write() {
-    let Output { mut process, launcher, relay, .. } = output();
+    let Relayed { mut process, launcher, relay, .. } = output();
     drop(launcher);
     relay.join().unwrap();
     let error = process.as_mut().unwrap().write(b"x").unwrap_err();
@@ -69,7 +65,7 @@ fn a_reader_that_has_gone_breaks_the_pipe_before_the_next_write() {
 
 #[test]
 fn a_reader_that_merely_sends_nothing_more_still_reads() {
-    let Output { mut process, launcher, relay, .. } = output();
+    let Relayed { mut process, launcher, relay, .. } = output();
     let mut launcher = launcher.unwrap();
     launcher.shutdown(std::net::Shutdown::Write).unwrap();
     std::thread::sleep(Duration::from_millis(50));
@@ -83,7 +79,7 @@ fn a_reader_that_merely_sends_nothing_more_still_reads() {
 
 #[test]
 fn what_others_who_keep_the_pipe_open_write_is_given_on_for_two_seconds() {
-    let Output { mut process, launcher, ended, relay, .. } = output();
+    let Relayed { mut process, launcher, ended, relay, .. } = output();
     let pipe = process.as_mut().unwrap();
     pipe.write_all(b"last words").unwrap();
     let began = Instant::now();
@@ -100,7 +96,7 @@ fn what_others_who_keep_the_pipe_open_write_is_given_on_for_two_seconds() {
 
 #[test]
 fn whoever_writes_on_for_ever_is_heard_for_two_seconds() {
-    let Output { process, launcher, ended, relay, .. } = output();
+    let Relayed { process, launcher, ended, relay, .. } = output();
     let mut process = process.unwrap();
     let writer = std::thread::spawn(move || while process.write_all(&[7; 4096]).is_ok() {});
     let mut launcher = launcher.unwrap();
@@ -117,7 +113,7 @@ fn whoever_writes_on_for_ever_is_heard_for_two_seconds() {
 
 #[test]
 fn last_words_are_given_on_however_slowly_they_are_taken() {
-    let Output { mut process, launcher, ended, relay, .. } = output();
+    let Relayed { mut process, launcher, ended, relay, .. } = output();
     let process_end = process.as_mut().unwrap();
     set_nonblocking(&process_end.try_clone().unwrap().into()).unwrap();
     let (mut written, mut refused) = (0, 0);
@@ -156,7 +152,7 @@ fn the_end_of_a_terminals_input_leaves_its_output_alone() {
 
 #[test]
 fn input_arrives_whole_and_then_its_end() {
-    let Input { process, launcher, relay, .. } = input();
+    let Relayed { process, launcher, relay, .. } = input();
     let writer = std::thread::spawn(move || launcher.unwrap().write_all(&bytes()));
     let mut received = Vec::new();
     process.unwrap().read_to_end(&mut received).unwrap();
@@ -167,7 +163,7 @@ fn input_arrives_whole_and_then_its_end() {
 
 #[test]
 fn input_that_nobody_reads_is_closed_at_once() {
-    let Input { process, launcher, relay, .. } = input();
+    let Relayed { process, launcher, relay, .. } = input();
     drop(process);
     let mut launcher = launcher.unwrap();
     assert_eq!(launcher.read(&mut [0]).unwrap(), 0);
@@ -177,7 +173,7 @@ fn input_that_nobody_reads_is_closed_at_once() {
 
 #[test]
 fn input_ends_with_its_process() {
-    let Input { process, launcher, ended, relay } = input();
+    let Relayed { process, launcher, ended, relay, .. } = input();
     ended.tell();
     relay.join().unwrap();
     assert_eq!(launcher.unwrap().read(&mut [0]).unwrap(), 0);
@@ -186,7 +182,7 @@ fn input_ends_with_its_process() {
 
 #[test]
 fn whoever_is_slow_slows_the_other_side() {
-    let Output { mut process, launcher, relay, .. } = output();
+    let Relayed { mut process, launcher, relay, .. } = output();
     let process_end = process.as_mut().unwrap();
     set_nonblocking(&process_end.try_clone().unwrap().into()).unwrap();
     let mut written = 0;
