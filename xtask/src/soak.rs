@@ -61,7 +61,10 @@ fn account_of(soak: &Value, kernel: &Value) -> Result<String> {
     for name in names {
         let words = name.rsplit("::").next().unwrap_or(name).replace('_', " ");
         let [tcg, kvm] = ["tcg", "kvm"].map(|who| {
-            results.iter().find(|it| it["case"] == name && it["accelerator"] == who).map_or("", word)
+            results
+                .iter()
+                .find(|it| it["case"] == name && it["accelerator"] == who)
+                .map_or("", word)
         });
         text.push_str(&format!("| {words} | {tcg} | {kvm} |\n"));
     }
