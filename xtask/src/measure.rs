@@ -20,6 +20,8 @@ use crate::workspace::Workspace;
 use crate::{images, kernel, process, readme, reference_host, setup};
 
 const COMMAND: &str = "make measure";
+/// What is said where there is no figure, and none can be wrong.
+const NOT_COUNTED: &str = "not counted: the emulated machine stood still each time";
 
 /// One thing measured: a script that prints `run N: … ms, … M instructions`, which kernel the host has
 /// (`host kernel …`), and at its end perhaps a document of the launcher's.
@@ -69,6 +71,7 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     let mut is_kept = true;
     for (what, arguments) in everything(workspace, &built)? {
         let counted = run(workspace, what, &arguments, what.runs.0)?;
+        let counted = counted.with_context(|| format!("{}: {NOT_COUNTED}", what.name))?;
         write(workspace, what, &document(what, &counted, &commit)?)?;
         is_kept &= counted.least() <= what.budget_million;
         let verdict = if counted.least() <= what.budget_million { "within" } else { "over" };
@@ -86,13 +89,17 @@ pub fn all(workspace: &Workspace) -> Result<()> {
 }
 
 /// Fails where it costs more than its budget allows, or clearly more than the results beside the
-/// scripts say.
+/// scripts say. Gives what could not be counted, which is no success and is to be said.
 ///
 /// # Errors
 /// Where it does, and those of the scripts.
-pub fn guard(workspace: &Workspace, built: &Built) -> Result<()> {
+pub fn guard(workspace: &Workspace, built: &Built) -> Result<Vec<String>> {
+    let mut left_out = Vec::new();
     for (what, arguments) in everything(workspace, built)? {
-        let counted = run(workspace, what, &arguments, what.runs.1)?;
+        let Some(counted) = run(workspace, what, &arguments, what.runs.1)? else {
+            left_out.push(format!("{}: {NOT_COUNTED}", what.name));
+            continue;
+        };
         let known = match workspace.root.join(what.results).exists() {
             true => Some(guard::Known::read(&known(workspace, what)?)?),
             false => None,
@@ -100,7 +107,7 @@ pub fn guard(workspace: &Workspace, built: &Built) -> Result<()> {
         let verdict = guard::judge(&counted, what.budget_million, known.as_ref());
         progress::say(&verdict.with_context(|| what.name.to_owned())?);
     }
-    Ok(())
+    Ok(left_out)
 }
 
 /// What is measured, and the scripts' arguments.
@@ -121,7 +128,7 @@ fn run(
     what: &Measurement,
     arguments: &[String],
     runs: u32,
-) -> Result<Counted> {
+) -> Result<Option<Counted>> {
     let task = Task::begin(what.name);
     let text = reference_host::count(|| {
         let mut command = Command::new(workspace.root.join(what.script));
@@ -129,7 +136,10 @@ fn run(
         command
     })?;
     task.end();
-    Counted::parse(text).with_context(|| format!("{} printed something else", what.script))
+    let parse = |text| {
+        Counted::parse(text).with_context(|| format!("{} printed something else", what.script))
+    };
+    text.map(parse).transpose()
 }
 
 fn document(what: &Measurement, counted: &Counted, commit: &str) -> Result<Value> {

@@ -21,7 +21,7 @@ const REFERENCE_HOST: &str = "tests/reference-host/boot";
 pub fn all(workspace: &Workspace) -> Result<()> {
     setup::want_root("test")?;
     heading("Form");
-    let left_out = form::check(workspace)?;
+    let mut left_out = form::check(workspace)?;
     heading("Tests beside the code");
     let mut beside = workspace.cargo();
     // --tests: no crate has tests in its documentation, and cargo says so crate by crate.
@@ -33,7 +33,7 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     heading("What the outer images hold");
     contents::check(&built)?;
     heading("Costs");
-    measure::guard(workspace, &built)?;
+    left_out.extend(measure::guard(workspace, &built)?);
     heading("Tests through the real binary");
     process::show(workspace.cargo().args(["test", "--locked", "--package", "tests", "--tests"]))?;
     heading("The demo");
