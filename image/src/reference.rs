@@ -12,7 +12,7 @@
 
 use crate::digest::{Digest, DigestError};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 #[cfg(test)]
@@ -43,6 +43,17 @@ pub enum Reference {
         /// Which image of it, as Docker names it, normalised; `None` where there is but one.
         name: Option<String>,
     },
+}
+
+impl Reference {
+    /// Where it is on this machine.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::OciLayout { path, .. }
+            | Self::OciArchive { path, .. }
+            | Self::DockerArchive { path, .. } => path,
+        }
+    }
 }
 
 /// Which image of an OCI image layout.

@@ -1,7 +1,7 @@
 //! From the command line to the exit code: which command it is, and where its words go.
 
 use crate::cli::{self, Command, Parsed};
-use crate::error::Failure;
+use crate::error::{Failure, report};
 use crate::sandboxes;
 use std::io::Write;
 use std::process::ExitCode;
@@ -14,11 +14,12 @@ pub fn main() -> ExitCode {
         Ok(Parsed::Command(Command::Run(args))) => return ExitCode::from(crate::run::run(&args)),
         Ok(Parsed::Command(Command::Doctor(args))) => return crate::doctor::main(&args),
         Ok(Parsed::Command(Command::Ps(args))) => {
-            sandboxes::ps(&args).and_then(|text| print(&text))
+            confined().and_then(|()| sandboxes::ps(&args)).and_then(|text| print(&text))
         }
         Ok(Parsed::Command(Command::Rm(args))) => {
-            sandboxes::rm(&args).and_then(|text| print(&text))
+            confined().and_then(|()| sandboxes::rm(&args)).and_then(|text| print(&text))
         }
+        Ok(Parsed::Command(Command::SeccompProfile)) => print(&crate::engine_profile::json()),
         Err(failure) => Err(failure),
     };
     match done {
@@ -28,6 +29,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Walls this process in.
+fn confined() -> Result<(), Failure> {
+    crate::jail::confine_launcher().map_err(Failure::plain)
 }
 
 /// As many descriptors as any sandbox takes.
@@ -43,18 +49,6 @@ fn prepare() {
         // Where it is refused, what there is may do.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
     }
-}
-
-/// Says something on standard error.
-pub fn say(words: &str) {
-    // Where standard error is closed there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "cofferdam: {}", crate::error::clean(words));
-}
-
-/// Writes a failure to standard error.
-pub fn report(failure: &Failure) {
-    // Where standard error is closed there is nobody to tell.
-    let _ = failure.report(&mut std::io::stderr());
 }
 
 /// Writes to standard output. A reader that has gone away is no failure.

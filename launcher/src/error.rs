@@ -146,5 +146,17 @@ pub fn shortened(text: &str, most_bytes: usize) -> String {
     text.get(..end).unwrap_or_default().chars().chain([ELLIPSIS]).collect()
 }
 
+/// Says something on standard error.
+pub fn say(words: &str) {
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "cofferdam: {}", clean(words));
+}
+
+/// Writes a failure to standard error.
+pub fn report(failure: &Failure) {
+    // Where standard error is closed there is nobody to tell.
+    let _ = failure.report(&mut io::stderr());
+}
+
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     match arguments.next().and_then(|name| Role::of(&name)) {
-        Some(role) => launcher::jail::main(role),
+        Some(role) => {
+            let walls = arguments.next();
+            launcher::jail::main(role, walls.as_ref().and_then(|word| word.to_str()))
+        }
         None => launcher::command::main(),
     }
 }

@@ -6,13 +6,14 @@
 use crate::accelerator::{self, Choice, Machine};
 use crate::agent_client::AgentClient;
 use crate::cli::{Accelerator, RunArgs};
-use crate::command::say;
 use crate::container_spec::{Names, StreamPorts, container_spec, layer_extents};
-use crate::error::Failure;
+use crate::error::{Failure, say};
 use crate::host::{HostFacts, NamedInputs};
 use crate::jail::channel::Channel;
+use crate::jail::{self, Reach};
 use crate::last_words::LastWords;
 use crate::outcome::Outcome;
+use crate::outer_walls::{self, Around, WallsMissing};
 use crate::plan::{ProcessPlan, RunPlan};
 use crate::pull;
 use crate::sandbox::{self, NamedFiles, Sandbox};
@@ -32,7 +33,7 @@ pub fn run(args: &RunArgs) -> u8 {
     };
     if let Some(message) = ending.message {
         let failure = Failure::plain(message);
-        crate::command::report(&match ending.hint {
+        crate::error::report(&match ending.hint {
             Some(hint) => failure.with_hint(hint),
             None => failure,
         });
@@ -43,16 +44,16 @@ pub fn run(args: &RunArgs) -> u8 {
 /// The terminal side runs beside the rest from the first moment, because signals may come at any.
 fn attached(args: &RunArgs) -> Result<Ending, Failure> {
     let clock = Clock::start();
-    // The children are of the same user: none that was taken over may look into this process.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-        .map_err(Failure::plain)?;
+    // Asked now: soon this process walls itself in, and whose wall is which cannot be told any more.
+    let around = args.require_walls.then(Around::ask);
+    jail::confine_launcher().map_err(Failure::plain)?;
     let signals = Signals::take().map_err(Failure::plain)?;
     let (supervisor_end, terminal_end) = Channel::pair().map_err(Failure::plain)?;
     let terminal = std::thread::Builder::new()
         .name("terminal".to_owned())
         .spawn(move || terminal::attach(&terminal_end, &signals))
         .map_err(Failure::plain)?;
-    let ending = match stages(args, &supervisor_end, clock) {
+    let ending = match stages(args, around.as_ref(), &supervisor_end, clock) {
         Ok(outcome) => outcome.ending(),
         Err(failure) => ending_of(&failure),
     };
@@ -66,10 +67,19 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
     }
 }
 
-fn stages(args: &RunArgs, session: &Channel, mut clock: Clock) -> Result<Outcome, Failure> {
+fn stages(
+    args: &RunArgs,
+    around: Option<&Around>,
+    session: &Channel,
+    mut clock: Clock,
+) -> Result<Outcome, Failure> {
     let (plan, choice) = planned(args, &mut clock)?;
+    if let Some(around) = around {
+        require_walls(around, &choice)?;
+    }
     let mut files = NamedFiles::open(&plan, args.timings.as_deref())?;
     let timings = files.take_timings();
+    close_in(&plan, &choice, &files)?;
     let (last_words, console) = LastWords::or_everything(files.take_console())?;
 
     let image = pull::image(&plan)?;
@@ -131,6 +141,31 @@ fn planned(args: &RunArgs, clock: &mut Clock) -> Result<(RunPlan, Choice), Failu
     }
     clock.reached("accelerator");
     Ok((plan, choice))
+}
+
+/// Goes on only where no wall is missing.
+fn require_walls(around: &Around, choice: &Choice) -> Result<(), WallsMissing> {
+    let emulated = matches!(choice, Choice::Tcg { reason: Some(_), .. });
+    let missing = outer_walls::missing(around, emulated);
+    if missing.is_empty() { Ok(()) } else { Err(WallsMissing(missing)) }
+}
+
+/// Leaves this process, and all it starts, no more to reach by name than this run takes.
+fn close_in(plan: &RunPlan, choice: &Choice, files: &NamedFiles) -> Result<(), Failure> {
+    let reference: image::Reference = plan.image.parse()?;
+    let state_dir = &plan.sandbox.state_dir;
+    // Made first, so that it is there to be left open. Where it cannot be, whoever needs it says so.
+    let _ = std::fs::create_dir_all(state_dir);
+    let mut reach = match choice {
+        Choice::Tcg { qemu, .. } => jail::qemu::reach(qemu),
+        Choice::Kvm(_) => Reach::default(),
+    };
+    reach.execute.push("/proc/self/exe".into());
+    reach.read.push(reference.path().to_owned());
+    reach.write.push(state_dir.clone());
+    reach.devices.push("/dev/null".into());
+    reach.again.extend(files.for_qemu());
+    jail::close_launcher_in(&reach).map_err(Failure::plain)
 }
 
 /// The same, if the agent can be told it: else it would be found out after the boot.

@@ -12,6 +12,7 @@ use payload::{Part, Payload, PayloadError};
 use protocol::ContainerId;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,6 +73,12 @@ impl NamedFiles {
             console: plan.sandbox.console.as_deref().map(create).transpose()?,
             timings: timings.map(create).transpose()?,
         })
+    }
+
+    /// Those that QEMU, where there is no KVM, opens again.
+    pub fn for_qemu(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let kernel = self.kernel.iter().map(|kernel| kernel.file.as_fd());
+        kernel.chain(self.console.iter().map(AsFd::as_fd))
     }
 
     /// The file for all that the guest kernel says.

@@ -37,7 +37,7 @@ impl Explain for StateError {
 /// Where the state directory cannot be read.
 pub fn sweep(sandboxes: &Sandboxes) -> Result<(), StateError> {
     for error in sandboxes.sweep()?.left {
-        crate::command::say(&format!("what may be a sandbox was left: {}", chain(&error)));
+        crate::error::say(&format!("what may be a sandbox was left: {}", chain(&error)));
     }
     Ok(())
 }

@@ -6,16 +6,19 @@ mod agent_container;
 mod agent_machine;
 mod agent_protocol;
 mod agent_streams;
+mod attempts;
 mod console;
 mod disasters;
 mod doctor;
 mod engines;
 mod exit_codes;
+mod filters;
 mod image_config;
 mod kills;
 mod layers;
 mod lifecycle;
 mod limits;
+mod opened;
 mod privileges;
 mod process;
 mod records;
@@ -39,6 +42,9 @@ pub fn all() -> Vec<Case> {
         layers::CASES,
         privileges::CASES,
         seccomp::CASES,
+        filters::CASES,
+        opened::CASES,
+        attempts::CASES,
         limits::CASES,
         lifecycle::CASES,
         signals::CASES,

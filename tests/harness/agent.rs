@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vmm::virtio::vsock::Offers;
-use vmm::{DiskConfig, FdSlot, VmConfig, VmExit};
+use vmm::{DiskConfig, FdSlot, Threads, VmConfig, VmExit};
 
 const MEMORY_MIB: u32 = 256;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -49,7 +49,7 @@ impl Agent {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let offers = Offers::new();
         offers.offer(port::CONTROL_PORT, theirs.into()).unwrap();
-        let vm = vmm::boot(&config, files, offers.clone()).unwrap();
+        let vm = vmm::boot(&config, files, offers.clone(), Threads::unconfined()).unwrap();
         let mut agent = Self {
             machine: std::thread::spawn(move || vm.run().exit),
             layer_bytes,

@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod engine;
+pub mod filter_list;
 pub mod image;
 pub mod kernel;
 pub mod layered;
@@ -22,6 +23,7 @@ pub mod random;
 pub mod reference_host;
 pub mod signals;
 pub mod soak;
+pub mod strace;
 pub mod terminal;
 pub mod trial;
 

@@ -32,7 +32,7 @@ impl Accelerator {
 /// One `cofferdam run`, before it is started.
 #[derive(Debug, Clone)]
 pub struct Sandbox<'w> {
-    world: &'w World,
+    pub(super) world: &'w World,
     state: PathBuf,
     image: String,
     accelerator: String,
@@ -41,7 +41,7 @@ pub struct Sandbox<'w> {
     rm: bool,
     quiet: bool,
     flags: Vec<String>,
-    input: Option<Vec<u8>>,
+    pub(super) input: Option<Vec<u8>>,
 }
 
 impl World {

@@ -8,6 +8,7 @@ use crate::kernel::{self, KernelError, LoadedKernel, Source};
 use crate::kvm::{self, KvmError};
 use crate::memory::{self, MemoryError};
 use crate::serial::{self, SerialPort};
+use crate::threads::{Crew, ThreadKind, Threads};
 use crate::validate::{ConfigError, validate};
 use crate::vcpu;
 use crate::virtio::block::{Block, DiskError};
@@ -87,12 +88,17 @@ pub enum BootError {
     },
 }
 
-/// Makes a machine of its configuration and the open files that came with it. It runs nothing yet.
-/// The guest may connect to what `offers` holds, then and later.
+/// Makes a machine of its configuration and the open files that came with it. It runs nothing yet, but
+/// all its threads are there. The guest may connect to what `offers` holds, then and later.
 ///
 /// # Errors
 /// [`BootError`]: nothing of the machine is left then.
-pub fn boot(config: &VmConfig, descriptors: Descriptors, offers: Offers) -> Result<Vm, BootError> {
+pub fn boot(
+    config: &VmConfig,
+    descriptors: Descriptors,
+    offers: Offers,
+    threads: Threads,
+) -> Result<Vm, BootError> {
     validate(config, &descriptors)?;
     let memory_bytes = u64::from(config.memory_mib) << 20;
     let low_memory_end = layout::low_memory_end(memory_bytes);
@@ -114,7 +120,8 @@ pub fn boot(config: &VmConfig, descriptors: Descriptors, offers: Offers) -> Resu
     let (kernel, initramfs) = loaded?;
     memory::register(&machine, &memory)?;
 
-    let devices = attach(devices(config, &descriptors, offers)?, &machine, &memory)?;
+    let devices = devices(config, &descriptors, offers, threads)?;
+    let devices = attach(devices, &machine, &memory)?;
     let serial = attach_serial(config, &descriptors, &machine)?;
     let slots: Vec<_> = (0u8..).map(layout::device_slot).take(devices.len()).collect();
     let cmdline = cmdline::build(config.console.map(|it| it.heard), &slots, &config.cmdline)?;
@@ -131,8 +138,11 @@ pub fn boot(config: &VmConfig, descriptors: Descriptors, offers: Offers) -> Resu
     arch::write_boot_data(&memory, config.vcpus, &lines, data)?;
     let vcpus = arch::create_vcpus(&kvm, &machine, config.vcpus, kernel.entry)?;
     vcpu::prepare_signal().map_err(BootError::Signal)?;
+    let kind = ThreadKind::Vcpu;
+    let crew = Crew::start(threads, kind, vcpus.len())
+        .map_err(|source| BootError::Thread { name: kind.name(), source })?;
     let bus = Arc::new(Bus::new(memory, devices, serial));
-    Ok(Vm::new(machine, vcpus, bus))
+    Ok(Vm { threads, crew, vcpus, machine, bus })
 }
 
 /// A machine with its interrupt controllers.
@@ -165,15 +175,19 @@ fn devices(
     config: &VmConfig,
     descriptors: &Descriptors,
     offers: Offers,
+    threads: Threads,
 ) -> Result<Vec<Box<dyn VirtioDevice>>, BootError> {
     let mut devices: Vec<Box<dyn VirtioDevice>> = Vec::new();
     for disk in &config.disks {
-        let block = Block::new(disk, descriptors)
+        let block = Block::new(disk, descriptors, threads)
             .map_err(|source| BootError::Disk { serial: disk.serial.clone(), source })?;
         devices.push(Box::new(block));
     }
-    devices.push(Box::new(Vsock::new(offers, EventQueue::Own)));
-    devices.push(Box::<Entropy>::default());
+    let not_started =
+        |kind: ThreadKind| move |source| BootError::Thread { name: kind.name(), source };
+    let vsock = Vsock::new(offers, EventQueue::Own, threads);
+    devices.push(Box::new(vsock.map_err(not_started(ThreadKind::Vsock))?));
+    devices.push(Box::new(Entropy::new(threads).map_err(not_started(ThreadKind::Entropy))?));
     Ok(devices)
 }
 

@@ -118,11 +118,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::memory;
+    use crate::threads::Threads;
     use crate::virtio::Entropy;
 
     fn bus() -> Bus {
         let memory = memory::create(1 << 20).unwrap();
-        let entropy = MmioTransport::new(Box::<Entropy>::default(), memory.clone()).unwrap();
+        let entropy = Entropy::new(Threads::unconfined()).unwrap();
+        let entropy = MmioTransport::new(Box::new(entropy), memory.clone()).unwrap();
         Bus::new(memory, vec![entropy], None)
     }
 

@@ -68,7 +68,7 @@ fn queue(memory: &Memory, number: u64) -> VirtQueue {
     };
     let event = || EventFd::new(EFD_NONBLOCK).expect("an eventfd");
     let queue = queue_of(state, QUEUE_SIZE, true, memory).expect("it lies in memory");
-    VirtQueue { queue, notify: event(), interrupt: Interrupt::call(event()) }
+    VirtQueue { queue, notify: event().into(), interrupt: Interrupt::call(event()) }
 }
 
 /// A disk's ring: every chain that the driver has made available.
@@ -129,7 +129,7 @@ pub fn kernel(bytes: &[u8]) {
 }
 
 /// A device that only keeps its queues.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Keeper(Vec<VirtQueue>);
 
 impl VirtioDevice for Keeper {

@@ -29,6 +29,7 @@ mod memory;
 pub mod probe;
 pub mod serial;
 mod sys;
+mod threads;
 mod validate;
 mod vcpu;
 pub mod vhost_user_devices;
@@ -45,6 +46,7 @@ pub use config::{
 pub use kernel::KernelError;
 pub use kvm::KvmError;
 pub use memory::MemoryError;
+pub use threads::{ThreadKind, Threads};
 pub use validate::ConfigError;
 pub use vm::{StoppedVm, Vm};
 pub use vm_exit::{PANIC_MARK, RESET_FLAG_ADDRESS, STOP_PORT, STOP_VALUE, VmExit};

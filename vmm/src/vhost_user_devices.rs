@@ -4,6 +4,7 @@
 //! only its memory can answer. Starts no QEMU and opens nothing.
 
 use crate::config::{Descriptors, FdSlot, VhostUserConfig};
+use crate::threads::{Crew, ThreadKind, Threads, Working};
 use crate::virtio::VirtioDevice;
 use crate::virtio::block::{Block, DiskError};
 use crate::virtio::vhost_user::{ConnectionEnd, serve_device};
@@ -12,10 +13,7 @@ use crate::vm_exit::{PANIC_MARK, RESET_FLAG_ADDRESS};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::thread::{Builder, JoinHandle};
 use vm_memory::{Bytes, GuestAddress};
-
-const THREAD_NAME: &str = "vhost-user";
 
 /// The arguments that give QEMU 7.2 the machine these devices are for, without memory, kernel and
 /// devices. With them go, for `MIB` of memory and each connection's descriptor `FD` in QEMU:
@@ -57,14 +55,24 @@ pub enum ServeError {
         source: io::Error,
     },
     /// A thread could not be started.
-    #[error("cannot start the thread {THREAD_NAME}")]
-    Thread(#[source] io::Error),
+    #[error("cannot start the thread {name}")]
+    Thread {
+        /// Which.
+        name: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// Devices being served.
 #[derive(Debug)]
 pub struct VhostUserDevices {
-    connections: Vec<JoinHandle<ConnectionEnd>>,
+    threads: Threads,
+    connections: Vec<Working<ConnectionEnd>>,
+    /// Connections that have ended, their devices with them.
+    ended: Vec<ConnectionEnd>,
+    _crew: Crew,
 }
 
 /// What is known once QEMU has closed every connection.
@@ -86,37 +94,44 @@ pub fn serve(
     config: &VhostUserConfig,
     descriptors: Descriptors,
     offers: Offers,
+    threads: Threads,
 ) -> Result<VhostUserDevices, ServeError> {
     let mut devices: Vec<(Box<dyn VirtioDevice>, UnixStream)> = Vec::new();
     for (disk, slot) in &config.disks {
-        let block = Block::new(disk, &descriptors)?;
+        let block = Block::new(disk, &descriptors, threads)?;
         devices.push((Box::new(block), socket(&descriptors, *slot)?));
     }
-    let vsock = Vsock::new(offers, EventQueue::Frontend);
+    let not_started =
+        |kind: ThreadKind| move |source| ServeError::Thread { name: kind.name(), source };
+    let vsock = Vsock::new(offers, EventQueue::Frontend, threads);
+    let vsock = vsock.map_err(not_started(ThreadKind::Vsock))?;
     devices.push((Box::new(vsock), socket(&descriptors, config.vsock)?));
     // The connections have descriptors of their own; one left open here would hide their end.
     drop(descriptors);
-    let threads = devices.into_iter().map(|(device, connection)| {
-        let serve = || serve_device(device, connection);
-        Builder::new().name(THREAD_NAME.into()).spawn(serve).map_err(ServeError::Thread)
-    });
-    Ok(VhostUserDevices { connections: threads.collect::<Result<_, _>>()? })
+    let kind = ThreadKind::Connection;
+    let crew = Crew::start(threads, kind, devices.len()).map_err(not_started(kind))?;
+    let serve = |(device, connection)| crew.tasks().hand(|| serve_device(device, connection));
+    let connections = devices.into_iter().map(serve).collect();
+    Ok(VhostUserDevices { threads, connections, ended: Vec::new(), _crew: crew })
 }
 
 impl VhostUserDevices {
-    /// Waits until QEMU has closed every connection.
-    pub fn wait(self) -> VhostUserEnd {
+    /// Waits until QEMU has closed every connection. The calling thread is confined, too
+    /// ([`ThreadKind::Main`]).
+    pub fn wait(&mut self) -> VhostUserEnd {
+        self.threads.confine(ThreadKind::Main);
         let mut end = VhostUserEnd { panicked: false, errors: Vec::new() };
-        for connection in self.connections {
+        for connection in self.connections.drain(..) {
             match connection.join() {
-                Ok(ConnectionEnd { memory, error }) => {
-                    let mark = memory.and_then(|memory| {
+                Some(ended) => {
+                    let mark = ended.memory.as_ref().and_then(|memory| {
                         memory.read_obj::<u16>(GuestAddress(RESET_FLAG_ADDRESS)).ok()
                     });
                     end.panicked |= mark == Some(PANIC_MARK);
-                    end.errors.extend(error.map(|error| error.to_string()));
+                    end.errors.extend(ended.error.as_ref().map(ToString::to_string));
+                    self.ended.push(ended);
                 }
-                Err(_) => end.errors.push(format!("a thread {THREAD_NAME} panicked")),
+                None => end.errors.push("a thread that served a device panicked".to_owned()),
             }
         }
         end

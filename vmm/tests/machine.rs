@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Write;
 use std::time::{Duration, Instant};
 use vmm::virtio::vsock::Offers;
-use vmm::{BootError, Console, FdSlot, FileExtent, Heard, Vm, VmConfig, VmExit};
+use vmm::{BootError, Console, FdSlot, FileExtent, Heard, Threads, Vm, VmConfig, VmExit};
 
 const ENTRY: u32 = 0x20_0000;
 
@@ -70,7 +70,7 @@ fn boot_with(memory_mib: u32, vcpus: u8, code: &[&[u8]], console: Option<File>) 
     };
     let mut files = vec![kvm.into(), kernel.into()];
     files.extend(console.map(Into::into));
-    vmm::boot(&config, files, Offers::new()).unwrap()
+    vmm::boot(&config, files, Offers::new(), Threads::unconfined()).unwrap()
 }
 
 #[track_caller]
@@ -233,7 +233,8 @@ fn what_is_no_kvm_is_refused() {
         console: None,
     };
     let null = File::open("/dev/null").unwrap();
-    let refusal = vmm::boot(&config, vec![kernel.into(), null.into()], Offers::new());
+    let refusal =
+        vmm::boot(&config, vec![kernel.into(), null.into()], Offers::new(), Threads::unconfined());
     assert!(matches!(refusal.err(), Some(BootError::Kvm(vmm::KvmError::Version { .. }))));
 }
 

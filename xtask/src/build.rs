@@ -44,7 +44,7 @@ pub fn all(workspace: &Workspace) -> Result<Built> {
     let _lock = cache::lock(&workspace.dist.join(".lock"))?;
     let built = Built::left_in(workspace);
     let Built { cofferdam, image, tcg_image } = &built;
-    launcher_with_payload(workspace, cofferdam)?;
+    with_payload(workspace, &program::launcher(workspace)?, cofferdam)?;
     when_changed(workspace, image, Inputs::default().identity(cofferdam)?, |out| {
         images::write_outer(workspace, cofferdam, None, out)
     })?;
@@ -60,14 +60,24 @@ pub fn all(workspace: &Workspace) -> Result<Built> {
     Ok(built)
 }
 
-fn launcher_with_payload(workspace: &Workspace, place: &Path) -> Result<()> {
+/// Builds the launcher that tries its own walls, whole, for tests; gives where it stands.
+///
+/// # Errors
+/// Those of every step.
+pub fn trial(workspace: &Workspace) -> Result<PathBuf> {
+    let _lock = cache::lock(&workspace.dist.join(".lock"))?;
+    let place = workspace.target.join("trial-cofferdam");
+    with_payload(workspace, &program::trial_launcher(workspace)?, &place)?;
+    Ok(place)
+}
+
+fn with_payload(workspace: &Workspace, launcher: &Path, place: &Path) -> Result<()> {
     let parts = [
         kernel::vmlinux(workspace)?,
         guest::initramfs(workspace)?,
         guest::disk_template(workspace)?,
     ];
-    let launcher = program::launcher(workspace)?;
-    let mut inputs = Inputs::default().identity(&launcher)?;
+    let mut inputs = Inputs::default().identity(launcher)?;
     for part in &parts {
         inputs = inputs.identity(part)?;
     }
@@ -80,7 +90,7 @@ fn launcher_with_payload(workspace: &Workspace, place: &Path) -> Result<()> {
         let [mut kernel, mut initramfs, mut template] =
             [open(&parts[0])?, open(&parts[1])?, open(&parts[2])?];
         let parts: [&mut dyn Read; 3] = [&mut kernel, &mut initramfs, &mut template];
-        payload::append(open(&launcher)?, parts, out)?;
+        payload::append(open(launcher)?, parts, out)?;
         out.get_ref().set_permissions(fs::Permissions::from_mode(0o755))?;
         Ok(())
     })
@@ -100,9 +110,9 @@ fn when_changed(
     if place.exists() && fs::read_to_string(&stamp).is_ok_and(|known| known == digest) {
         return Ok(());
     }
-    let task = Task::begin(&format!("dist/{name}"));
+    let task = Task::begin(&name);
     fs::create_dir_all(&workspace.dist)?;
-    let unfinished = workspace.dist.join(format!(".{name}.unfinished"));
+    let unfinished = place.with_file_name(format!(".{name}.unfinished"));
     let mut out = BufWriter::new(File::create(&unfinished)?);
     write(&mut out)?;
     out.into_inner()?;

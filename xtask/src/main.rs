@@ -66,6 +66,8 @@ enum Command {
     Images,
     /// Build dist/cofferdam and both outer images
     Build,
+    /// Build the launcher that tries its own walls, and print where it is
+    Trial,
     /// Run the demo: four layers, and what each allows
     Run {
         /// Use what the last build left in dist/
@@ -117,6 +119,7 @@ fn dispatch(command: &Command) -> Result<()> {
             Ok(())
         }
         Command::Build => build::all(&workspace).map(drop),
+        Command::Trial => build::trial(&workspace).map(|path| progress::result(&path)),
         Command::Run { built, accel } => {
             let built = if *built { Built::left_in(&workspace) } else { build::all(&workspace)? };
             run::demo(&workspace, &built, *accel).map(drop)

@@ -1,4 +1,4 @@
-//! The two static programs: the launcher and the guest's agent.
+//! The static programs: the launcher and the guest's agent; and the launcher that tries its own walls.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,7 +14,7 @@ use crate::workspace::{TARGET, Workspace};
 /// # Errors
 /// Those of cargo.
 pub fn agent(workspace: &Workspace) -> Result<PathBuf> {
-    build(workspace, "guest-agent", "guest-agent")
+    build(workspace, "guest-agent", "guest-agent", "release", &[])
 }
 
 /// Builds the launcher, with nothing appended, and gives its path.
@@ -22,20 +22,35 @@ pub fn agent(workspace: &Workspace) -> Result<PathBuf> {
 /// # Errors
 /// Those of cargo.
 pub fn launcher(workspace: &Workspace) -> Result<PathBuf> {
-    build(workspace, "launcher", "cofferdam")
+    build(workspace, "launcher", "cofferdam", "release", &[])
 }
 
-fn build(workspace: &Workspace, package: &str, binary: &str) -> Result<PathBuf> {
+/// Builds the launcher that tries its own walls, with nothing appended, and gives its path.
+///
+/// # Errors
+/// Those of cargo.
+pub fn trial_launcher(workspace: &Workspace) -> Result<PathBuf> {
+    build(workspace, "launcher", "cofferdam", "trial", &["--features", "trial"])
+}
+
+fn build(
+    workspace: &Workspace,
+    package: &str,
+    binary: &str,
+    profile: &str,
+    features: &[&str],
+) -> Result<PathBuf> {
     let task = Task::begin(&format!("{binary}: static binary"));
     let mut command = Command::new(env!("CARGO"));
     command
         .current_dir(&workspace.root)
-        .args(["build", "--locked", "--release", "--target", TARGET, "--package", package])
+        .args(["build", "--locked", "--profile", profile, "--target", TARGET, "--package", package])
+        .args(features)
         // For the target only: build scripts and macros cannot be static.
         .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")
         // Either would be taken in place of the line above.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     process::narrated(&mut command, task, process::cargo_note)?;
-    Ok(workspace.target.join(TARGET).join("release").join(binary))
+    Ok(workspace.target.join(TARGET).join(profile).join(binary))
 }

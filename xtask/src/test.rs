@@ -34,6 +34,7 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     contents::check(&built)?;
     heading("Costs");
     left_out.extend(measure::guard(workspace, &built)?);
+    build::trial(workspace)?;
     heading("Tests through the real binary");
     process::show(workspace.cargo().args(["test", "--locked", "--package", "tests", "--tests"]))?;
     heading("The demo");

@@ -46,6 +46,8 @@ pub enum Command {
     Ps(PsArgs),
     /// Remove sandboxes that have ended
     Rm(RmArgs),
+    /// Print a seccomp profile for the outer container, tighter than Docker's
+    SeccompProfile,
 }
 
 /// What came of reading the command line.

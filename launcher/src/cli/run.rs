@@ -114,6 +114,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "OPTION", help_heading = "Privilege", allow_hyphen_values = true)]
     pub security_opt: Vec<String>,
 
+    /// Refuse to run where a wall outside the VM is missing, naming it
+    #[arg(long, help_heading = "Privilege")]
+    pub require_walls: bool,
+
     /// Memory limit of the container (512m, 2g)
     #[arg(short, long, value_name = "SIZE", help_heading = "Limits", allow_hyphen_values = true)]
     pub memory: Option<String>,

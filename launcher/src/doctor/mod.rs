@@ -30,6 +30,11 @@ const WILL_NOT_WORK: u8 = 1;
 pub fn main(args: &DoctorArgs) -> ExitCode {
     let search_path = std::env::var("PATH").unwrap_or_default();
     let mut survey = Survey::ask(&args.state_dir, &search_path);
+    // Not before: what it walls itself in with would be taken for the engine's.
+    if let Err(error) = crate::jail::confine_launcher() {
+        crate::error::report(&crate::error::Failure::plain(error));
+        return ExitCode::from(WILL_NOT_WORK);
+    }
     if let KvmFacts::Open(kvm) = &survey.kvm {
         survey.probe = Some(probed(kvm.device.as_fd()));
     }

@@ -1,10 +1,12 @@
 //! The devices process: serves block and vsock to QEMU, where there is no usable KVM.
 
 use super::channel::{Channel, ChannelError};
-use super::machine::{MachineEvent, causes, end_with_launcher, initial_offers};
+use super::confine_thread;
+use super::filter::List;
+use super::machine::{MachineEvent, causes, initial_offers, watch_launcher};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use vmm::{VhostUserConfig, VmExit};
+use vmm::{ThreadKind, Threads, VhostUserConfig, VmExit};
 
 /// The first message. Its open files are the configuration's, then one stream for each offered port.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,14 +27,29 @@ pub struct DevicesStart {
 pub fn run(channel: Channel) -> Result<(), ChannelError> {
     let (DevicesStart { config, offered_ports }, mut descriptors) = channel.receive()?;
     let offers = initial_offers(&offered_ports, &mut descriptors);
-    let devices = match ::vmm::vhost_user_devices::serve(&config, descriptors, offers) {
+    let threads = Threads::confined_by(confine);
+    let mut devices = match ::vmm::vhost_user_devices::serve(&config, descriptors, offers, threads)
+    {
         Ok(devices) => devices,
         Err(error) => return channel.send(&MachineEvent::Refused(causes(&error)), &[]),
     };
     channel.send(&MachineEvent::Running, &[])?;
     let channel = Arc::new(channel);
-    let launcher = Arc::clone(&channel);
-    std::thread::spawn(move || end_with_launcher(&launcher));
+    watch_launcher(&channel);
     let exit = if devices.wait().panicked { VmExit::Panicked } else { VmExit::Reset };
-    channel.send(&MachineEvent::Exited(exit), &[])
+    channel.send(&MachineEvent::Exited(exit), &[])?;
+    // Not taken apart: threads that end make calls that none of them may make.
+    crate::sys::end_now();
+}
+
+fn confine(kind: ThreadKind) {
+    confine_thread(match kind {
+        ThreadKind::Main => List::DevicesMain,
+        ThreadKind::Connection => List::VhostUser,
+        ThreadKind::Block => List::Block,
+        ThreadKind::Vsock => List::Vsock,
+        // QEMU has its own, and runs its own vCPUs.
+        ThreadKind::Entropy => List::Entropy,
+        ThreadKind::Vcpu => List::Vcpu,
+    });
 }

@@ -7,6 +7,8 @@ use vmm::VmExit;
 use vmm::virtio::vsock::Offers;
 
 use super::channel::Channel;
+use super::filter::List;
+use std::sync::Arc;
 
 /// To the launcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +32,20 @@ pub fn initial_offers(ports: &[u32], descriptors: &mut Vec<OwnedFd>) -> Offers {
     offers
 }
 
-/// Ends this process when the launcher is gone: nobody is left to run a machine for. The launcher has
-/// nothing more to say, so there is nothing to read.
-pub fn end_with_launcher(channel: &Channel) {
+/// Ends this process when the launcher is gone: nobody is left to run a machine for. On a thread of its own,
+/// which ends with the process, or ends it.
+pub fn watch_launcher(channel: &Arc<Channel>) {
+    let launcher = Arc::clone(channel);
+    let watch = std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
+        super::confine_thread(List::Watch);
+        end_with_launcher(&launcher);
+    });
+    // Without it the parent-death signal is left, which does the same.
+    drop(watch);
+}
+
+/// The launcher has nothing more to say, so there is nothing to read.
+fn end_with_launcher(channel: &Channel) {
     use rustix::event::{PollFd, PollFlags, poll};
     let mut end = [PollFd::new(channel, PollFlags::empty())];
     while poll(&mut end, None) == Err(rustix::io::Errno::INTR) {}

@@ -13,76 +13,164 @@
 //!
 //! A child closes every descriptor but 0 and 2, dies with the thread that started it, is in a session of
 //! its own with no terminal (its standard error is a pipe to the launcher), gains no privileges, leaves
-//! no core, and cannot be traced by its siblings. QEMU alone can: its exec makes it traceable again, by
-//! processes of the same user.
+//! no core, reaches nothing by name ([`landlock`]), asks of the kernel what its list allows ([`filter`]), and
+//! cannot be looked into by its siblings.
 
 pub mod channel;
 pub mod devices;
+mod filter;
+mod landlock;
+mod limits;
 pub mod machine;
 pub mod orphans;
 pub mod probe;
 pub mod qemu;
 mod role;
 mod spawn;
+#[cfg(feature = "trial")]
+mod trial;
 pub mod unpack;
 pub mod vmm;
+pub mod walls;
 
+pub use filter::launchers_calls;
+pub use landlock::{LandlockError, Reach};
 pub use role::Role;
 #[cfg(test)]
 pub(crate) use spawn::start;
 pub use spawn::{Child, SpawnError, spawn};
 
-use channel::Channel;
+use channel::{Channel, ChannelError};
+use filter::List;
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Signal};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use walls::Walls;
 
-/// A child's whole life: locks itself down, then does what its role is.
-pub fn main(role: Role) -> ExitCode {
-    let done = enter(role).map_err(channel::ChannelError::from).and_then(|channel| match role {
-        Role::Probe => probe::run(channel),
-        Role::Unpack => unpack::run(channel),
+/// Why a process does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum JailError {
+    /// A step of its locking down was refused.
+    #[error("cannot {step}")]
+    Step {
+        /// Which.
+        step: &'static str,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// It could not be closed in.
+    #[error("cannot close the process in")]
+    Landlock(#[from] LandlockError),
+    /// The launcher cannot be heard or told.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+}
+
+fn step(step: &'static str) -> impl FnOnce(Errno) -> JailError {
+    move |source| JailError::Step { step, source }
+}
+
+/// A child's whole life: locks itself down, then does what its role is. `walls` is what the launcher has
+/// found that it can wall itself in with.
+pub fn main(role: Role, walls: Option<&str>) -> ExitCode {
+    Walls::inherit(walls);
+    let done = enter(role).and_then(|channel| match role {
+        Role::Probe => Ok(probe::run(channel)?),
+        Role::Unpack => Ok(unpack::run(channel)?),
         Role::Vmm => vmm::run(channel),
-        Role::Devices => devices::run(channel),
+        Role::Devices => Ok(devices::run(channel)?),
         Role::Qemu => qemu::run(channel),
     });
     match done {
         // The launcher is gone: that is how a child is told to end.
-        Ok(()) | Err(channel::ChannelError::Closed) => ExitCode::SUCCESS,
+        Ok(()) | Err(JailError::Channel(ChannelError::Closed)) => ExitCode::SUCCESS,
         Err(error) => {
-            crate::command::report(&crate::error::Failure::plain(error));
+            crate::error::report(&crate::error::Failure::plain(error));
             ExitCode::FAILURE
         }
     }
 }
 
-/// How much address space an unpack process may have, in bytes: a hostile layer gets no more.
-const UNPACK_ADDRESS_SPACE_BYTES: u64 = 1 << 30;
-
 /// What a child does first, before it reads its first message. Gives its channel.
-///
-/// # Errors
-/// The one step that failed: a child that cannot lock itself down does not go on.
-fn enter(role: Role) -> Result<Channel, rustix::io::Errno> {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    end_if_alone()?;
-    rustix::process::setsid()?;
-    crate::sys::close_from(3)?;
-    rustix::thread::set_no_new_privs(true)?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    let limit = |most| Rlimit { current: Some(most), maximum: Some(most) };
-    rustix::process::setrlimit(Resource::Core, limit(0))?;
-    if role == Role::Unpack {
-        rustix::process::setrlimit(Resource::As, limit(UNPACK_ADDRESS_SPACE_BYTES))?;
-    }
-    let channel: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+fn enter(role: Role) -> Result<Channel, JailError> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(step("be tied to the launcher"))?;
+    end_if_alone().map_err(step("see the launcher"))?;
+    rustix::process::setsid().map_err(step("leave the launcher's session"))?;
+    crate::sys::close_from(3).map_err(step("close what was inherited"))?;
+    gain_nothing()?;
+    limits::at_start(role).map_err(step("limit itself"))?;
+    crate::sys::keep_heap_simple(limits::heap_reserve(role));
+    let channel: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
+        .map_err(step("take its channel"))?;
     // Standard output is /dev/null; so becomes standard input, lest a file handed over get its number.
-    rustix::stdio::dup2_stdin(rustix::stdio::stdout())?;
+    rustix::stdio::dup2_stdin(rustix::stdio::stdout()).map_err(step("close standard input"))?;
+    let list = match role {
+        Role::Probe => List::Probe,
+        Role::Unpack => List::Unpack,
+        Role::Vmm => List::VmmStart,
+        Role::Devices => List::DevicesStart,
+        // Its reach is known from its first message.
+        Role::Qemu => return Ok(Channel::from_fd(channel)),
+    };
+    landlock::close_in(Walls::here(), &Reach::default())?;
+    filter_calls(list)?;
+    #[cfg(feature = "trial")]
+    trial::attempt(role.process_name());
     Ok(Channel::from_fd(channel))
 }
 
+/// Whatever a process of ours executes or becomes, it gains no privilege by it; and nobody of the same user
+/// looks into it.
+fn gain_nothing() -> Result<(), JailError> {
+    rustix::thread::set_no_new_privs(true).map_err(step("give up gaining privileges"))?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(step("close itself to its siblings"))
+}
+
+/// Confines the calling thread, and those it starts from now on, to a list, where that can be done at all.
+fn filter_calls(list: List) -> Result<(), JailError> {
+    if Walls::here().seccomp {
+        filter::confine(list).map_err(step("filter its system calls"))
+    } else {
+        Ok(())
+    }
+}
+
+/// The same for a thread that may not run unconfined: where it cannot be done, the process ends.
+fn confine_thread(list: List) {
+    if let Err(error) = filter_calls(list) {
+        crate::error::report(&crate::error::Failure::plain(error));
+        std::process::exit(1);
+    }
+    #[cfg(feature = "trial")]
+    trial::attempt(list.name());
+}
+
+/// The launcher's own system calls, from now on, and those of all it starts. Before it has a second thread.
+///
+/// # Errors
+/// Where it cannot be done though the kernel can.
+pub fn confine_launcher() -> Result<(), JailError> {
+    gain_nothing()?;
+    filter_calls(List::Launcher)
+}
+
+/// What the launcher, and all it starts, may still reach by name.
+///
+/// # Errors
+/// Where it cannot be done though the kernel can.
+pub fn close_launcher_in(reach: &Reach<'_>) -> Result<(), JailError> {
+    landlock::close_in(Walls::here(), reach)?;
+    #[cfg(feature = "trial")]
+    trial::attempt("launcher");
+    Ok(())
+}
+
 /// A launcher that was gone before its death was asked to be told is seen by its end of the channel.
-fn end_if_alone() -> Result<(), rustix::io::Errno> {
+fn end_if_alone() -> Result<(), Errno> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut channel = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::empty())];
     poll(&mut channel, Some(&Timespec::default()))?;

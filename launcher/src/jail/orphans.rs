@@ -32,6 +32,12 @@ impl Drop for Ours {
     }
 }
 
+/// The children that are ours.
+#[cfg(feature = "trial")]
+pub(super) fn children() -> Vec<Pid> {
+    known().clone()
+}
+
 /// Whether orphans come to this process.
 pub fn are_ours_to_reap() -> bool {
     rustix::process::getpid().is_init()

@@ -10,6 +10,8 @@ use vmm::probe::ProbeReport;
 
 /// How long a KVM may take to answer. A good one takes a few milliseconds.
 pub const DEADLINE: Duration = Duration::from_millis(800);
+/// How long one that has answered may take to end.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
 /// What the probe found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,10 +31,13 @@ pub enum ProbeOutcome {
 /// # Errors
 /// Where the process cannot be started.
 pub fn probe(kvm: BorrowedFd<'_>) -> Result<ProbeOutcome, SpawnError> {
-    let child = spawn(Role::Probe, &(), &[kvm])?;
+    let mut child = spawn(Role::Probe, &(), &[kvm])?;
     match crate::wait::readable_within(child.channel(), DEADLINE) {
         Ok(true) => {
-            Ok(child.channel().receive().map_or(ProbeOutcome::Died, |(outcome, _)| outcome))
+            let outcome = child.channel().receive().map_or(ProbeOutcome::Died, |(it, _)| it);
+            // Its machine is taken apart by the kernel whether it ends or is killed.
+            child.end(LAST_MOMENTS);
+            Ok(outcome)
         }
         Ok(false) => {
             // A KVM that hangs may keep it from dying, too.

@@ -7,6 +7,7 @@
 use super::Role;
 use super::channel::{Channel, ChannelError};
 use super::orphans::Ours;
+use super::walls::Walls;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::Serialize;
@@ -71,7 +72,10 @@ pub fn spawn<M: Serialize>(
     let name = role.process_name();
     let (ours, theirs) = Channel::pair().map_err(|source| SpawnError::Channel { name, source })?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg0(name).env_clear().current_dir("/").stdin(Stdio::from(theirs.into_fd()));
+    command.arg0(name).arg(Walls::here().to_argument());
+    #[cfg(feature = "trial")]
+    command.args([super::trial::words(), super::trial::family(&super::orphans::children())]);
+    command.env_clear().current_dir("/").stdin(Stdio::from(theirs.into_fd()));
     let child = start(command, ours).map_err(|source| SpawnError::Execute { name, source })?;
     child
         .channel
@@ -84,6 +88,10 @@ pub fn spawn<M: Serialize>(
 pub(crate) fn start(mut command: Command, channel: Channel) -> io::Result<Child> {
     let (stderr, their_stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     command.stdout(Stdio::null()).stderr(Stdio::from(their_stderr));
+    #[cfg(feature = "trial")]
+    if super::trial::attempts() {
+        command.stderr(Stdio::inherit());
+    }
     let (mut process, ours) = Ours::start(&mut command)?;
     match rustix::process::pidfd_open(Pid::from_child(&process), PidfdFlags::empty()) {
         Ok(pidfd) => {

@@ -1,8 +1,10 @@
 //! The VMM process: boots the machine it is told, and says how it ended.
 
-use super::channel::{Channel, ChannelError};
-use super::machine::{MachineEvent, causes, end_with_launcher, initial_offers};
-use ::vmm::VmConfig;
+use super::channel::Channel;
+use super::filter::List;
+use super::machine::{MachineEvent, causes, initial_offers, watch_launcher};
+use super::{JailError, confine_thread, limits, step};
+use ::vmm::{ThreadKind, Threads, VmConfig};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -18,20 +20,32 @@ pub struct VmmStart {
 /// What the process does, to its end.
 ///
 /// # Errors
-/// Where the launcher cannot be heard or told.
-pub fn run(channel: Channel) -> Result<(), ChannelError> {
+/// Where the launcher cannot be heard or told, or the process not be limited.
+pub fn run(channel: Channel) -> Result<(), JailError> {
     let (VmmStart { config, offered_ports }, mut descriptors) = channel.receive()?;
     let offers = initial_offers(&offered_ports, &mut descriptors);
-    let vm = match ::vmm::boot(&config, descriptors, offers) {
+    limits::around_guest_memory(config.memory_mib).map_err(step("limit its memory"))?;
+    let vm = match ::vmm::boot(&config, descriptors, offers, Threads::confined_by(confine)) {
         Ok(vm) => vm,
-        Err(error) => return channel.send(&MachineEvent::Refused(causes(&error)), &[]),
+        Err(error) => return Ok(channel.send(&MachineEvent::Refused(causes(&error)), &[])?),
     };
     channel.send(&MachineEvent::Running, &[])?;
     let channel = Arc::new(channel);
-    let launcher = Arc::clone(&channel);
-    // Never joined: the thread ends with the process, or ends it when the launcher is gone.
-    std::thread::spawn(move || end_with_launcher(&launcher));
-    // Told before the machine is taken apart: that takes KVM longer than the launcher needs to wait.
+    watch_launcher(&channel);
     let stopped = vm.run();
-    channel.send(&MachineEvent::Exited(stopped.exit.clone()), &[])
+    channel.send(&MachineEvent::Exited(stopped.exit.clone()), &[])?;
+    // Not taken apart: that takes KVM tens of milliseconds, and threads calls that none of them may make.
+    crate::sys::end_now();
+}
+
+fn confine(kind: ThreadKind) {
+    confine_thread(match kind {
+        ThreadKind::Main => List::VmmMain,
+        ThreadKind::Vcpu => List::Vcpu,
+        ThreadKind::Block => List::Block,
+        ThreadKind::Vsock => List::Vsock,
+        ThreadKind::Entropy => List::Entropy,
+        // Only beside QEMU.
+        ThreadKind::Connection => List::VhostUser,
+    });
 }

@@ -12,23 +12,54 @@
 mod run;
 
 use crate::bus::Bus;
-use crate::sys::ImmediateExit;
+use crate::sys::{ImmediateExit, ThreadId};
+use crate::threads::{self, Tasks, Working};
 use crate::vm_exit::VmExit;
 use kvm_ioctls::VcpuFd;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
-use std::thread::JoinHandle;
-use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
 
-/// A vCPU's thread.
+/// A vCPU that runs on a thread of its crew.
 #[derive(Debug)]
-pub(crate) struct VcpuThread {
-    thread: JoinHandle<VcpuFd>,
+pub(crate) struct RunningVcpu {
+    working: Working<VcpuFd>,
     immediate_exit: ImmediateExit,
-    stop: Arc<AtomicBool>,
+    order: Arc<StopOrder>,
+}
+
+#[derive(Debug, Default)]
+struct StopOrder {
+    stop: AtomicBool,
+    /// Which thread it is, from when it begins.
+    thread: OnceLock<ThreadId>,
+}
+
+/// Why the machine has ended: the first reason that a vCPU gives.
+#[derive(Debug, Default)]
+pub(crate) struct End {
+    reason: Mutex<Option<VmExit>>,
+    given: Condvar,
+}
+
+impl End {
+    fn give(&self, exit: VmExit) {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(exit);
+        self.given.notify_all();
+    }
+
+    /// Waits for it.
+    pub(crate) fn wait(&self) -> VmExit {
+        let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(exit) = reason.take() {
+                return exit;
+            }
+            reason = self.given.wait(reason).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 /// Makes the signal that interrupts a vCPU one that does nothing else. Once, before any vCPU runs.
@@ -37,39 +68,37 @@ pub(crate) fn prepare_signal() -> io::Result<()> {
     register_signal_handler(SIGRTMIN(), nothing).map_err(io::Error::from)
 }
 
-impl VcpuThread {
-    /// Lets a vCPU run on a thread of its own. If the machine ends on it, it says so to `ended`.
-    pub(crate) fn start(
-        index: usize,
-        mut vcpu: VcpuFd,
-        bus: Arc<Bus>,
-        ended: Sender<VmExit>,
-    ) -> io::Result<Self> {
+impl RunningVcpu {
+    /// Lets a vCPU run on a thread of the crew, which has one for each. If the machine ends on it, it
+    /// says so to `end`.
+    pub(crate) fn start(crew: &Tasks, mut vcpu: VcpuFd, bus: Arc<Bus>, end: Arc<End>) -> Self {
         let immediate_exit = ImmediateExit::of(&mut vcpu);
-        let stop = Arc::new(AtomicBool::new(false));
-        let threads_stop = Arc::clone(&stop);
-        let thread = std::thread::Builder::new().name(format!("vcpu{index}")).spawn(move || {
-            let (vcpu, end) = keeping(vcpu, |vcpu| run::until_stop(vcpu, &bus, &threads_stop));
-            if let Some(exit) = end {
-                // Nobody listens any more where another vCPU ended the machine first.
-                let _ = ended.send(exit);
+        let order = Arc::new(StopOrder::default());
+        let its_order = Arc::clone(&order);
+        let working = crew.hand(move || {
+            threads::own_id().map(|id| its_order.thread.set(id));
+            let (vcpu, reason) = keeping(vcpu, |vcpu| run::until_stop(vcpu, &bus, &its_order.stop));
+            if let Some(reason) = reason {
+                end.give(reason);
             }
             vcpu
-        })?;
-        Ok(Self { thread, immediate_exit, stop })
+        });
+        Self { working, immediate_exit, order }
     }
 
     /// Asks it to stop, without waiting.
     pub(crate) fn kick(&self) {
-        self.stop.store(true, Ordering::SeqCst);
+        self.order.stop.store(true, Ordering::SeqCst);
         self.immediate_exit.set();
-        // It fails only where the thread has ended already.
-        let _ = self.thread.kill(SIGRTMIN());
+        // One that has not begun sees the order first.
+        if let Some(thread) = self.order.thread.get() {
+            thread.signal(SIGRTMIN());
+        }
     }
 
-    /// Waits for it to have stopped, after [`VcpuThread::kick`].
+    /// Waits for it to have stopped, after [`RunningVcpu::kick`].
     pub(crate) fn join(self) -> Option<VcpuFd> {
-        self.thread.join().ok()
+        self.working.join()
     }
 }
 

@@ -61,7 +61,7 @@ pub struct VirtQueue {
     /// The queue, ready and valid.
     pub queue: Queue,
     /// Readable when the driver has notified the device.
-    pub notify: EventFd,
+    pub notify: Arc<EventFd>,
     /// How the device interrupts the driver.
     pub interrupt: Interrupt,
 }
@@ -76,7 +76,7 @@ pub struct Activation {
 }
 
 /// A device, seen from its transport.
-pub trait VirtioDevice: Send {
+pub trait VirtioDevice: Send + std::fmt::Debug {
     /// Its type.
     fn id(&self) -> DeviceId;
 
@@ -108,15 +108,6 @@ pub trait VirtioDevice: Send {
 /// Why a device could not be activated.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivateError {
-    /// A thread of its own could not be started.
-    #[error("cannot start the thread {name}")]
-    Thread {
-        /// The thread's name.
-        name: &'static str,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
     /// An event descriptor could not be made or watched.
     #[error("cannot watch the queues")]
     Watch(#[source] std::io::Error),

@@ -57,7 +57,7 @@ impl Driver {
         queue.try_set_used_ring_address(GuestAddress(self.used_ring())).unwrap();
         queue.set_ready(true);
         let interrupt = Interrupt::call(self.call.try_clone().unwrap());
-        VirtQueue { queue, notify: self.kick.try_clone().unwrap(), interrupt }
+        VirtQueue { queue, notify: self.kick.try_clone().unwrap().into(), interrupt }
     }
 
     /// Writes one descriptor as it is told.

@@ -1,12 +1,13 @@
 //! The virtio face of a disk: features, config space, activation and reset (VirtIO 1.2 §5.2.3-5).
 
 use super::extents::{DiskError, Extents};
-use super::worker::{Work, Workers};
+use super::worker::{THREADS, Work, Workers};
 use super::{
     BLOCK_BYTES, MAX_DISCARDS, MAX_RANGE_SECTORS, MAX_SEGMENTS, MAX_ZEROES, QUEUE_SIZE,
     SECTOR_BYTES, SERIAL_BYTES,
 };
 use crate::config::DiskConfig;
+use crate::threads::{Crew, ThreadKind, Threads};
 use crate::virtio::{ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -28,24 +29,31 @@ pub struct Block {
     serial: [u8; SERIAL_BYTES],
     writable: bool,
     config_space: [u8; CONFIG_BYTES],
+    crew: Crew,
     active: Option<Arc<Workers>>,
 }
 
 impl Block {
-    /// Makes a disk of open files. It keeps descriptors of its own.
+    /// Makes a disk of open files, with the threads that will serve it. It keeps descriptors of its own.
     ///
     /// # Errors
-    /// [`DiskError`] where configuration and files do not fit together.
-    pub fn new(config: &DiskConfig, files: &[OwnedFd]) -> Result<Self, DiskError> {
+    /// [`DiskError`] where configuration and files do not fit together, or there is no thread for it.
+    pub fn new(
+        config: &DiskConfig,
+        files: &[OwnedFd],
+        threads: Threads,
+    ) -> Result<Self, DiskError> {
         let disk = Extents::open(config, files)?;
         let mut serial = [0; SERIAL_BYTES];
         serial.iter_mut().zip(config.serial.bytes()).for_each(|(to, byte)| *to = byte);
         let config_space = config_space(disk.len(), config.writable);
+        let crew = Crew::start(threads, ThreadKind::Block, THREADS).map_err(DiskError::Threads)?;
         Ok(Self {
             disk: Arc::new(disk),
             serial,
             writable: config.writable,
             config_space,
+            crew,
             active: None,
         })
     }
@@ -77,7 +85,7 @@ impl VirtioDevice for Block {
         };
         let (disk, serial, writable) = (Arc::clone(&self.disk), self.serial, self.writable);
         let work = Work { disk, serial, writable, memory };
-        self.active = Some(Workers::start(work, queue)?);
+        self.active = Some(Workers::start(work, queue, self.crew.tasks())?);
         Ok(())
     }
 

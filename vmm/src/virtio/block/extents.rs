@@ -9,12 +9,15 @@ use crate::virtio::buffers::Slices;
 use crate::virtio::sys;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Why no disk can be made of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
+    /// A thread to serve it could not be started.
+    #[error("cannot start a thread to serve a disk")]
+    Threads(#[source] io::Error),
     /// It has no extents.
     #[error("the disk {serial:?} has no extents")]
     Empty {
@@ -248,7 +251,7 @@ fn write_zero_bytes(piece: &Piece<'_>) -> io::Result<()> {
         let left = usize::try_from(piece.length - done).unwrap_or(usize::MAX);
         let bytes = ZEROES.get(..left).unwrap_or(&ZEROES);
         let count = rustix::io::retry_on_intr(|| {
-            rustix::io::pwrite(piece.file, bytes, piece.offset + done)
+            rustix::io::pwritev(piece.file, &[IoSlice::new(bytes)], piece.offset + done)
         })?;
         if count == 0 {
             return Err(io::ErrorKind::WriteZero.into());

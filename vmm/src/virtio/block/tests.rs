@@ -2,9 +2,10 @@
 
 use super::extents::{DiskError, Extents};
 use super::request::{Limits, Parsed, Range, Request, Status};
-use super::worker::{Work, Workers};
+use super::worker::{THREADS, Work, Workers};
 use super::{Block, SECTOR_BYTES};
 use crate::config::{DiskConfig, FdSlot, FileExtent};
+use crate::threads::{Crew, ThreadKind, Threads};
 use crate::virtio::buffers::{Buffers, Slices};
 use crate::virtio::test_driver::{Buffer, Driver, memory};
 use crate::virtio::{Activation, DeviceState, Memory, VirtioDevice};
@@ -44,7 +45,7 @@ impl Rig {
     fn new(config: &DiskConfig, files: Vec<OwnedFd>) -> Self {
         let memory = memory(4 << 20);
         let driver = Driver::new(&memory, 0, 256);
-        let mut disk = Block::new(config, &files).unwrap();
+        let mut disk = Block::new(config, &files, Threads::unconfined()).unwrap();
         let queues = vec![driver.queue()];
         disk.activate(Activation { memory: memory.clone(), queues }).unwrap();
         Self { disk, driver, memory }
@@ -236,13 +237,14 @@ fn requests_of_several_threads_are_each_answered_once() {
 }
 
 #[test]
-fn threads_are_started_only_where_there_is_work_for_them() {
+fn threads_are_called_only_where_there_is_work_for_them() {
     let memory = memory(4 << 20);
     let mut driver = Driver::new(&memory, 0, 256);
     let config = config(vec![extent(0, 0, 8192)], true);
     let disk = Extents::open(&config, &[file_of(&[1; 8192]).into()]).unwrap();
     let work = Work { disk: disk.into(), serial: [0; 20], writable: true, memory: memory.clone() };
-    let workers = Workers::start(work, driver.queue()).unwrap();
+    let crew = Crew::start(Threads::unconfined(), ThreadKind::Block, THREADS).unwrap();
+    let workers = Workers::start(work, driver.queue(), crew.tasks()).unwrap();
     for _ in 0..3 {
         many(&mut driver, 1, 0);
         driver.wait_used();

@@ -3,13 +3,14 @@
 //! ```text
 //!   locked: take a chain ──▶ the host's disk, nothing locked ──▶ locked: give it back, interrupt
 //! ```
-//! There is one thread at first. Another is started when requests wait that nobody takes, or before one
+//! One thread works at first. Another is called when requests wait that nobody takes, or before one
 //! that may take the host long (a flush, above all), so that somebody still hears the driver. A request
 //! that was begun is finished, whatever comes: a queue given back has no chain half done.
 
 use super::SERIAL_BYTES;
 use super::extents::Extents;
 use super::request::{Limits, Parsed, Request, Status};
+use crate::threads::{Tasks, Working};
 use crate::virtio::buffers::Buffers;
 use crate::virtio::queue::Chain;
 use crate::virtio::stop::Stop;
@@ -17,12 +18,10 @@ use crate::virtio::sys::event_descriptor;
 use crate::virtio::wakeups::Wakeups;
 use crate::virtio::{ActivateError, Memory, VirtQueue};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-const THREAD_NAME: &str = "block";
-/// The most threads of one disk.
-const THREADS_MAX: usize = 4;
+/// How many threads a disk has.
+pub const THREADS: usize = 4;
 /// So many requests may wait for a thread that is free soon: most are done faster than another wakes up.
 const WAITING_MAX: u16 = 2;
 
@@ -39,10 +38,11 @@ pub struct Work {
     pub memory: Memory,
 }
 
-/// The threads of one disk.
+/// The threads that serve one disk.
 #[derive(Debug)]
 pub struct Workers {
     work: Work,
+    crew: Tasks,
     stop: Arc<Stop>,
     wakeups: Wakeups,
     /// Wakes a thread that waits, when another has found more than it can do.
@@ -53,48 +53,51 @@ pub struct Workers {
 #[derive(Debug)]
 struct Shared {
     queue: VirtQueue,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Working<()>>,
     /// How many threads wait for the driver.
     waiting: usize,
 }
 
 impl Workers {
-    /// Starts to serve a queue.
+    /// Starts to serve a queue, on threads of a crew that has [`THREADS`] of them.
     ///
     /// # Errors
-    /// Where there is no descriptor or no thread for it.
-    pub fn start(work: Work, queue: VirtQueue) -> Result<Arc<Self>, ActivateError> {
+    /// Where there is no descriptor for it.
+    pub(crate) fn start(
+        work: Work,
+        queue: VirtQueue,
+        crew: &Tasks,
+    ) -> Result<Arc<Self>, ActivateError> {
         let stop = Arc::new(Stop::new().map_err(ActivateError::Watch)?);
         let more = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC).map_err(ActivateError::Watch)?;
         let events = [event_descriptor(&queue.notify), event_descriptor(&more)];
         let wakeups = Wakeups::of(&events, &stop).map_err(ActivateError::Watch)?;
         let shared = Mutex::new(Shared { queue, threads: Vec::new(), waiting: 0 });
-        let workers = Arc::new(Self { work, stop, wakeups, more, shared });
-        let started = workers.start_thread(&mut workers.lock());
-        started.map_err(|source| ActivateError::Thread { name: THREAD_NAME, source })?;
+        let crew = crew.clone();
+        let workers = Arc::new(Self { work, crew, stop, wakeups, more, shared });
+        workers.set_to_work(&mut workers.lock());
         Ok(workers)
     }
 
     /// Lets each thread finish its request, and gives the queue back.
     pub fn stop(self: Arc<Self>) -> Option<VirtQueue> {
         self.stop.tell();
-        // A thread may start another until it sees the order: there is none left when there is no handle.
+        // A thread may call another until it sees the order: none is left when none is known.
         while let Some(thread) = self.take_thread() {
-            let _ = thread.join();
+            // What panicked in it ended its work, too.
+            thread.join();
         }
         let shared = Arc::into_inner(self)?.shared;
         Some(shared.into_inner().unwrap_or_else(PoisonError::into_inner).queue)
     }
 
-    fn take_thread(&self) -> Option<JoinHandle<()>> {
+    fn take_thread(&self) -> Option<Working<()>> {
         self.lock().threads.pop()
     }
 
-    fn start_thread(self: &Arc<Self>, shared: &mut Shared) -> std::io::Result<()> {
+    fn set_to_work(self: &Arc<Self>, shared: &mut Shared) {
         let workers = Arc::clone(self);
-        let thread = Builder::new().name(THREAD_NAME.into()).spawn(move || workers.run())?;
-        shared.threads.push(thread);
-        Ok(())
+        shared.threads.push(self.crew.hand(move || workers.run()));
     }
 
     fn run(self: Arc<Self>) {
@@ -134,13 +137,12 @@ impl Workers {
         }
     }
 
-    /// Gets another thread to work: one that waits, or a new one.
+    /// Gets another thread to work: one that waits, or one that has not been needed yet.
     fn call_another(self: &Arc<Self>, shared: &mut Shared) {
         if shared.waiting > 0 {
             let _ = self.more.write(1);
-        } else if shared.threads.len() < THREADS_MAX {
-            // Without one, this thread does all of it, later.
-            let _ = self.start_thread(shared);
+        } else if shared.threads.len() < THREADS {
+            self.set_to_work(shared);
         }
     }
 
@@ -182,7 +184,7 @@ impl Workers {
         }
     }
 
-    /// How many threads there are.
+    /// How many threads have been set to work.
     #[cfg(test)]
     pub fn thread_count(&self) -> usize {
         self.lock().threads.len()

@@ -10,16 +10,28 @@ use super::stop::Stop;
 use super::sys::event_descriptor;
 use super::wakeups::Wakeups;
 use super::{ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice};
+use crate::threads::{Crew, ThreadKind, Threads, Working};
+use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 const QUEUE_SIZES: [u16; 1] = [64];
-const THREAD: &str = "entropy";
 
 /// An entropy source.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Entropy {
+    crew: Crew,
     state: State,
+}
+
+impl Entropy {
+    /// An entropy source, with the thread that will serve it.
+    ///
+    /// # Errors
+    /// Where there is no thread for it.
+    pub fn new(threads: Threads) -> io::Result<Self> {
+        let crew = Crew::start(threads, ThreadKind::Entropy, 1)?;
+        Ok(Self { crew, state: State::Idle })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -28,7 +40,7 @@ enum State {
     Idle,
     Serving {
         stop: Arc<Stop>,
-        thread: JoinHandle<VirtQueue>,
+        thread: Working<VirtQueue>,
     },
 }
 
@@ -58,10 +70,8 @@ impl VirtioDevice for Entropy {
         let wakeups = Wakeups::of(&[event_descriptor(&queue.notify)], &stop);
         let wakeups = wakeups.map_err(ActivateError::Watch)?;
         let threads_stop = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name(THREAD.to_owned())
-            .spawn(move || serve::until_stop(&memory, queue, &wakeups, &threads_stop))
-            .map_err(|source| ActivateError::Thread { name: THREAD, source })?;
+        let serve = move || serve::until_stop(&memory, queue, &wakeups, &threads_stop);
+        let thread = self.crew.tasks().hand(serve);
         self.state = State::Serving { stop, thread };
         Ok(())
     }

@@ -1,6 +1,7 @@
 use super::serve::BYTES_PER_CHAIN;
 use super::*;
 use crate::memory;
+use crate::threads::Threads;
 use crate::virtio::test_driver::{self, Driver};
 use crate::virtio::{Interrupt, Memory};
 use std::time::{Duration, Instant};
@@ -34,8 +35,9 @@ fn serving() -> (Entropy, Guest) {
         notify: notify.try_clone().unwrap(),
         call: call.try_clone().unwrap(),
     };
+    let notify = Arc::new(notify);
     let queues = vec![VirtQueue { queue, notify, interrupt: Interrupt::call(call) }];
-    let mut device = Entropy::default();
+    let mut device = Entropy::new(Threads::unconfined()).unwrap();
     device.activate(Activation { memory, queues }).unwrap();
     (device, guest)
 }
@@ -131,6 +133,6 @@ fn between_two_chains_the_thread_looks_whether_to_stop() {
 fn another_number_of_queues_is_refused() {
     let memory = memory::create(1 << 20).unwrap();
     let activation = Activation { memory, queues: Vec::new() };
-    let refusal = Entropy::default().activate(activation);
+    let refusal = Entropy::new(Threads::unconfined()).unwrap().activate(activation);
     assert!(matches!(refusal, Err(ActivateError::QueueCount { got: 0, expected: 1 })));
 }

@@ -59,7 +59,7 @@ pub struct MmioTransport {
     offer: Offer,
     registers: Registers,
     memory: Memory,
-    notify: Vec<EventFd>,
+    notify: Vec<Arc<EventFd>>,
     line: Arc<EventFd>,
     signals: Arc<Signals>,
 }
@@ -78,7 +78,7 @@ impl MmioTransport {
         let notify = offer
             .queue_sizes
             .iter()
-            .map(|_| EventFd::new(EFD_NONBLOCK))
+            .map(|_| EventFd::new(EFD_NONBLOCK).map(Arc::new))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             registers: Registers::new(&offer),
@@ -92,7 +92,7 @@ impl MmioTransport {
     }
 
     /// Readable when a queue was notified, by queue.
-    pub fn notify_events(&self) -> &[EventFd] {
+    pub fn notify_events(&self) -> &[Arc<EventFd>] {
         &self.notify
     }
 
@@ -236,10 +236,10 @@ impl MmioTransport {
         }
     }
 
-    fn queue(&self, state: QueueState, size_max: u16, notify: &EventFd) -> Option<VirtQueue> {
+    fn queue(&self, state: QueueState, size_max: u16, notify: &Arc<EventFd>) -> Option<VirtQueue> {
         let event_idx = self.registers.driver_features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0;
         let queue = queue_of(state, size_max, event_idx, &self.memory)?;
-        Some(VirtQueue { queue, notify: notify.try_clone().ok()?, interrupt: self.interrupt() })
+        Some(VirtQueue { queue, notify: Arc::clone(notify), interrupt: self.interrupt() })
     }
 
     fn interrupt(&self) -> Interrupt {

@@ -4,6 +4,7 @@
 use super::registers::{offset, status};
 use super::{MmioState, MmioTransport, RestoreError};
 use crate::config::{DiskConfig, FdSlot, FileExtent};
+use crate::threads::Threads;
 use crate::virtio::block::Block;
 use crate::virtio::interrupt::USED_RING_BIT;
 use crate::virtio::test_driver::{Driver, memory};
@@ -106,7 +107,7 @@ const STATUS: u64 = 0xa_0000;
 fn disk(file: &File, length: u64, writable: bool) -> Block {
     let extents = vec![FileExtent { file: FdSlot(0), offset: 0, length }];
     let config = DiskConfig { serial: "disk".into(), extents, writable };
-    Block::new(&config, &[file.try_clone().unwrap().into()]).unwrap()
+    Block::new(&config, &[file.try_clone().unwrap().into()], Threads::unconfined()).unwrap()
 }
 
 /// Makes a request available: a write of sector 5, or a read.
@@ -223,7 +224,8 @@ fn offer(offers: &Offers) -> UnixStream {
 fn a_socket_device_goes_on_elsewhere_and_its_driver_hears_that_connections_are_gone() {
     let offers = Offers::new();
     let mut host = offer(&offers);
-    let mut machine = Machine::new(Vsock::new(offers, EventQueue::Own));
+    let mut machine =
+        Machine::new(Vsock::new(offers, EventQueue::Own, Threads::unconfined()).unwrap());
     assert_eq!(connect(&mut machine, 1000), RESPONSE);
     let state = machine.save();
     assert_eq!(host.read(&mut [0]).unwrap(), 0, "the host sees the end of its connection");
@@ -232,7 +234,10 @@ fn a_socket_device_goes_on_elsewhere_and_its_driver_hears_that_connections_are_g
     machine.memory.write_obj(9u32, GuestAddress(EVENT)).unwrap();
     machine.queues[2].add(&[(EVENT, 4, true)]);
     let offers = Offers::new();
-    let mut machine = machine.elsewhere(Vsock::new(offers.clone(), EventQueue::Own), &state);
+    let mut machine = machine.elsewhere(
+        Vsock::new(offers.clone(), EventQueue::Own, Threads::unconfined()).unwrap(),
+        &state,
+    );
     assert_eq!(read(&machine.transport, offset::STATUS) & status::NEEDS_RESET, 0);
     assert_eq!(machine.queues[2].wait_used().1, 4);
     assert_eq!(machine.memory.read_obj::<u32>(GuestAddress(EVENT)).unwrap(), 0, "TRANSPORT_RESET");

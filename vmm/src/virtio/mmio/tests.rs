@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::memory;
+use crate::threads::Threads;
 use crate::virtio::interrupt::CONFIG_BIT;
 use crate::virtio::{ActivateError, DeviceId, DeviceState, Entropy};
 use proptest::prelude::*;
@@ -20,7 +21,7 @@ const KEPT: DeviceState = DeviceState::Block { bytes: 4096, writable: true };
 type Seen = Arc<Mutex<Vec<Vec<([u64; 3], u16)>>>>;
 
 /// A device that only keeps its queues, and tells what it was activated with.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Keeper {
     queues: Vec<VirtQueue>,
     seen: Seen,
@@ -248,7 +249,9 @@ fn used_index(memory: &Memory, wanted: u16) -> u16 {
 #[test]
 fn a_serving_device_is_saved_and_made_again_with_its_positions() {
     let memory = memory::create(MEMORY_BYTES).unwrap();
-    let mut first = MmioTransport::new(Box::<Entropy>::default(), memory.clone()).unwrap();
+    let mut first =
+        MmioTransport::new(Box::new(Entropy::new(Threads::unconfined()).unwrap()), memory.clone())
+            .unwrap();
     activate(&mut first, 1);
     provide(&memory, 0, 0x5000, 32);
     write(&mut first, offset::QUEUE_NOTIFY, 0);
@@ -267,7 +270,9 @@ fn a_serving_device_is_saved_and_made_again_with_its_positions() {
     drop(first);
 
     // … and one made from its state goes on where it was.
-    let mut second = MmioTransport::new(Box::<Entropy>::default(), memory.clone()).unwrap();
+    let mut second =
+        MmioTransport::new(Box::new(Entropy::new(Threads::unconfined()).unwrap()), memory.clone())
+            .unwrap();
     second.restore(&state).unwrap();
     assert_eq!(second.save(), state);
     provide(&memory, 2, 0x5200, 32);
@@ -280,7 +285,8 @@ fn a_serving_device_is_saved_and_made_again_with_its_positions() {
 fn a_state_of_another_device_is_refused() {
     let (mut transport, _) = keeper();
     let memory = memory::create(MEMORY_BYTES).unwrap();
-    let mut entropy = MmioTransport::new(Box::<Entropy>::default(), memory).unwrap();
+    let mut entropy =
+        MmioTransport::new(Box::new(Entropy::new(Threads::unconfined()).unwrap()), memory).unwrap();
     let one = entropy.restore(&transport.save());
     assert!(matches!(one, Err(RestoreError::Queues { found: 2, expected: 1 })));
     let mut state = transport.save();
@@ -302,7 +308,9 @@ fn a_state_of_another_device_is_refused() {
 #[test]
 fn a_driver_that_breaks_its_queue_is_asked_for_a_reset() {
     let memory = memory::create(MEMORY_BYTES).unwrap();
-    let mut entropy = MmioTransport::new(Box::<Entropy>::default(), memory.clone()).unwrap();
+    let mut entropy =
+        MmioTransport::new(Box::new(Entropy::new(Threads::unconfined()).unwrap()), memory.clone())
+            .unwrap();
     activate(&mut entropy, 1);
     memory.write_obj(5000u16, GuestAddress(AVAILABLE + 2)).unwrap();
     write(&mut entropy, offset::QUEUE_NOTIFY, 0);
@@ -315,7 +323,8 @@ fn a_driver_that_breaks_its_queue_is_asked_for_a_reset() {
     let state = entropy.save();
     assert_eq!((state.status, state.interrupts), (15 | status::NEEDS_RESET, CONFIG_BIT));
     assert_eq!(entropy.line().read().unwrap(), 1);
-    let mut again = MmioTransport::new(Box::<Entropy>::default(), memory).unwrap();
+    let mut again =
+        MmioTransport::new(Box::new(Entropy::new(Threads::unconfined()).unwrap()), memory).unwrap();
     again.restore(&state).unwrap();
     assert_eq!(again.save(), state);
     write(&mut entropy, offset::STATUS, 0);

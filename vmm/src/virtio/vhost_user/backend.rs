@@ -38,10 +38,10 @@ impl Backend {
         Self { device, features: 0, shared: None, rings: Vec::new(), active: false }
     }
 
-    /// Stops the device and gives the memory that QEMU shared.
-    pub fn finish(&mut self) -> Option<Memory> {
+    /// Stops the device. Gives the memory that QEMU shared, and the device.
+    pub fn finish(mut self) -> (Option<Memory>, Box<dyn VirtioDevice>) {
         self.deactivate();
-        self.shared.take().map(|shared| shared.memory().clone())
+        (self.shared.map(|shared| shared.memory().clone()), self.device)
     }
 
     fn offered_features(&self) -> u64 {
@@ -175,7 +175,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
         self.deactivate();
         // A ring without a kick would have to be polled, which QEMU never asks for.
         let kick = sys::event_from(OwnedFd::from(file.ok_or(Error::InvalidParam)?));
-        self.ring(u32::from(index))?.kick = Some(kick);
+        self.ring(u32::from(index))?.kick = Some(kick.into());
         self.activate_when_ready()
     }
 

@@ -30,6 +30,8 @@ pub struct ConnectionEnd {
     pub memory: Option<Memory>,
     /// What broke the connection, where QEMU did not simply close it.
     pub error: Option<Error>,
+    /// The device, idle: dropping it ends its threads.
+    pub device: Option<Box<dyn VirtioDevice>>,
 }
 
 /// Serves one device to QEMU until it closes the connection.
@@ -48,6 +50,8 @@ pub fn serve_device(device: Box<dyn VirtioDevice>, connection: UnixStream) -> Co
         }
     });
     drop(handler);
-    let memory = backend.lock().unwrap_or_else(PoisonError::into_inner).finish();
-    ConnectionEnd { memory, error }
+    let backend = Arc::into_inner(backend).map(Mutex::into_inner);
+    let backend = backend.map(|backend| backend.unwrap_or_else(PoisonError::into_inner));
+    let (memory, device) = backend.map(Backend::finish).unzip();
+    ConnectionEnd { memory: memory.flatten(), error, device }
 }

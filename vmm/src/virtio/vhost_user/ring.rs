@@ -5,6 +5,7 @@ use crate::virtio::queue::queue_of;
 use crate::virtio::{Interrupt, QueueState, VirtQueue, sys};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use virtio_queue::QueueT;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -35,7 +36,7 @@ pub struct Ring {
     /// Whether QEMU has enabled it.
     pub enabled: bool,
     /// Readable when the driver has notified. `None` before QEMU gave it, and while a device has it.
-    pub kick: Option<EventFd>,
+    pub kick: Option<Arc<EventFd>>,
     interrupt: Interrupt,
     /// The number of the descriptor within `interrupt`, which keeps it open.
     call: RawFd,

@@ -1,6 +1,7 @@
 use super::backend::Backend;
 use super::shared_memory::{ShareError, SharedMemory};
 use crate::config::{DiskConfig, FdSlot, FileExtent, VhostUserConfig};
+use crate::threads::Threads;
 use crate::vhost_user_devices::{VhostUserDevices, serve};
 use crate::virtio::block::Block;
 use crate::virtio::test_driver::Driver;
@@ -79,7 +80,9 @@ fn memory_that_could_vanish_or_does_not_fit_is_refused() {
 }
 
 fn vsock_backend() -> Backend {
-    Backend::new(Box::new(Vsock::new(Offers::new(), EventQueue::Frontend)))
+    Backend::new(Box::new(
+        Vsock::new(Offers::new(), EventQueue::Frontend, Threads::unconfined()).unwrap(),
+    ))
 }
 
 fn event_file() -> File {
@@ -146,7 +149,7 @@ impl Machine {
         let extents = vec![FileExtent { file: FdSlot(0), offset: 0, length: 8192 }];
         let config = DiskConfig { serial: "disk".into(), extents, writable: true };
         let config = VhostUserConfig { disks: vec![(config, FdSlot(1))], vsock: FdSlot(2) };
-        let devices = serve(&config, descriptors, Offers::new()).unwrap();
+        let devices = serve(&config, descriptors, Offers::new(), Threads::unconfined()).unwrap();
         let file = sealed(4 * MIB);
         let whole = region(0, 4 * MIB, USER, 0);
         let shared = SharedMemory::map(&[whole], vec![file.try_clone().unwrap()]).unwrap();
@@ -216,7 +219,7 @@ fn a_disk_is_served_stopped_and_started_again() {
     assert_eq!(machine.disk.get_vring_base(0).unwrap(), 2);
     machine.start_ring(&driver, 2);
     assert_eq!(machine.read(&mut driver, 5), (513, 0x11));
-    let Machine { devices, disk, _vsock, .. } = machine;
+    let Machine { mut devices, disk, _vsock, .. } = machine;
     drop((disk, _vsock));
     let end = devices.wait();
     assert!(!end.panicked && end.errors.is_empty(), "{end:?}");
@@ -242,7 +245,7 @@ fn the_panic_mark_is_read_after_the_end() {
     let driver = Driver::new(&machine.memory, 0, 1024);
     machine.start(&driver, 0);
     machine.memory.write_obj(PANIC_MARK, GuestAddress(RESET_FLAG_ADDRESS)).unwrap();
-    let Machine { devices, disk, _vsock, .. } = machine;
+    let Machine { mut devices, disk, _vsock, .. } = machine;
     drop((disk, _vsock));
     assert!(devices.wait().panicked);
 }
@@ -254,7 +257,8 @@ fn a_connection_that_speaks_nonsense_ends_alone() {
     file.set_len(4096).unwrap();
     let extents = vec![FileExtent { file: FdSlot(0), offset: 0, length: 4096 }];
     let config = DiskConfig { serial: "d".into(), extents, writable: false };
-    let block: Box<dyn VirtioDevice> = Box::new(Block::new(&config, &[file.into()]).unwrap());
+    let block: Box<dyn VirtioDevice> =
+        Box::new(Block::new(&config, &[file.into()], Threads::unconfined()).unwrap());
     qemu.write_all(&[0xff; 64]).unwrap();
     let end = super::serve_device(block, ours);
     assert!(end.error.is_some() && end.memory.is_none());

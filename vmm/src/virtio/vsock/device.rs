@@ -3,12 +3,11 @@
 use super::offers::Offers;
 use super::worker::{Queues, Worker};
 use super::{GUEST_CID, QUEUE_SIZE};
+use crate::threads::{Crew, ThreadKind, Threads, Working};
 use crate::virtio::stop::Stop;
 use crate::virtio::{ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice};
+use std::io;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
-
-const THREAD_NAME: &str = "vsock";
 
 /// Whose the third queue is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,23 +24,28 @@ pub struct Vsock {
     offers: Offers,
     config_space: [u8; 8],
     queue_sizes: &'static [u16],
+    crew: Crew,
     active: Option<Active>,
 }
 
 #[derive(Debug)]
 struct Active {
-    thread: JoinHandle<Vec<VirtQueue>>,
+    thread: Working<Vec<VirtQueue>>,
     stop: Arc<Stop>,
 }
 
 impl Vsock {
-    /// A socket device whose guest may connect to what is offered.
-    pub fn new(offers: Offers, event_queue: EventQueue) -> Self {
+    /// A socket device whose guest may connect to what is offered, with the thread that will serve it.
+    ///
+    /// # Errors
+    /// Where there is no thread for it.
+    pub fn new(offers: Offers, event_queue: EventQueue, threads: Threads) -> io::Result<Self> {
         let queue_sizes: &[u16] = match event_queue {
             EventQueue::Own => &[QUEUE_SIZE; 3],
             EventQueue::Frontend => &[QUEUE_SIZE; 2],
         };
-        Self { offers, config_space: GUEST_CID.to_le_bytes(), queue_sizes, active: None }
+        let crew = Crew::start(threads, ThreadKind::Vsock, 1)?;
+        Ok(Self { offers, config_space: GUEST_CID.to_le_bytes(), queue_sizes, crew, active: None })
     }
 }
 
@@ -71,9 +75,7 @@ impl VirtioDevice for Vsock {
         let stop = Arc::new(Stop::new().map_err(ActivateError::Watch)?);
         let worker = Worker::new(memory, queues, self.offers.clone(), Arc::clone(&stop));
         let worker = worker.map_err(ActivateError::Watch)?;
-        let thread = Builder::new().name(THREAD_NAME.into()).spawn(|| worker.run());
-        let thread =
-            thread.map_err(|source| ActivateError::Thread { name: THREAD_NAME, source })?;
+        let thread = self.crew.tasks().hand(|| worker.run());
         self.active = Some(Active { thread, stop });
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The whole device: queues in memory on one side, sockets on the other.
 
+use crate::threads::Threads;
 use crate::virtio::test_driver::{Driver, memory};
 use crate::virtio::vsock::packet::{FromGuest, HEADER_BYTES, Operation};
 use crate::virtio::vsock::{EventQueue, Offers, Vsock};
@@ -32,7 +33,7 @@ impl Guest {
         let queue = |index: u64| Driver::new(&memory, index * QUEUE_BYTES, 256);
         let offers = Offers::new();
         let mut guest = Self {
-            device: Vsock::new(offers.clone(), EventQueue::Own),
+            device: Vsock::new(offers.clone(), EventQueue::Own, Threads::unconfined()).unwrap(),
             offers,
             rx: queue(0),
             tx: queue(1),
@@ -243,7 +244,8 @@ fn a_device_made_again_tells_the_driver_that_connections_are_gone() {
     assert_eq!(guest.device.save(), DeviceState::Vsock);
     assert_eq!(host.read(&mut [0]).unwrap(), 0, "the host sees the end");
     guest.memory.write_obj(9u32, GuestAddress(0x8_0000)).unwrap();
-    guest.device = Vsock::new(guest.offers.clone(), EventQueue::Own);
+    guest.device =
+        Vsock::new(guest.offers.clone(), EventQueue::Own, Threads::unconfined()).unwrap();
     guest.activate(queues);
     assert_eq!(guest.event.wait_used().1, 4);
     assert_eq!(guest.memory.read_obj::<u32>(GuestAddress(0x8_0000)).unwrap(), 0);
@@ -272,9 +274,10 @@ fn the_driver_must_bring_as_many_queues_as_the_device_has() {
     let guest = Guest::new();
     let activation = |queues| Activation { memory: guest.memory.clone(), queues };
     let queues = || vec![guest.rx.queue(), guest.tx.queue()];
-    let mut own = Vsock::new(Offers::new(), EventQueue::Own);
+    let mut own = Vsock::new(Offers::new(), EventQueue::Own, Threads::unconfined()).unwrap();
     assert!(own.activate(activation(queues())).is_err());
-    let mut frontends = Vsock::new(Offers::new(), EventQueue::Frontend);
+    let mut frontends =
+        Vsock::new(Offers::new(), EventQueue::Frontend, Threads::unconfined()).unwrap();
     assert_eq!(frontends.queue_sizes().len(), 2);
     assert!(frontends.activate(activation(queues())).is_ok());
 }

@@ -1,0 +1,116 @@
+//! The allow-lists of system calls, one for each kind of thread: what is not on a thread's list ends its
+//! process, so that whoever has taken it over has that much of the kernel to attack and no more.
+//!
+//! Owns: the lists (`*.list`, compiled by `build.rs`) and how a thread gets behind one. Never does: say what
+//! a process is for; each list says which end-to-end cases need each call, and the cases hold it to that.
+//!
+//! ```text
+//!   launcher.list   ⊇  ┌ probe.list
+//!   (inherited)        ├ unpack.list
+//!                      ├ vmm-start.list      ⊇ vmm-main, vcpu, block, vsock, entropy, watch
+//!                      ├ devices-start.list  ⊇ devices-main, vhost-user, block, vsock, watch
+//!                      └ qemu.list           and QEMU's own -sandbox within
+//! ```
+//! Filters add up: a thread may do what every list that it is behind allows.
+
+use libc::sock_filter;
+use rustix::io::Errno;
+
+include!(concat!(env!("OUT_DIR"), "/filters.rs"));
+
+/// A list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// The launcher, all its threads.
+    Launcher,
+    /// The probe.
+    Probe,
+    /// An unpack process.
+    Unpack,
+    /// The VMM until its machine runs, and whatever it does.
+    VmmStart,
+    /// The VMM's main thread while the machine runs.
+    VmmMain,
+    /// A vCPU's thread.
+    Vcpu,
+    /// A disk's thread.
+    Block,
+    /// The socket device's thread.
+    Vsock,
+    /// The entropy source's thread.
+    Entropy,
+    /// The thread that sees that the launcher is gone.
+    Watch,
+    /// The devices process, whatever it does.
+    DevicesStart,
+    /// Its main thread while it serves.
+    DevicesMain,
+    /// A thread that hears what QEMU asks of a device.
+    VhostUser,
+    /// QEMU.
+    Qemu,
+}
+
+impl List {
+    /// The name of its file.
+    #[cfg(feature = "trial")]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Launcher => "launcher",
+            Self::Probe => "probe",
+            Self::Unpack => "unpack",
+            Self::VmmStart => "vmm-start",
+            Self::VmmMain => "vmm-main",
+            Self::Vcpu => "vcpu",
+            Self::Block => "block",
+            Self::Vsock => "vsock",
+            Self::Entropy => "entropy",
+            Self::Watch => "watch",
+            Self::DevicesStart => "devices-start",
+            Self::DevicesMain => "devices-main",
+            Self::VhostUser => "vhost-user",
+            Self::Qemu => "qemu",
+        }
+    }
+
+    fn program(self) -> &'static [sock_filter] {
+        match self {
+            Self::Launcher => &LAUNCHER,
+            Self::Probe => &PROBE,
+            Self::Unpack => &UNPACK,
+            Self::VmmStart => &VMM_START,
+            Self::VmmMain => &VMM_MAIN,
+            Self::Vcpu => &VCPU,
+            Self::Block => &BLOCK,
+            Self::Vsock => &VSOCK,
+            Self::Entropy => &ENTROPY,
+            Self::Watch => &WATCH,
+            Self::DevicesStart => &DEVICES_START,
+            Self::DevicesMain => &DEVICES_MAIN,
+            Self::VhostUser => &VHOST_USER,
+            Self::Qemu => &QEMU,
+        }
+    }
+}
+
+/// The names of the calls that the launcher makes, and all it starts.
+pub fn launchers_calls() -> impl Iterator<Item = &'static str> {
+    let calls = include_str!("launcher.list").lines().filter(|line| !line.starts_with('#'));
+    calls.filter_map(|line| line.split_once(':')?.0.split_whitespace().next())
+}
+
+/// Puts the calling thread, and those it starts from now on, behind a list, for good. Needs no_new_privs.
+///
+/// # Errors
+/// Where the kernel, or a filter of the engine's, refuses: the thread is as free as before.
+pub fn confine(list: List) -> Result<(), Errno> {
+    let own_id = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
+    let known = |instruction: &sock_filter| match *instruction {
+        sock_filter { code, jt, jf, k: SELF } => sock_filter { code, jt, jf, k: own_id },
+        other => other,
+    };
+    let program: Vec<_> = list.program().iter().map(known).collect();
+    #[cfg(feature = "trial")]
+    let program = super::trial::changed(list.name(), program);
+    crate::sys::load_filter(&program)
+}

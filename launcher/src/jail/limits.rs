@@ -1,0 +1,58 @@
+//! Resource limits of our processes: on whatever a process that was taken over could let run away.
+//!
+//! Owns: the numbers. They are kept in `getrlimit(2)`'s units, and soft and hard limit are the same: no
+//! process of ours raises one again.
+
+use super::Role;
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+const MIB: u64 = 1 << 20;
+/// How much address space an unpack process may have, in bytes: a hostile layer gets no more.
+const UNPACK_ADDRESS_SPACE: u64 = 1024 * MIB;
+/// The probe's machine is a few pages.
+const PROBE_ADDRESS_SPACE: u64 = 256 * MIB;
+/// What a process has beside its guest's memory: program, stacks, heap. Stacks are reserved, not used.
+const BESIDE_GUEST_MEMORY: u64 = 1024 * MIB;
+/// The heap of a process that serves a guest, in bytes. What its socket device keeps for a host that does
+/// not read is most of it, 256 KiB for each of 1024 connections at most. Reserved, not used.
+const HEAP: i32 = 320 << 20;
+/// More than any process is handed, and makes itself.
+const DESCRIPTORS: u64 = 1024;
+
+/// Sets what a process of this role needs no first message to know.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub(super) fn at_start(role: Role) -> Result<(), Errno> {
+    set(Resource::Core, 0)?;
+    set(Resource::Msgqueue, 0)?;
+    set(Resource::Memlock, 0)?;
+    let hard = rustix::process::getrlimit(Resource::Nofile).maximum;
+    set(Resource::Nofile, hard.map_or(DESCRIPTORS, |hard| hard.min(DESCRIPTORS)))?;
+    match role {
+        Role::Unpack => set(Resource::As, UNPACK_ADDRESS_SPACE),
+        Role::Probe => set(Resource::As, PROBE_ADDRESS_SPACE),
+        Role::Vmm | Role::Devices | Role::Qemu => Ok(()),
+    }
+}
+
+/// How large a heap a process of this role has from the start and for good; `None` where it may grow.
+pub(super) fn heap_reserve(role: Role) -> Option<i32> {
+    match role {
+        Role::Vmm | Role::Devices => Some(HEAP),
+        Role::Probe | Role::Unpack | Role::Qemu => None,
+    }
+}
+
+/// Bounds the address space of a process that maps so much guest memory.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub(super) fn around_guest_memory(memory_mib: u32) -> Result<(), Errno> {
+    set(Resource::As, u64::from(memory_mib) * MIB + BESIDE_GUEST_MEMORY)
+}
+
+fn set(resource: Resource, most: u64) -> Result<(), Errno> {
+    setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+}

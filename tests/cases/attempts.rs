@@ -1,0 +1,138 @@
+//! What each of our processes tries from behind its walls, and what comes of it: a launcher made for this
+//! (`--features trial`) has every process, and every thread with a list of its own, try the same things.
+//!
+//! As an ordinary user, because root may do what only the walls forbid others.
+
+use crate::cases;
+use crate::harness::{Accelerator, Output, Running, World, workspace};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::Command;
+
+cases! {
+    Both: each_process_is_refused, without_filters_it_is_still_closed_in,
+        without_landlock_it_is_still_filtered;
+}
+
+const USER: u32 = 1000;
+
+/// What came of what was tried, by who tried it.
+type Attempts = BTreeMap<String, BTreeMap<String, String>>;
+
+/// A run of the trial launcher, as an ordinary user.
+fn run(world: &World, trial: &str) -> (Output, Attempts) {
+    let product = workspace().join("target/trial-cofferdam");
+    assert!(product.is_file(), "{} is not there: run cargo xtask trial", product.display());
+    let state = world.fresh_state();
+    chown(&state, Some(USER), Some(USER)).unwrap();
+    for above in state.ancestors().skip(1).take_while(|path| *path != std::env::temp_dir()) {
+        let mode = std::fs::metadata(above).unwrap().permissions().mode();
+        std::fs::set_permissions(above, std::fs::Permissions::from_mode(mode | 0o011)).unwrap();
+    }
+    let group = match world.accelerator {
+        Accelerator::Kvm => std::fs::metadata("/dev/kvm").unwrap().gid(),
+        Accelerator::Tcg => USER,
+    };
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "1000", "--regid", "1000", "--groups", &group.to_string()]);
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]);
+    command.arg(product).args(world.sandbox().state(&state).arguments(&["true"]));
+    command.env("COFFERDAM_TRIAL", trial);
+    let output = Running::start(command, None).wait();
+    let attempts = read(&output.stderr);
+    (output, attempts)
+}
+
+fn read(words: &str) -> Attempts {
+    let mut attempts = Attempts::new();
+    for line in words.lines().filter_map(|line| line.strip_prefix("trial: ")) {
+        let mut parts = line.splitn(3, ": ").map(str::to_owned);
+        if let (Some(who), Some(what), Some(answer)) = (parts.next(), parts.next(), parts.next()) {
+            // A process that serves several devices has several threads of a kind, which answer alike.
+            attempts.entry(who).or_default().insert(what, answer);
+        }
+    }
+    attempts
+}
+
+/// The list of all that was tried and what came of it equals the one that is kept.
+fn each_process_is_refused(world: &World) {
+    let (output, attempts) = run(world, "attempt");
+    output.exits(0);
+    let mut seen = BTreeSet::new();
+    for (who, tried) in &attempts {
+        assert!(tried.len() > 30, "{who} tried too little: {tried:?}");
+        seen.extend(tried.iter().map(|(what, answer)| format!("{who}: {what}: {answer}")));
+    }
+    let name = format!("tests/expectations/attempts-{}.list", world.accelerator.name());
+    let listed = std::fs::read_to_string(workspace().join(&name)).unwrap_or_default();
+    let listed: BTreeSet<String> =
+        listed.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    let (more, less) = (seen.difference(&listed), listed.difference(&seen));
+    let (more, less): (Vec<_>, Vec<_>) = (more.collect(), less.collect());
+    assert!(
+        more.is_empty() && less.is_empty(),
+        "{name}: not listed: {more:#?}; not seen: {less:#?}"
+    );
+}
+
+/// What of `wanted` a process of a sandbox's was not refused.
+fn succeeded(attempts: &Attempts, wanted: &[&str]) -> Vec<String> {
+    let mut succeeded = Vec::new();
+    for (who, tried) in attempts.iter().filter(|(who, _)| *who != "launcher") {
+        for (what, answer) in tried {
+            if answer == "DONE" && wanted.iter().any(|it| what.starts_with(it)) {
+                succeeded.push(format!("{who}: {what}"));
+            }
+        }
+    }
+    succeeded
+}
+
+/// Landlock alone: no file, and nothing of another's.
+fn without_filters_it_is_still_closed_in(world: &World) {
+    const CLOSED: [&str; 8] = [
+        "open /etc/passwd",
+        "open /dev/kvm",
+        "make a file in /tmp",
+        "list /",
+        "trace ",
+        "read the memory of ",
+        "open the memory of ",
+        "borrow a descriptor of ",
+    ];
+    let (_, attempts) = run(world, "attempt no-seccomp");
+    assert_eq!(succeeded(&attempts, &CLOSED), [""; 0]);
+    // What only a filter denies is done: this would see it.
+    assert!(!succeeded(&attempts, &["executable memory"]).is_empty(), "{attempts:?}");
+}
+
+/// The filters alone, as on a kernel without Landlock.
+fn without_landlock_it_is_still_filtered(world: &World) {
+    const FILTERED: [&str; 14] = [
+        "open ",
+        "make a file",
+        "list /",
+        "trace ",
+        "read the memory of ",
+        "borrow a descriptor of ",
+        "signal ",
+        "start a process",
+        "execute a file",
+        "a TCP socket",
+        "a Unix socket",
+        "executable memory",
+        "mount",
+        "ask the limits of ",
+    ];
+    let (output, attempts) = run(world, "attempt landlock=0");
+    output.exits(0);
+    let mut done = succeeded(&attempts, &FILTERED);
+    // QEMU opens its libraries, and makes code: its list cannot deny these two, Landlock has to.
+    done.retain(|line| !line.starts_with("cofferdam-qemu: open "));
+    done.retain(|line| !line.starts_with("cofferdam-qemu: executable memory"));
+    done.retain(|line| !line.starts_with("cofferdam-qemu: execute a file"));
+    done.retain(|line| !line.starts_with("cofferdam-qemu: list /"));
+    done.retain(|line| !line.starts_with("cofferdam-qemu: make a file"));
+    assert_eq!(done, [""; 0]);
+}

@@ -1,0 +1,104 @@
+//! The lists of system calls that our processes are held to: each call on each list is made in the case that
+//! the list names for it. What is made and not on the list ends the process, and with it the case.
+
+use crate::cases;
+use crate::harness::filter_list::{FilterList, all_lists};
+use crate::harness::strace::Trace;
+use crate::harness::{Accelerator, World};
+use std::collections::BTreeSet;
+
+cases! {
+    Both: a_run, a_kept_disk, a_console, a_discard, a_reset_device, a_stopped_sandbox;
+    Kvm: a_probe, a_slow_clock;
+}
+
+/// What the lists say of a case, held against what was seen.
+fn holds(world: &World, case: &str, trace: &Trace) {
+    let accelerator = world.accelerator.name();
+    let nothing = BTreeSet::new();
+    for FilterList { name, calls } in all_lists(accelerator) {
+        let seen = trace.calls.get(&name).unwrap_or(&nothing);
+        let named = calls.iter().filter(|call| call.is_needed_by(accelerator, case));
+        let unneeded: Vec<_> = named.filter(|call| !seen.contains(&call.name)).collect();
+        assert!(
+            unneeded.is_empty(),
+            "{name}.list names {case} for what it does without: {unneeded:?}; seen: {seen:?}"
+        );
+    }
+}
+
+/// Files read, written and synced; streams both ways; an image unpacked.
+fn a_run(world: &World) {
+    let script = "cat; dd if=/dev/zero of=/big bs=1M count=4 2> /dev/null; sync; echo said >&2";
+    let state = world.fresh_state();
+    let sandbox = world.sandbox().state(&state).input(b"heard\n".to_vec());
+    let (output, trace) = sandbox.traced(&["sh", "-c", script], None);
+    output.prints("heard");
+    holds(world, "a_run", &trace);
+}
+
+/// An orderly stop.
+fn a_kept_disk(world: &World) {
+    let (output, trace) = world.sandbox().kept().traced(&["sh", "-c", "echo kept > /file"], None);
+    output.exits(0);
+    holds(world, "a_kept_disk", &trace);
+}
+
+fn a_console(world: &World) {
+    let file = world.scratch_file("console");
+    let sandbox = world.sandbox().flags(&["--console", file.to_str().unwrap()]);
+    // Each letter is a call of KVM's: they are not what is looked for here.
+    let (output, trace) = sandbox.traced(&["true"], Some("ioctl"));
+    output.exits(0);
+    assert!(std::fs::read_to_string(&file).unwrap().contains("Linux version"));
+    holds(world, "a_console", &trace);
+}
+
+fn a_discard(world: &World) {
+    let script = "dd if=/dev/zero of=/big bs=1M count=4 2> /dev/null; sync; rm /big; sync; \
+                  mkdir /mnt; mount /dev/vdb /mnt && fstrim /mnt";
+    let sandbox = world.sandbox().flags(&["--privileged"]);
+    let (output, trace) = sandbox.traced(&["sh", "-c", script], None);
+    output.exits(0);
+    holds(world, "a_discard", &trace);
+}
+
+/// A driver that lets go of its device and takes it again.
+fn a_reset_device(world: &World) {
+    let script = "cd /sys/bus/virtio/drivers/virtio_rng && device=$(ls -d virtio*) && \
+                  echo $device > unbind && echo $device > bind";
+    let sandbox = world.sandbox().flags(&["--privileged"]);
+    let (output, trace) = sandbox.traced(&["sh", "-c", script], None);
+    output.exits(0);
+    holds(world, "a_reset_device", &trace);
+}
+
+/// A sandbox all of whose processes are stopped for a moment, as a user's Ctrl-Z or a freezer does.
+fn a_stopped_sandbox(world: &World) {
+    let sandbox = world.sandbox().flags(&["--timeout", "100"]);
+    let (output, trace) = sandbox.traced_and_stopped(&["sh", "-c", "echo up; sleep 3; echo on"]);
+    output.prints("up\non");
+    holds(world, "a_stopped_sandbox", &trace);
+}
+
+fn a_probe(world: &World) {
+    let arguments = ["doctor", "--state-dir", world.state().to_str().unwrap()].map(str::to_owned);
+    let (_, trace) = world.traced(&arguments, None, None);
+    holds(world, "a_probe", &trace);
+}
+
+/// A host whose clock can only be read by asking the kernel.
+fn a_slow_clock(world: &World) {
+    const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    assert_eq!(world.accelerator, Accelerator::Kvm, "nobody else's clock is touched");
+    let usual = std::fs::read_to_string(CLOCK).unwrap();
+    std::fs::write(CLOCK, "acpi_pm").unwrap();
+    let (output, trace) = world.sandbox().kept().traced(&["true"], None);
+    let arguments = ["doctor", "--state-dir", world.state().to_str().unwrap()].map(str::to_owned);
+    let (_, probed) = world.traced(&arguments, None, None);
+    std::fs::write(CLOCK, usual.trim()).unwrap();
+    output.exits(0);
+    let mut trace = trace;
+    trace.add(probed);
+    holds(world, "a_slow_clock", &trace);
+}

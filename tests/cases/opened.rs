@@ -1,0 +1,57 @@
+//! What a whole run opens by name, and the sockets it makes, by process: as `tests/expectations/opened-*.list`
+//! says, no more and no less.
+
+use crate::cases;
+use crate::harness::{World, workspace};
+use std::collections::BTreeSet;
+
+cases! {
+    Both: a_run_opens_what_is_listed;
+}
+
+fn a_run_opens_what_is_listed(world: &World) {
+    let state = world.fresh_state();
+    let sandbox = world.sandbox().state(&state).input(b"heard\n".to_vec());
+    let (output, trace) = sandbox.traced(&["cat"], None);
+    output.prints("heard");
+    let image = world.images.plain.trim_start_matches("oci:");
+    let places = [
+        (state.to_str().unwrap(), "STATE"),
+        (image, "IMAGE"),
+        (world.product.to_str().unwrap(), "PRODUCT"),
+    ];
+    let seen: BTreeSet<String> = trace.opened.iter().map(|line| plain(line, &places)).collect();
+    let name = format!("tests/expectations/opened-{}.list", world.accelerator.name());
+    let listed = std::fs::read_to_string(workspace().join(&name)).unwrap_or_default();
+    let listed: BTreeSet<String> =
+        listed.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    let (more, less) = (seen.difference(&listed), listed.difference(&seen));
+    let (more, less): (Vec<_>, Vec<_>) = (more.collect(), less.collect());
+    assert!(
+        more.is_empty() && less.is_empty(),
+        "{name}: not listed: {more:#?}; not seen: {less:#?}"
+    );
+}
+
+/// A line without what differs from run to run, and from one version of a library to the next.
+fn plain(line: &str, places: &[(&str, &str)]) -> String {
+    let line = places.iter().fold(line.to_owned(), |line, (path, name)| line.replace(path, name));
+    let (what, path) = line.rsplit_once(' ').unwrap_or_default();
+    if path.starts_with("/sys/fs/cgroup/") {
+        return format!("{what} /sys/fs/cgroup/LIMITS");
+    }
+    let parts: Vec<&str> = path.split('/').map(part).collect();
+    format!("{what} {}", parts.join("/"))
+}
+
+fn part(part: &str) -> &str {
+    let hexadecimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match part {
+        _ if part.contains(".so") => "LIBRARY",
+        _ if part.len() == 64 && hexadecimal(part) => "DIGEST",
+        _ if part.starts_with("sha256-") && part.ends_with(".erofs") => "DIGEST.erofs",
+        _ if part.len() == 12 && hexadecimal(part) => "ID",
+        _ if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) => "N",
+        _ => part,
+    }
+}

@@ -1,0 +1,256 @@
+//! A run under strace: what each of its threads asked the kernel for, and behind which lists.
+//!
+//! Owns: reading strace's words. Never does: say what is right.
+//!
+//! A thread's lists follow from who it is and how many filters it, and those it stems from, have loaded:
+//! the launcher's, its process's, its own kind's.
+
+use super::World;
+use super::product::{Output, Running, Sandbox};
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What a traced run did.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// The calls that were made behind each list.
+    pub calls: BTreeMap<String, BTreeSet<String>>,
+    /// What each process opened by name, and the sockets it made: `PROCESS: CALL WHAT`.
+    pub opened: BTreeSet<String>,
+}
+
+/// Who a thread is.
+#[derive(Debug, Clone, Default)]
+struct Thread {
+    /// The name its process was executed under.
+    process: String,
+    /// The name it has given itself; the first of a process has none.
+    name: Option<String>,
+    /// The lists that it is behind.
+    lists: Vec<String>,
+}
+
+/// A call, put together where other threads came between its beginning and its end.
+struct Call<'a> {
+    thread: u32,
+    name: &'a str,
+    text: String,
+    /// This is where it began.
+    begins: bool,
+    /// This is where it ended: its text is whole.
+    ended: bool,
+}
+
+impl World {
+    /// Runs the product with these arguments under strace, to its end; one kind of call may be left out.
+    pub fn traced(
+        &self,
+        arguments: &[String],
+        input: Option<Vec<u8>>,
+        left_out: Option<&str>,
+    ) -> (Output, Trace) {
+        let log = self.scratch_file("strace");
+        let output = Running::start(self.strace(&log, arguments, left_out), input).wait();
+        (output, self.trace(&log))
+    }
+
+    fn strace(&self, log: &Path, arguments: &[String], left_out: Option<&str>) -> Command {
+        let mut command = Command::new("strace");
+        command.args(["--follow-forks", "--abbrev=all", "--string-limit=4096", "--output"]);
+        command.arg(log);
+        if let Some(call) = left_out {
+            command.args(["--seccomp-bpf".to_owned(), format!("--trace=!{call}")]);
+        }
+        command.arg(&self.product).args(arguments);
+        command
+    }
+
+    fn trace(&self, log: &Path) -> Trace {
+        let text = std::fs::read(log).expect("strace leaves a log");
+        let program = self.product.file_name().unwrap_or_default().to_string_lossy();
+        Trace::read(&String::from_utf8_lossy(&text), &program)
+    }
+}
+
+impl Sandbox<'_> {
+    /// Runs it with a command under strace, to its end; one kind of call may be left out.
+    pub fn traced(&self, command: &[&str], left_out: Option<&str>) -> (Output, Trace) {
+        self.world.traced(&self.arguments(command), self.input.clone(), left_out)
+    }
+
+    /// The same; once it prints something, all its processes are stopped for a moment.
+    pub fn traced_and_stopped(&self, command: &[&str]) -> (Output, Trace) {
+        let (log, out) = (self.world.scratch_file("strace"), self.world.scratch_file("stdout"));
+        let stdout = std::fs::File::create(&out).expect("a file");
+        let strace = self.world.strace(&log, &self.arguments(command), None);
+        let running = Running::watched(strace, stdout);
+        let patience = Instant::now() + Duration::from_secs(60);
+        while std::fs::metadata(&out).map_or(0, |it| it.len()) == 0 && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for signal in [Signal::STOP, Signal::CONT] {
+            let descendants = descendants(running.pid());
+            assert!(descendants.len() > 1, "{descendants:?}");
+            for pid in descendants.into_iter().filter_map(Pid::from_raw) {
+                // One that has just ended needs no stopping.
+                let _ = kill_process(pid, signal);
+            }
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        let mut output = running.wait();
+        output.stdout = std::fs::read(&out).expect("what it printed");
+        (output, self.world.trace(&log))
+    }
+}
+
+/// The processes that stem from one.
+fn descendants(of: u32) -> Vec<i32> {
+    let children = |parent: i32| {
+        let path = format!("/proc/{parent}/task/{parent}/children");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()
+    };
+    let mut found = children(of.cast_signed());
+    let mut at = 0;
+    while let Some(&parent) = found.get(at) {
+        found.extend(children(parent));
+        at += 1;
+    }
+    found
+}
+
+impl Trace {
+    /// What another run did, too.
+    pub fn add(&mut self, other: Self) {
+        for (list, calls) in other.calls {
+            self.calls.entry(list).or_default().extend(calls);
+        }
+        self.opened.extend(other.opened);
+    }
+
+    fn read(text: &str, launcher: &str) -> Self {
+        let calls = calls(text);
+        // Who was started in which call: its first words may come before that call's end.
+        let mut begun: HashMap<u32, usize> = HashMap::new();
+        let mut started: HashMap<usize, u32> = HashMap::new();
+        for (at, call) in calls.iter().enumerate() {
+            if !matches!(call.name, "clone" | "clone3" | "vfork" | "fork") {
+                continue;
+            }
+            let beginning = *begun.entry(call.thread).or_insert(at);
+            if call.ended {
+                begun.remove(&call.thread);
+                let child = result(&call.text).and_then(|result| result.parse().ok());
+                child.map(|child| started.insert(beginning, child));
+            }
+        }
+        let mut threads: HashMap<u32, Thread> = HashMap::new();
+        let mut trace = Self::default();
+        for (at, call) in calls.iter().enumerate() {
+            let thread = threads.entry(call.thread).or_default().clone();
+            // A thread that is killed may be said to have ended some other call than it began.
+            for list in thread.lists.iter().filter(|_| call.begins) {
+                let known = trace.calls.entry(list.clone()).or_default();
+                known.insert(call.name.to_owned());
+            }
+            started.get(&at).map(|child| threads.insert(*child, thread.clone()));
+            if call.ended {
+                trace.opened.extend(opened(&thread, call, launcher));
+                let thread = threads.entry(call.thread).or_default();
+                thread.went_through(call, launcher);
+            }
+        }
+        trace
+    }
+}
+
+impl Thread {
+    /// What a call made of it.
+    fn went_through(&mut self, call: &Call<'_>, launcher: &str) {
+        let succeeded = result(&call.text) == Some("0");
+        match call.name {
+            "execve" if succeeded => {
+                let name = call.text.split('"').nth(3).unwrap_or_default();
+                self.process = name.rsplit('/').next().unwrap_or_default().to_owned();
+                self.name = None;
+            }
+            "prctl" if call.text.starts_with("PR_SET_NAME") => {
+                self.name = call.text.split('"').nth(1).map(str::to_owned);
+            }
+            "seccomp" if succeeded && call.text.starts_with("SECCOMP_SET_MODE_FILTER") => {
+                self.lists.push(self.next_list(launcher));
+            }
+            _ => {}
+        }
+    }
+
+    fn next_list(&self, launcher: &str) -> String {
+        let process = self.process.strip_prefix("cofferdam-").unwrap_or(&self.process);
+        match (process, self.lists.len(), &self.name) {
+            (process, 0, _) if process == launcher => "launcher".to_owned(),
+            ("vmm" | "devices", 1, _) => format!("{process}-start"),
+            ("vmm" | "devices", 2, None) => format!("{process}-main"),
+            ("vmm" | "devices", 2, Some(name)) => name.clone(),
+            ("probe" | "unpack" | "qemu", 1, _) => process.to_owned(),
+            // QEMU's own, which is none of our lists.
+            (process, depth, _) => format!("{process}'s filter {depth}"),
+        }
+    }
+}
+
+/// All calls, in the order of their beginnings and ends.
+fn calls(text: &str) -> Vec<Call<'_>> {
+    let mut unfinished: HashMap<u32, String> = HashMap::new();
+    let mut calls = Vec::new();
+    for line in text.lines() {
+        let Some((thread, words)) = line.split_once(' ') else { continue };
+        let Ok(thread) = thread.parse() else { continue };
+        let words = words.trim_start();
+        if let Some(resumed) = words.strip_prefix("<... ") {
+            let Some((name, rest)) = resumed.split_once(" resumed>") else { continue };
+            let text = unfinished.remove(&thread).unwrap_or_default() + rest;
+            calls.push(Call { thread, name, text, begins: false, ended: true });
+        } else if let Some((name, rest)) = words.split_once('(').filter(|(name, _)| is_name(name)) {
+            let (text, ended) = match rest.strip_suffix(" <unfinished ...>") {
+                Some(text) => (text, false),
+                None => (rest, true),
+            };
+            if !ended {
+                unfinished.insert(thread, text.to_owned());
+            }
+            calls.push(Call { thread, name, text: text.to_owned(), begins: true, ended });
+        }
+    }
+    calls
+}
+
+fn is_name(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// What a call gave, without the words that strace adds.
+fn result(text: &str) -> Option<&str> {
+    let (_, result) = text.rsplit_once(" = ")?;
+    result.split_whitespace().next()
+}
+
+/// What a call opened or made, where that has a name outside the process or is a socket.
+fn opened(thread: &Thread, call: &Call<'_>, launcher: &str) -> Option<String> {
+    let succeeded = result(&call.text)?.parse::<i64>().is_ok_and(|number| number >= 0);
+    let words = match call.name {
+        "open" | "openat" | "execve" | "connect" | "memfd_create" => {
+            call.text.split('"').nth(1).unwrap_or_default()
+        }
+        "socket" | "socketpair" => call.text.split(", ").next().unwrap_or_default(),
+        _ => return None,
+    };
+    let process = if thread.process == launcher || thread.process.is_empty() {
+        "launcher"
+    } else {
+        &thread.process
+    };
+    succeeded.then(|| format!("{process}: {} {words}", call.name))
+}
