@@ -99,9 +99,16 @@ pub fn has_filters() -> bool {
 }
 
 /// Ends this process at once: nothing is taken apart, and no thread has to end first.
-pub fn end_now() -> ! {
+pub fn exit_now(code: libc::c_int) -> ! {
     // SAFETY: the kernel takes everything back; nothing of ours is still to be written.
-    unsafe { libc::_exit(0) }
+    unsafe { libc::_exit(code) }
+}
+
+/// Sends a signal to a thread, whoever's it is.
+#[cfg(test)]
+pub fn signal_thread(process: libc::pid_t, thread: libc::pid_t, signal: libc::c_int) {
+    // SAFETY: touches no memory.
+    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) };
 }
 
 /// Keeps this process's heap in one piece: no arena for each thread, no mapping for a large piece. With

@@ -17,7 +17,7 @@ cases! {
 }
 
 /// The engine's flags that give the device to who is of its group.
-fn device_and_group() -> [&'static str; 4] {
+pub fn device_and_group() -> [&'static str; 4] {
     let [flag, device] = DEVICE;
     [flag, device, "--group-add", kvm_group().leak()]
 }
@@ -30,7 +30,7 @@ fn kvm_group() -> String {
     device.gid().to_string()
 }
 
-fn sandbox<'a>(flags: &[&'a str], script: &'a str) -> Vec<&'a str> {
+pub fn sandbox<'a>(flags: &[&'a str], script: &'a str) -> Vec<&'a str> {
     let mut arguments = vec!["run", "--rm", "--quiet", "--vm-memory", "256m", "--vm-cpus", "1"];
     arguments.extend(flags);
     arguments.extend(["oci:/images/plain", "sh", "-c", script]);

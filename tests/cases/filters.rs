@@ -39,7 +39,9 @@ fn a_run(world: &World) {
 
 /// An orderly stop.
 fn a_kept_disk(world: &World) {
-    let (output, trace) = world.sandbox().kept().traced(&["sh", "-c", "echo kept > /file"], None);
+    // Two, so that one runs when the other has stopped the machine.
+    let sandbox = world.sandbox().machine("256m", "2").kept();
+    let (output, trace) = sandbox.traced(&["sh", "-c", "echo kept > /file"], None);
     output.exits(0);
     holds(world, "a_kept_disk", &trace);
 }

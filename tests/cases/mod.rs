@@ -10,6 +10,7 @@ mod attempts;
 mod console;
 mod disasters;
 mod doctor;
+mod engine_walls;
 mod engines;
 mod exit_codes;
 mod filters;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Case> {
         repeat::CASES,
         kills::CASES,
         engines::CASES,
+        engine_walls::CASES,
         agent_container::CASES,
         agent_machine::CASES,
         agent_protocol::CASES,

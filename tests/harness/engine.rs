@@ -66,9 +66,21 @@ impl Engine {
 
     /// The engine's command line for a launcher with these flags of the engine's and arguments of ours.
     pub fn launcher(self, world: &World, flags: &[&str], arguments: &[&str]) -> Command {
+        let state = format!("{self:?}-state").to_lowercase();
+        self.launcher_with_state(world, &state, flags, arguments)
+    }
+
+    /// The same with a volume of its own for its state.
+    pub fn launcher_with_state(
+        self,
+        world: &World,
+        state: &str,
+        flags: &[&str],
+        arguments: &[&str],
+    ) -> Command {
         self.load(&world.outer_image);
         let mut command = self.unprivileged();
-        command.args(["-v", &format!("{self:?}-state:/var/lib/cofferdam").to_lowercase()]);
+        command.args(["-v", &format!("{state}:/var/lib/cofferdam")]);
         command.args(["-v", &format!("{}:/images:ro", world.images_directory().display())]);
         command.args(flags).arg(IMAGE).args(arguments);
         command

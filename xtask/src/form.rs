@@ -1,4 +1,4 @@
-//! What the code must look like before any of it is run: rustfmt, clippy, licences.
+//! What the code must look like before any of it is run: rustfmt, clippy, licences, the engines' profiles.
 //!
 //! Other versions of clippy and rustfmt have other opinions. They are shown, loudly, but only those of
 //! the version that the workspace was last held to fail anything; and where a tool is not installed,
@@ -46,7 +46,21 @@ pub fn check(workspace: &Workspace) -> Result<Vec<String>> {
         progress::warn(line);
     }
     licences::check(workspace)?;
+    profiles(workspace)?;
+    left_out
+        .push("SELinux's policy was compiled and not tried: there is no SELinux here".to_owned());
     Ok(left_out)
+}
+
+/// Whether AppArmor's profile and SELinux's policy compile.
+fn profiles(workspace: &Workspace) -> Result<()> {
+    let mut apparmor = Command::new("apparmor_parser");
+    apparmor.args(["--skip-kernel-load", "--skip-cache", "--quiet", "profiles/apparmor/cofferdam"]);
+    process::run(apparmor.current_dir(&workspace.root))?;
+    let mut selinux = Command::new("secilc");
+    selinux.args(["--output=/dev/null", "--filecontext=/dev/null"]);
+    selinux.args(["tests/selinux/base.cil", "profiles/selinux/cofferdam.cil"]);
+    process::run(selinux.current_dir(&workspace.root))
 }
 
 /// Whether `rustc 1.95.0 (…)` is of release `1.95`.

@@ -37,6 +37,7 @@ pub const NEEDED: &[(&str, &str)] = &[
     ("iproute2", "the reference host: its loopback; dockerd's tests"),
     ("cpio", "the reference host's initramfs"),
     ("erofs-utils", "tests check our file-system images with fsck.erofs"),
+    ("secilc", "the form of SELinux's policy"),
     ("strace", "tests of what our processes ask the kernel for"),
     ("tmux", "tests of terminals"),
 ];

@@ -39,7 +39,7 @@ pub fn run(channel: Channel) -> Result<(), ChannelError> {
     let exit = if devices.wait().panicked { VmExit::Panicked } else { VmExit::Reset };
     channel.send(&MachineEvent::Exited(exit), &[])?;
     // Not taken apart: threads that end make calls that none of them may make.
-    crate::sys::end_now();
+    crate::sys::exit_now(0);
 }
 
 fn confine(kind: ThreadKind) {

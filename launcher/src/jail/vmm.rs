@@ -35,7 +35,7 @@ pub fn run(channel: Channel) -> Result<(), JailError> {
     let stopped = vm.run();
     channel.send(&MachineEvent::Exited(stopped.exit.clone()), &[])?;
     // Not taken apart: that takes KVM tens of milliseconds, and threads calls that none of them may make.
-    crate::sys::end_now();
+    crate::sys::exit_now(0);
 }
 
 fn confine(kind: ThreadKind) {

@@ -114,3 +114,6 @@ pub fn confine(list: List) -> Result<(), Errno> {
     let program = super::trial::changed(list.name(), program);
     crate::sys::load_filter(&program)
 }
+
+#[cfg(test)]
+mod tests;
