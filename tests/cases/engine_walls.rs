@@ -47,7 +47,7 @@ fn podman_under_our_seccomp_profile(world: &World) {
 }
 
 fn docker_under_our_apparmor_profile(world: &World) {
-    let profile = workspace().join("profiles/apparmor/cofferdam");
+    let profile = workspace().join("outer-container/apparmor/cofferdam");
     let loaded = Command::new("apparmor_parser").arg("--replace").arg(&profile).output().unwrap();
     assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
     let flags = [&device_and_group()[..], &["--security-opt", "apparmor=cofferdam"]].concat();

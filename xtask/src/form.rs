@@ -55,11 +55,16 @@ pub fn check(workspace: &Workspace) -> Result<Vec<String>> {
 /// Whether AppArmor's profile and SELinux's policy compile.
 fn profiles(workspace: &Workspace) -> Result<()> {
     let mut apparmor = Command::new("apparmor_parser");
-    apparmor.args(["--skip-kernel-load", "--skip-cache", "--quiet", "profiles/apparmor/cofferdam"]);
+    apparmor.args([
+        "--skip-kernel-load",
+        "--skip-cache",
+        "--quiet",
+        "outer-container/apparmor/cofferdam",
+    ]);
     process::run(apparmor.current_dir(&workspace.root))?;
     let mut selinux = Command::new("secilc");
     selinux.args(["--output=/dev/null", "--filecontext=/dev/null"]);
-    selinux.args(["tests/selinux/base.cil", "profiles/selinux/cofferdam.cil"]);
+    selinux.args(["tests/selinux/base.cil", "outer-container/selinux/cofferdam.cil"]);
     process::run(selinux.current_dir(&workspace.root))
 }
 

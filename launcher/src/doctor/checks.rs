@@ -33,6 +33,7 @@ pub fn examine(survey: &Survey) -> Report {
     checks.push(descriptors(survey));
     checks.extend(process(survey));
     checks.push(landlock(survey));
+    checks.push(own_filters(survey));
     checks.push(shared_memory(survey));
     checks.push(Check::ok("kernel", survey.kernel_release.clone()));
     checks.push(guest(survey));
@@ -368,11 +369,11 @@ fn process(survey: &Survey) -> Vec<Check> {
 
 fn landlock(survey: &Survey) -> Check {
     const NAME: &str = "landlock";
-    const LOST: &str = "this version does not confine its processes by it yet, so nothing is lost; one \
-                        that does will want it";
+    const LOST: &str = "the filters of system calls still close files to all but the launcher and QEMU, which \
+                        it alone confines";
     match &survey.landlock {
         LandlockFacts::Abi(abi) if *abi >= USEFUL_LANDLOCK_ABI => {
-            Check::ok(NAME, format!("ABI {abi}"))
+            Check::ok(NAME, format!("ABI {abi}: {}", what_it_closes(*abi)))
         }
         LandlockFacts::Abi(abi) => Check::warn(NAME, format!("ABI {abi}"), LOST),
         LandlockFacts::NotBuilt => Check::warn(
@@ -392,6 +393,28 @@ fn landlock(survey: &Survey) -> Check {
         ),
         LandlockFacts::Failed(errno) => Check::warn(NAME, format!("error {errno}"), LOST),
     }
+}
+
+/// What this version of Landlock closes to our processes, and what the filters have to close without it.
+fn what_it_closes(abi: i64) -> &'static str {
+    match abi {
+        6.. => "files, TCP ports, signals and abstract sockets",
+        4.. => "files and TCP ports; the filters close signals, and 6 would, too",
+        _ => "files; the filters close ports and signals, and 6 would, too",
+    }
+}
+
+fn own_filters(survey: &Survey) -> Check {
+    const NAME: &str = "own-filters";
+    if survey.own_filters {
+        return Check::ok(NAME, "each process filters its system calls");
+    }
+    Check::warn(
+        NAME,
+        "no process can filter its system calls",
+        "whoever takes one over has the engine's filter before him, and no other: use a kernel with \
+         CONFIG_SECCOMP_FILTER, and an engine that lets it be used",
+    )
 }
 
 fn shared_memory(survey: &Survey) -> Check {

@@ -49,6 +49,7 @@ fn good() -> Survey {
             descriptors: (Some(1024), Some(1024)),
         },
         landlock: LandlockFacts::Abi(6),
+        own_filters: true,
         state_dir: StateDirFacts {
             path: "/var/lib/cofferdam".into(),
             exists: true,
@@ -258,6 +259,24 @@ fn privileges_that_are_not_needed_are_warned_of_and_do_not_stop_it() {
 }
 
 #[test]
+fn what_each_landlock_closes_is_said() {
+    for (abi, word) in
+        [(2, "filters close ports"), (4, "TCP ports; the filters"), (6, "and abstract")]
+    {
+        let survey = Survey { landlock: LandlockFacts::Abi(abi), ..good() };
+        let check = check(&survey, "landlock");
+        assert!(check.status == Level::Ok && check.value.contains(word), "{check:?}");
+    }
+}
+
+#[test]
+fn a_place_where_no_process_can_filter_itself_is_warned_of() {
+    let survey = Survey { own_filters: false, ..good() };
+    assert_eq!(check(&survey, "own-filters").status, Level::Warn);
+    assert_eq!(check(&good(), "own-filters").status, Level::Ok);
+}
+
+#[test]
 fn the_ways_of_having_no_landlock_are_told_apart() {
     for (landlock, value) in [
         (LandlockFacts::NotBuilt, "the kernel does not have it"),
@@ -311,6 +330,7 @@ fn the_document_is_stable() {
             "seccomp",
             "label",
             "landlock",
+            "own-filters",
             "shared-memory",
             "kernel",
             "guest",

@@ -25,6 +25,8 @@ pub struct Survey {
     pub process: ProcessFacts,
     /// Landlock.
     pub landlock: LandlockFacts,
+    /// Whether a process can filter its own system calls.
+    pub own_filters: bool,
     /// The state directory.
     pub state_dir: StateDirFacts,
     /// The size of /dev/shm, in bytes.
@@ -60,6 +62,7 @@ impl Survey {
             probe: None,
             process: ProcessFacts::ask(),
             landlock: LandlockFacts::ask(),
+            own_filters: crate::sys::has_filters(),
             state_dir: StateDirFacts::ask(state_dir),
             shared_memory_bytes: place::file_system_bytes("/dev/shm"),
             qemu: QemuFacts::ask(search_path),
