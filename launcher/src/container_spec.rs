@@ -128,8 +128,13 @@ pub fn container_spec(
             env: process.env.clone(),
             cwd: process.cwd.clone(),
             user: process.user.clone(),
-            capabilities: capabilities::process_sets(security.capabilities),
+            capabilities: if security.ambient {
+                capabilities::lasting_sets(security.capabilities)
+            } else {
+                capabilities::process_sets(security.capabilities)
+            },
             no_new_privileges: security.no_new_privileges,
+            root_refused: security.root_refused,
             rlimits: container.rlimits.clone(),
             stdio: stdio(plan, ports),
         },

@@ -76,16 +76,19 @@ pub struct Mount {
     pub destination: String,
     /// What.
     pub source: MountSource,
-    /// Options as mount(8) spells them: `ro`, `noexec`, `size=64m`, `mode=1777`. Without a mode, a tmpfs
-    /// takes that of the directory it covers.
+    /// Options as mount(8) spells them: `ro`, `noexec`, `size=64m`, `mode=1777`. Without a mode, a
+    /// [`MountSource::Tmpfs`] takes that of the directory it covers.
     pub options: Vec<String>,
 }
 
 /// What is mounted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountSource {
     /// A new tmpfs.
     Tmpfs,
+    /// A new tmpfs that belongs to the user of the container's init process, unless its options name
+    /// another owner.
+    OwnTmpfs,
 }
 
 /// Where a namespace comes from.
@@ -168,6 +171,8 @@ pub struct ProcessSpec {
     pub capabilities: Capabilities,
     /// Whether it, and what it starts, may gain no privilege.
     pub no_new_privileges: bool,
+    /// Whether it must not be started where `user` turns out to be root.
+    pub root_refused: bool,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// What its standard streams are.

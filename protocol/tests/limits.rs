@@ -14,6 +14,7 @@ fn process() -> ProcessSpec {
         user: String::new(),
         capabilities: Capabilities::default(),
         no_new_privileges: false,
+        root_refused: false,
         rlimits: Vec::new(),
         stdio: Stdio::Pipes { stdin_port: None, stdout_port: 1024, stderr_port: 1025 },
     }

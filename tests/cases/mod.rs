@@ -25,6 +25,7 @@ mod seccomp;
 mod signals;
 pub mod soak;
 mod streams;
+mod strict;
 mod terminal;
 
 /// Every case of `make test`.
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Case> {
         layers::CASES,
         privileges::CASES,
         seccomp::CASES,
+        strict::CASES,
         limits::CASES,
         lifecycle::CASES,
         signals::CASES,

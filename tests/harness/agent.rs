@@ -163,6 +163,7 @@ impl Agent {
                 ambient: CapabilitySet::default(),
             },
             no_new_privileges: false,
+            root_refused: false,
             rlimits: Vec::new(),
             stdio: Stdio::Pipes { stdin_port: None, stdout_port, stderr_port },
         };

@@ -167,7 +167,7 @@ fn mounts(spec: &ContainerSpec, etc: &Path) -> Result<Vec<Mount>, OciSpecError> 
     for extra in &spec.mounts {
         let options: Vec<&str> = extra.options.iter().map(String::as_str).collect();
         match extra.source {
-            MountSource::Tmpfs => {
+            MountSource::Tmpfs | MountSource::OwnTmpfs => {
                 mounts.push(mount(&extra.destination, "tmpfs", Path::new("tmpfs"), &options)?)
             }
         }

@@ -14,7 +14,7 @@
 //! (capabilities(7), "Transformation of capabilities during execve"). With no_new_privs, where exec
 //! also limits them by what was permitted, nothing is kept.
 
-use super::identity::{self, Identity};
+use super::identity::{Databases, Identity};
 use super::launch::Reports;
 use super::{program, reaper, surroundings};
 use crate::error::{OsError, Tried, setup_failure};
@@ -128,10 +128,8 @@ impl BecomeProcess {
         sys::reset_signals();
         rustix::process::umask(Mode::from_raw_mode(0o022));
         super::limits::apply(&self.process.rlimits)?;
-        let passwd = identity::read_database("/etc/passwd");
-        let group = identity::read_database("/etc/group");
-        let identity = identity::look_up(&self.process.user, &passwd, &group)
-            .map_err(|error| setup_failure(&error))?;
+        let identity = Databases::read().identity_of(&self.process);
+        let identity = identity.map_err(|error| setup_failure(&error))?;
         give_streams_to(identity.uid);
         let cwd = &self.process.cwd;
         enter_directory(cwd).and_then(|()| require_inside()).map_err(setup)?;

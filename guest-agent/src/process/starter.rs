@@ -5,6 +5,7 @@
 //! the guest itself; reports, and ends. What it started is then the agent's to wait for.
 
 use super::become_process::{BecomeProcess, Remaining};
+use super::identity::{Databases, IdentityError};
 use super::launch::{Launch, Report, Reports, STARTER_WORD};
 use crate::container::bundle::{self, NamespaceKind, Surroundings};
 use crate::container::{STATE, directory, etc_files, mount_points};
@@ -15,7 +16,7 @@ use crate::{cgroup, sys};
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
-use protocol::{ContainerId, ContainerSpec, ProcessSpec, SeccompProfile};
+use protocol::{ContainerId, ContainerSpec, MountSource, ProcessSpec, SeccompProfile};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -32,6 +33,8 @@ enum StartError {
     Container(#[from] LibcontainerError),
     #[error(transparent)]
     Seccomp(#[from] SeccompError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
 }
 
 /// Whether these arguments make a starter; its socket's number.
@@ -103,6 +106,10 @@ fn start_container(
     rootfs::mount(paths, &root)?;
     let inside = mount_points::open_root(&root).tried("open", root.display())?;
     mount_points::keep_modes(&inside, &mut spec.mounts);
+    if spec.mounts.iter().any(|mount| mount.source == MountSource::OwnTmpfs) {
+        let owner = Databases::read_below(&inside).identity_of(&spec.init)?;
+        mount_points::give_owner(&mut spec.mounts, &owner);
+    }
     if spec.rootfs.readonly {
         // Later it could not be made. Where it cannot be now, going there will say so.
         let _ = mount_points::make_directory(&inside, Path::new(&spec.init.cwd));

@@ -18,6 +18,16 @@ pub enum Accelerator {
     Tcg,
 }
 
+/// How much a container may do where no other flag says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Profile {
+    /// What Docker grants
+    #[default]
+    Default,
+    /// As little as can be: no root, no capability but those added, nothing writable but what is declared
+    Strict,
+}
+
 /// What was typed after `run`. Flags end at IMAGE: all that follows belongs to the container.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(
@@ -100,7 +110,19 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub tmpfs: Vec<String>,
+    /// Declare a writable place: a tmpfs that belongs to its user, empty, not executable (options: size=64m,
+    /// mode=755, uid=, gid=, nr_inodes=, exec)
+    #[arg(
+        long,
+        value_name = "PATH[:OPTIONS]",
+        help_heading = "Container",
+        allow_hyphen_values = true
+    )]
+    pub writable: Vec<String>,
 
+    /// What it may do, where no other flag says it
+    #[arg(long, value_enum, default_value_t, value_name = "WHICH", help_heading = "Privilege")]
+    pub profile: Profile,
     /// Grant everything inside the VM: that is what the VM is for
     #[arg(long, help_heading = "Privilege")]
     pub privileged: bool,

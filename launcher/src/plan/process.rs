@@ -3,6 +3,7 @@
 //! Follows the OCI image specification's config and moby's merge: `--entrypoint` also drops the
 //! image's Cmd, a typed command replaces it, and an empty `--entrypoint` leaves the command alone.
 
+use super::profile::{UNPRIVILEGED_USER, is_root};
 use super::{RunPlan, environment, signal};
 use crate::error::Explain;
 
@@ -38,6 +39,8 @@ pub struct ProcessPlan {
     pub stop_signal: u8,
     /// The host name it sees.
     pub hostname: String,
+    /// What the user should know; not to be printed with `--quiet`.
+    pub note: Option<String>,
 }
 
 /// Why an image cannot be run so.
@@ -92,15 +95,29 @@ impl RunPlan {
         let short_id = sandbox_id.get(..SHORT_ID_BYTES).unwrap_or(sandbox_id);
         let hostname = self.container.hostname.clone().unwrap_or_else(|| short_id.to_owned());
         let terminal = choices.terminal.is_some();
+        let (user, note) = self.user(image);
         let plan = ProcessPlan {
             env: environment::merge(&image.env, &choices.env, &hostname, terminal),
             cwd: working_directory(choices.workdir.as_deref().unwrap_or(&image.working_dir)),
-            user: choices.user.clone().unwrap_or_else(|| image.user.clone()),
+            user,
             args,
             stop_signal,
             hostname,
+            note,
         };
         plan.checked()
+    }
+
+    /// Whom it runs as, and what to say of that.
+    fn user(&self, image: &ImageDefaults) -> (String, Option<String>) {
+        let user = self.process.user.as_ref().unwrap_or(&image.user);
+        if !self.container.security.root_refused || !is_root(user) {
+            return (user.clone(), None);
+        }
+        let note = format!(
+            "the image's user is root: under --profile strict it runs as {UNPRIVILEGED_USER} (nobody)"
+        );
+        (UNPRIVILEGED_USER.to_owned(), Some(note))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `--security-opt`, `--privileged`, `--cap-add`, `--cap-drop`: what the container's processes may do.
 
+use super::profile::{self, ProfileError};
 use crate::capabilities::{self, UnknownCapability};
 use crate::cli::RunArgs;
 use crate::error::Explain;
@@ -32,6 +33,10 @@ pub const READONLY_PATHS: [&str; 5] =
 pub struct Security {
     /// Capabilities.
     pub capabilities: CapabilitySet,
+    /// Whoever is not root keeps them too.
+    pub ambient: bool,
+    /// No process may be root.
+    pub root_refused: bool,
     /// May gain no privilege.
     pub no_new_privileges: bool,
     /// System call filter; `None` is unconfined.
@@ -50,6 +55,9 @@ pub enum SecurityError {
     /// A capability.
     #[error(transparent)]
     Capability(#[from] UnknownCapability),
+    /// What the profile does not allow.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// An option that is none of ours.
     #[error("--security-opt {0:?} is not known")]
     Option(String),
@@ -77,6 +85,7 @@ impl Explain for SecurityError {
     fn hint(&self) -> Option<String> {
         match self {
             SecurityError::Capability(error) => error.hint(),
+            SecurityError::Profile(error) => error.hint(),
             SecurityError::Option(option) if is_label(option) => Some(
                 "labels are not applied inside the VM: leave it out, the VM is the wall".into(),
             ),
@@ -97,8 +106,11 @@ fn is_label(option: &str) -> bool {
     ["apparmor", "label"].iter().any(|known| option.starts_with(known))
 }
 
+/// The option's name, which `--profile strict` needs too.
+pub(super) const NO_NEW_PRIVILEGES: &str = "no-new-privileges";
+
 /// What follows the first `=` or `:` of an option, as Docker splits it.
-fn split(option: &str) -> (&str, Option<&str>) {
+pub(super) fn split(option: &str) -> (&str, Option<&str>) {
     match option.find(['=', ':']) {
         Some(at) => (&option[..at], option.get(at + 1..)),
         None => (option, None),
@@ -113,14 +125,22 @@ pub fn seccomp_file(option: &str) -> Option<&str> {
     }
 }
 
-/// Resolves it.
+/// Resolves it, under `--profile strict` from nothing granted.
 ///
 /// # Errors
 /// [`SecurityError`].
-pub fn resolve(args: &RunArgs, inputs: &NamedInputs) -> Result<Security, SecurityError> {
+pub fn resolve(
+    args: &RunArgs,
+    inputs: &NamedInputs,
+    strict: bool,
+) -> Result<Security, SecurityError> {
     let options = Options::read(&args.security_opt)?;
     // Checked even where --privileged makes them moot: a misspelt name is never what was meant.
-    let granted = capabilities::granted(&args.cap_add, &args.cap_drop)?;
+    let granted = if strict {
+        profile::checked(capabilities::added(&args.cap_add, &args.cap_drop)?)?
+    } else {
+        capabilities::granted(&args.cap_add, &args.cap_drop)?
+    };
     let capabilities = if args.privileged { capabilities::all() } else { granted };
     let seccomp = match options.filter {
         Some("unconfined") => None,
@@ -134,7 +154,9 @@ pub fn resolve(args: &RunArgs, inputs: &NamedInputs) -> Result<Security, Securit
     };
     Ok(Security {
         capabilities,
-        no_new_privileges: options.no_new_privileges,
+        ambient: strict,
+        root_refused: strict,
+        no_new_privileges: options.no_new_privileges || strict,
         seccomp,
         devices: if args.privileged { DeviceAccess::All } else { DeviceAccess::Standard },
         masked_paths: paths(&MASKED_PATHS),
@@ -157,9 +179,9 @@ impl<'a> Options<'a> {
         let mut options = Self::default();
         for option in typed {
             match split(option) {
-                ("no-new-privileges", None | Some("true")) => options.no_new_privileges = true,
-                ("no-new-privileges", Some("false")) => options.no_new_privileges = false,
-                ("no-new-privileges", Some(value)) => {
+                (NO_NEW_PRIVILEGES, None | Some("true")) => options.no_new_privileges = true,
+                (NO_NEW_PRIVILEGES, Some("false")) => options.no_new_privileges = false,
+                (NO_NEW_PRIVILEGES, Some(value)) => {
                     return Err(SecurityError::Boolean(value.to_owned()));
                 }
                 ("systempaths", Some("unconfined")) => options.open_paths = true,

@@ -2,11 +2,12 @@ use super::*;
 use crate::cli::{Command, Parsed, parse};
 use crate::error::Failure;
 use crate::host::{CpuFacts, MemoryFacts, TerminalFacts};
-use protocol::{CapabilitySet, DeviceAccess};
+use protocol::{CapabilitySet, DeviceAccess, MountSource};
 
 mod environment;
 mod limits;
 mod process;
+mod profile;
 mod vm_size;
 
 pub(crate) const GIB: u64 = 1 << 30;
@@ -141,6 +142,7 @@ fn tmpfs_options_are_merged_as_docker_merges_them() {
         ),
     ] {
         let mounts = plan(&["--tmpfs", typed]).container.mounts;
+        assert_eq!(mounts[0].source, MountSource::Tmpfs);
         assert_eq!(mounts.len(), 1);
         assert_eq!(mounts[0].destination, destination);
         assert_eq!(mounts[0].options, options, "{typed}");

@@ -55,9 +55,10 @@ fn rootfs() -> impl Strategy<Value = Rootfs> {
 }
 
 fn mount() -> impl Strategy<Value = Mount> {
-    (any::<String>(), texts()).prop_map(|(destination, options)| Mount {
+    let source = prop::sample::select(vec![MountSource::Tmpfs, MountSource::OwnTmpfs]);
+    (any::<String>(), source, texts()).prop_map(|(destination, source, options)| Mount {
         destination,
-        source: MountSource::Tmpfs,
+        source,
         options,
     })
 }
@@ -127,16 +128,20 @@ fn process_spec() -> impl Strategy<Value = ProcessSpec> {
     let rlimit =
         any::<(String, u64, u64)>().prop_map(|(name, soft, hard)| Rlimit { name, soft, hard });
     let words = (texts(), texts(), any::<String>(), any::<String>());
-    (words, capabilities, any::<bool>(), vec(rlimit, 0..3), stdio()).prop_map(
-        |((args, env, cwd, user), capabilities, no_new_privileges, rlimits, stdio)| ProcessSpec {
-            args,
-            env,
-            cwd,
-            user,
-            capabilities,
-            no_new_privileges,
-            rlimits,
-            stdio,
+    (words, capabilities, any::<[bool; 2]>(), vec(rlimit, 0..3), stdio()).prop_map(
+        |((args, env, cwd, user), capabilities, fences, rlimits, stdio)| {
+            let [no_new_privileges, root_refused] = fences;
+            ProcessSpec {
+                args,
+                env,
+                cwd,
+                user,
+                capabilities,
+                no_new_privileges,
+                root_refused,
+                rlimits,
+                stdio,
+            }
         },
     )
 }

@@ -33,6 +33,7 @@ fn spec() -> ContainerSpec {
             user: "dev".into(),
             capabilities: Capabilities::default(),
             no_new_privileges: true,
+            root_refused: false,
             rlimits: Vec::new(),
             stdio: Stdio::Pipes { stdin_port: None, stdout_port: 1, stderr_port: 2 },
         },
