@@ -7,6 +7,7 @@
 
 use crate::cgroup;
 use crate::container::bundle::NamespaceKind;
+use crate::container::user_namespace::IdRange;
 use crate::control::Control;
 use crate::disks::{DiskError, Disks};
 use crate::error::{OsError, Tried, setup_failure};
@@ -15,8 +16,8 @@ use crate::rootfs::RootfsPaths;
 use crate::streams::{Relays, Streams};
 use crate::supervisor::Supervisor;
 use protocol::{
-    ContainerId, ContainerSpec, Event, Failure, NamespaceRef, ProcessRef, ProcessSpec,
-    SeccompProfile, Upper,
+    ContainerId, ContainerSpec, DeviceAccess, Event, Failure, NamespaceRef, ProcessRef,
+    ProcessSpec, SeccompProfile, Upper,
 };
 use std::collections::HashMap;
 use std::fs::File;
@@ -31,6 +32,8 @@ const GUEST_CGROUP: &str = "_guest";
 struct Container {
     init: ProcessRef,
     seccomp: Option<SeccompProfile>,
+    /// The ids of its user namespace, where it has one.
+    range: Option<IdRange>,
 }
 
 /// All that the agent knows.
@@ -59,8 +62,12 @@ enum StartError {
     ContainerTaken(ContainerId),
     #[error("there is no running container {0}")]
     NoContainer(ContainerId),
-    #[error("a {0} namespace other than its own, or the guest's user namespace, is not offered")]
+    #[error("the {0} namespace of another container is not offered")]
     Namespace(&'static str),
+    #[error("a user namespace goes with no namespace of others', nor with all devices")]
+    UserNamespace,
+    #[error("no range of ids is left for a user namespace")]
+    NoRange,
     #[error("a container needs a layer")]
     NoLayer,
 }
@@ -117,15 +124,42 @@ impl Agent {
         self.containers().get(container).is_some_and(|container| container.init == *process)
     }
 
+    /// Takes a container's name and, where it wants a user namespace, a range of ids that no other has.
+    fn enter(&self, spec: &ContainerSpec, init: &ProcessRef) -> Result<(), StartError> {
+        let mut containers = self.containers();
+        if containers.contains_key(&spec.id) {
+            return Err(StartError::ContainerTaken(spec.id.clone()));
+        }
+        let range = match spec.namespaces.user {
+            NamespaceRef::Guest => None,
+            NamespaceRef::New => {
+                let taken = containers.values().filter_map(|it| it.range);
+                Some(IdRange::unlike(taken).ok_or(StartError::NoRange)?)
+            }
+            NamespaceRef::Container(_) => return Err(StartError::Namespace("user")),
+        };
+        let (init, seccomp) = (init.clone(), spec.seccomp.clone());
+        containers.insert(spec.id.clone(), Container { init, seccomp, range });
+        Ok(())
+    }
+
+    fn range(&self, container: &ContainerId) -> Option<IdRange> {
+        self.containers().get(container)?.range
+    }
+
     fn container_order(&self, spec: ContainerSpec) -> Result<Order, StartError> {
         if spec.namespaces.mount != NamespaceRef::New {
             return Err(StartError::Namespace("mount"));
         }
-        if spec.namespaces.user != NamespaceRef::Guest {
-            return Err(StartError::Namespace("user"));
-        }
         if spec.rootfs.layers.is_empty() {
             return Err(StartError::NoLayer);
+        }
+        // The kernel's own file systems can be mounted for namespaces that belong to it, and no others.
+        let is_new = |kind: NamespaceKind| *kind.of(&spec.namespaces) == NamespaceRef::New;
+        let all_new = NamespaceKind::ALL.into_iter().all(is_new);
+        let range = self.range(&spec.id);
+        if range.is_some() && (!all_new || spec.devices == DeviceAccess::All) {
+            return Err(StartError::UserNamespace);
         }
         let mut joined = Vec::new();
         let mut kept = Vec::new();
@@ -144,7 +178,10 @@ impl Agent {
         let Upper::Disk = spec.rootfs.upper;
         let upper = self.disks.upper()?.join(spec.id.as_str());
         let rootfs = RootfsPaths { layers: layers?, upper };
-        Ok(Order { launch: Launch::Container { spec: Box::new(spec), rootfs, joined }, kept })
+        Ok(Order {
+            launch: Launch::Container { spec: Box::new(spec), rootfs, joined, range },
+            kept,
+        })
     }
 
     fn process_order(
@@ -161,7 +198,8 @@ impl Agent {
         let pid = self.init_pid(container).ok_or_else(missing)?;
         let seccomp = self.containers().get(container).ok_or_else(missing)?.seccomp.clone();
         let cgroup = cgroup::position(container, pid);
-        let launch = Launch::Exec { container: container.clone(), process, seccomp, cgroup };
+        let (container, range) = (container.clone(), self.range(container));
+        let launch = Launch::Exec { container, process, seccomp, cgroup, range };
         Ok(Order { launch, kept: Vec::new() })
     }
 
@@ -174,17 +212,8 @@ impl Agent {
 pub fn start_container(agent: &Arc<Agent>, spec: ContainerSpec) {
     let id = spec.id.clone();
     let process = ProcessRef { container: Some(id.clone()), process: spec.init_id.clone() };
-    let container = Container { init: process.clone(), seccomp: spec.seccomp.clone() };
-    let taken = {
-        let mut containers = agent.containers();
-        let taken = containers.contains_key(&id);
-        if !taken {
-            containers.insert(id.clone(), container);
-        }
-        taken
-    };
-    if taken {
-        return agent.fail(process, setup_failure(&StartError::ContainerTaken(id)));
+    if let Err(error) = agent.enter(&spec, &process) {
+        return agent.fail(process, setup_failure(&error));
     }
     let stdio = spec.init.stdio;
     let own = id.clone();

@@ -27,6 +27,7 @@ pub mod soak;
 mod streams;
 mod strict;
 mod terminal;
+mod user_namespace;
 
 /// Every case of `make test`.
 pub fn all() -> Vec<Case> {
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         privileges::CASES,
         seccomp::CASES,
         strict::CASES,
+        user_namespace::CASES,
         limits::CASES,
         lifecycle::CASES,
         signals::CASES,

@@ -95,6 +95,23 @@ impl Agent {
 
     /// Starts a container that stays.
     pub fn starts(&mut self, name: &str, namespaces: Namespaces, args: &[&str]) {
+        self.asks_for(name, namespaces, args);
+        match self.hear() {
+            Event::Started { process, .. } if process.container == Some(id(name)) => {}
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    /// Asks for a container that cannot be; gives the reason.
+    pub fn does_not_start(&mut self, name: &str, namespaces: Namespaces) -> String {
+        self.asks_for(name, namespaces, &["true"]);
+        match self.hear() {
+            Event::Failed { failure, .. } if failure.kind == FailureKind::Setup => failure.message,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    fn asks_for(&mut self, name: &str, namespaces: Namespaces, args: &[&str]) {
         let (init, _stdout) = self.process(args);
         let layer = LayerExtent { offset: 0, length: self.layer_bytes };
         let spec = ContainerSpec {
@@ -113,10 +130,6 @@ impl Agent {
             init,
         };
         self.tell(&Request::Start(Box::new(spec)));
-        match self.hear() {
-            Event::Started { process, .. } if process.container == Some(id(name)) => {}
-            other => panic!("{name}: {other:?}"),
-        }
     }
 
     /// Has the machine stopped in order; gives how it ended.

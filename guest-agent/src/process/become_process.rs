@@ -251,7 +251,7 @@ fn drop_bounding(kept: u64) -> Result<(), OsError> {
 }
 
 /// Lets the process open its own streams again by /dev/stdout and its kin, as Docker does.
-fn give_streams_to(uid: u32) {
+pub fn give_streams_to(uid: u32) {
     let null = rustix::fs::stat("/dev/null").map(|stat| stat.st_rdev);
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     for stream in streams {

@@ -14,6 +14,7 @@
 //! The socket closes on exec in whoever holds it, so its end of file means that the program runs.
 
 use crate::container::bundle::NamespaceKind;
+use crate::container::user_namespace::IdRange;
 use crate::error::setup_failure;
 use crate::rootfs::RootfsPaths;
 use crate::sys;
@@ -42,6 +43,8 @@ pub enum Launch {
         rootfs: RootfsPaths,
         /// Open files of the namespaces it takes from other containers.
         joined: Vec<(NamespaceKind, i32)>,
+        /// The ids of its user namespace, where it has one.
+        range: Option<IdRange>,
     },
     /// A further process in a container.
     Exec {
@@ -53,6 +56,8 @@ pub enum Launch {
         seccomp: Option<SeccompProfile>,
         /// Where in the container's cgroup its init process is.
         cgroup: Option<String>,
+        /// The ids of the container's user namespace, where it has one.
+        range: Option<IdRange>,
     },
     /// A process in the guest itself.
     Guest {

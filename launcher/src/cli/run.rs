@@ -24,7 +24,7 @@ pub enum Profile {
     /// What Docker grants
     #[default]
     Default,
-    /// As little as can be: no root, no capability but those added, nothing writable but what is declared
+    /// As little as can be: no root, no writable place that is not declared
     Strict,
 }
 
@@ -110,8 +110,7 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub tmpfs: Vec<String>,
-    /// Declare a writable place: a tmpfs that belongs to its user, empty, not executable (options: size=64m,
-    /// mode=755, uid=, gid=, nr_inodes=, exec)
+    /// Mount a small tmpfs that is its user's; options as for tmpfs
     #[arg(
         long,
         value_name = "PATH[:OPTIONS]",
@@ -123,6 +122,9 @@ pub struct RunArgs {
     /// What it may do, where no other flag says it
     #[arg(long, value_enum, default_value_t, value_name = "WHICH", help_heading = "Privilege")]
     pub profile: Profile,
+    /// Give it ids of its own: its root is nobody to the rest of the VM
+    #[arg(long, help_heading = "Privilege")]
+    pub userns: bool,
     /// Grant everything inside the VM: that is what the VM is for
     #[arg(long, help_heading = "Privilege")]
     pub privileged: bool,

@@ -1,7 +1,7 @@
 //! `--profile strict`: what it adds to the plan, and which other flags contradict it.
 //!
 //! It follows the rules that a careful operator gives: not root, no capability but those asked for, a
-//! read-only root, and nothing that can be written to and executed from.
+//! read-only root, nothing that can be written to and executed from, and ids of its own.
 
 use super::security::NO_NEW_PRIVILEGES;
 use crate::capabilities;
@@ -123,7 +123,8 @@ pub fn mounts(mut asked: Vec<Mount>) -> Result<Vec<Mount>, ProfileError> {
     }
     const DEV: &str = "/dev";
     if !asked.iter().any(|mount| mount.destination == DEV) {
-        let options = ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"];
+        // In a user namespace each device is a mount of its own, from the guest's /dev.
+        let options = ["nosuid", "noexec", "nodev", "strictatime", "mode=755", "size=65536k"];
         asked.push(Mount {
             destination: DEV.to_owned(),
             source: MountSource::Tmpfs,

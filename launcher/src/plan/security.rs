@@ -37,6 +37,8 @@ pub struct Security {
     pub ambient: bool,
     /// No process may be root.
     pub root_refused: bool,
+    /// Its ids are its own (`--userns`).
+    pub own_users: bool,
     /// May gain no privilege.
     pub no_new_privileges: bool,
     /// System call filter; `None` is unconfined.
@@ -58,6 +60,9 @@ pub enum SecurityError {
     /// What the profile does not allow.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A user namespace, and what would reach out of it.
+    #[error("--userns contradicts --privileged")]
+    UserNamespace,
     /// An option that is none of ours.
     #[error("--security-opt {0:?} is not known")]
     Option(String),
@@ -86,6 +91,10 @@ impl Explain for SecurityError {
         match self {
             SecurityError::Capability(error) => error.hint(),
             SecurityError::Profile(error) => error.hint(),
+            SecurityError::UserNamespace => Some(
+                "whoever is to have the VM's devices must be root there: choose one of the two"
+                    .into(),
+            ),
             SecurityError::Option(option) if is_label(option) => Some(
                 "labels are not applied inside the VM: leave it out, the VM is the wall".into(),
             ),
@@ -135,6 +144,9 @@ pub fn resolve(
     strict: bool,
 ) -> Result<Security, SecurityError> {
     let options = Options::read(&args.security_opt)?;
+    if args.userns && args.privileged {
+        return Err(SecurityError::UserNamespace);
+    }
     // Checked even where --privileged makes them moot: a misspelt name is never what was meant.
     let granted = if strict {
         profile::checked(capabilities::added(&args.cap_add, &args.cap_drop)?)?
@@ -156,6 +168,7 @@ pub fn resolve(
         capabilities,
         ambient: strict,
         root_refused: strict,
+        own_users: args.userns || strict,
         no_new_privileges: options.no_new_privileges || strict,
         seccomp,
         devices: if args.privileged { DeviceAccess::All } else { DeviceAccess::Standard },

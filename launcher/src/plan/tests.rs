@@ -226,6 +226,11 @@ fn what_cannot_be_is_refused_in_two_lines() {
              hint: did you mean SYS_ADMIN? capabilities(7) lists them; ALL stands for all\n",
         ),
         (
+            &["--userns", "--privileged"],
+            "cofferdam: --userns contradicts --privileged\n\
+             hint: whoever is to have the VM's devices must be root there: choose one of the two\n",
+        ),
+        (
             &["--stop-signal", "SIGNOPE"],
             "cofferdam: --stop-signal: \"SIGNOPE\" is no signal\n\
              hint: a signal is a name or a number from 1 to 64: TERM, SIGINT, 15, RTMIN+3\n",

@@ -63,7 +63,8 @@ fn what_is_not_there_is_told() {
 
 #[test]
 fn only_a_regular_file_is_read_and_only_so_much_of_it() {
-    let read_database = |path: &str| super::read_database(CWD, path, ResolveFlags::NO_MAGICLINKS);
+    use super::read_database as read;
+    let read_database = |path: &str| read(CWD, path, ResolveFlags::NO_MAGICLINKS);
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
     std::fs::write(path("passwd"), "root:x:0:0\n").unwrap();

@@ -27,9 +27,11 @@ fn strict_begins_with_nothing() {
     assert_eq!(security.devices, DeviceAccess::Standard);
     assert!(security.masked_paths.contains(&"/proc/kcore".to_owned()));
     assert!(security.readonly_paths.contains(&"/proc/sys".to_owned()));
-    assert!(plan.container.readonly_root);
+    assert!(plan.container.readonly_root && security.own_users);
     let default = super::plan(&[]);
-    assert!(!default.container.security.root_refused && !default.container.security.ambient);
+    let Security { root_refused, ambient, own_users, .. } = default.container.security;
+    assert!(!root_refused && !ambient && !own_users);
+    assert!(super::plan(&["--userns"]).container.security.own_users);
 }
 
 #[test]
