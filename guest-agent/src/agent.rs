@@ -5,6 +5,7 @@
 //!                                         └──────────────┴─ Failed
 //! ```
 
+use crate::apparmor::Policy;
 use crate::cgroup;
 use crate::container::bundle::NamespaceKind;
 use crate::container::user_namespace::IdRange;
@@ -16,7 +17,7 @@ use crate::rootfs::RootfsPaths;
 use crate::streams::{Relays, Streams};
 use crate::supervisor::Supervisor;
 use protocol::{
-    ContainerId, ContainerSpec, DeviceAccess, Event, Failure, NamespaceRef, ProcessRef,
+    AppArmor, ContainerId, ContainerSpec, DeviceAccess, Event, Failure, NamespaceRef, ProcessRef,
     ProcessSpec, SeccompProfile, Upper,
 };
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ const GUEST_CGROUP: &str = "_guest";
 struct Container {
     init: ProcessRef,
     seccomp: Option<SeccompProfile>,
+    apparmor: AppArmor,
     /// The ids of its user namespace, where it has one.
     range: Option<IdRange>,
 }
@@ -45,6 +47,7 @@ pub struct Agent {
     pub supervisor: Supervisor,
     /// The disks.
     pub disks: Disks,
+    policy: Policy,
     null: OwnedFd,
     containers: Mutex<HashMap<ContainerId, Container>>,
 }
@@ -100,9 +103,10 @@ struct Order {
 
 impl Agent {
     /// An agent with no process yet. `null` is /dev/null.
-    pub fn new(control: Control, null: OwnedFd) -> Self {
+    pub fn new(control: Control, policy: Policy, null: OwnedFd) -> Self {
         Self {
             control,
+            policy,
             null,
             supervisor: Supervisor::default(),
             disks: Disks::default(),
@@ -138,13 +142,20 @@ impl Agent {
             }
             NamespaceRef::Container(_) => return Err(StartError::Namespace("user")),
         };
-        let (init, seccomp) = (init.clone(), spec.seccomp.clone());
-        containers.insert(spec.id.clone(), Container { init, seccomp, range });
+        let (init, seccomp, apparmor) = (init.clone(), spec.seccomp.clone(), spec.apparmor);
+        containers.insert(spec.id.clone(), Container { init, seccomp, apparmor, range });
         Ok(())
     }
 
     fn range(&self, container: &ContainerId) -> Option<IdRange> {
         self.containers().get(container)?.range
+    }
+
+    /// What holds every process of a container.
+    fn fences(&self, container: &ContainerId) -> Option<(Option<SeccompProfile>, AppArmor)> {
+        let containers = self.containers();
+        let container = containers.get(container)?;
+        Some((container.seccomp.clone(), container.apparmor))
     }
 
     fn container_order(&self, spec: ContainerSpec) -> Result<Order, StartError> {
@@ -160,6 +171,9 @@ impl Agent {
         let range = self.range(&spec.id);
         if range.is_some() && (!all_new || spec.devices == DeviceAccess::All) {
             return Err(StartError::UserNamespace);
+        }
+        if spec.apparmor == AppArmor::Default {
+            self.policy.load()?;
         }
         let mut joined = Vec::new();
         let mut kept = Vec::new();
@@ -196,10 +210,10 @@ impl Agent {
         };
         let missing = || StartError::NoContainer(container.clone());
         let pid = self.init_pid(container).ok_or_else(missing)?;
-        let seccomp = self.containers().get(container).ok_or_else(missing)?.seccomp.clone();
+        let (seccomp, apparmor) = self.fences(container).ok_or_else(missing)?;
         let cgroup = cgroup::position(container, pid);
         let (container, range) = (container.clone(), self.range(container));
-        let launch = Launch::Exec { container, process, seccomp, cgroup, range };
+        let launch = Launch::Exec { container, process, seccomp, apparmor, cgroup, range };
         Ok(Order { launch, kept: Vec::new() })
     }
 

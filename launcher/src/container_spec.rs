@@ -119,6 +119,7 @@ pub fn container_spec(
         devices: security.devices,
         resources: container.resources,
         seccomp: security.seccomp.clone(),
+        apparmor: security.apparmor,
         masked_paths: security.masked_paths.clone(),
         readonly_paths: security.readonly_paths.clone(),
         reaper: container.reaper,

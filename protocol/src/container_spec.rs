@@ -25,6 +25,8 @@ pub struct ContainerSpec {
     pub resources: Resources,
     /// Its system call filter; `None` is unconfined.
     pub seccomp: Option<SeccompProfile>,
+    /// What AppArmor confines its processes by.
+    pub apparmor: AppArmor,
     /// Paths made unreadable.
     pub masked_paths: Vec<String>,
     /// Paths made read-only.
@@ -143,6 +145,15 @@ pub enum DeviceAccess {
     Standard,
     /// Every device of the guest (`--privileged`).
     All,
+}
+
+/// What AppArmor confines a container's processes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppArmor {
+    /// Nothing.
+    Unconfined,
+    /// The profile that the guest carries: what Docker's default one means.
+    Default,
 }
 
 /// Limits of a container's cgroup. `None` is no limit.

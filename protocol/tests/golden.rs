@@ -104,6 +104,7 @@ fn container_spec() -> ContainerSpec {
                 }],
             }],
         }),
+        apparmor: AppArmor::Default,
         masked_paths: vec!["/m".to_owned()],
         readonly_paths: vec!["/r".to_owned()],
         reaper: true,
@@ -118,7 +119,7 @@ const CONTAINER_SPEC: [&str; 9] = [
     "00 00 02016e 00 00 00 01",
     "01  0101 00 0102",
     "01 0101 010158 01 010472656164 05 01 05 01 02 06",
-    "01022f6d 01022f72 01 04696e6974",
+    "01  01022f6d 01022f72 01 04696e6974",
     PROCESS_SPEC,
     "00 00 8008 8108",
 ];
@@ -232,6 +233,7 @@ fn variants() {
     pinned(&Upper::Disk, &["00"]);
     pinned(&MountSource::OwnTmpfs, &["01"]);
     pinned(&DeviceAccess::Standard, &["00"]);
+    pinned(&AppArmor::Unconfined, &["00"]);
     pinned(&NamespaceRef::Guest, &["01"]);
     pinned(
         &Stdio::Pipes { stdin_port: Some(9), stdout_port: 1, stderr_port: 2 },

@@ -33,6 +33,7 @@ fn container() -> ContainerSpec {
         namespaces: Namespaces::default(),
         devices: DeviceAccess::Standard,
         resources: Resources::default(),
+        apparmor: AppArmor::Unconfined,
         seccomp: Some(SeccompProfile {
             default_action: SeccompAction::Errno(1),
             architectures: Vec::new(),

@@ -6,6 +6,7 @@ mod agent_container;
 mod agent_machine;
 mod agent_protocol;
 mod agent_streams;
+mod apparmor;
 mod console;
 mod disasters;
 mod doctor;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         layers::CASES,
         privileges::CASES,
         seccomp::CASES,
+        apparmor::CASES,
         strict::CASES,
         user_namespace::CASES,
         limits::CASES,

@@ -4,9 +4,9 @@ use super::World;
 use protocol::frame::{self, Decoder};
 use protocol::handshake::{Hello, PROTOCOL_VERSION, Welcome};
 use protocol::{
-    Capabilities, CapabilitySet, ContainerId, ContainerSpec, DeviceAccess, Event, ExitStatus,
-    FailureKind, LayerExtent, Namespaces, ProcessId, ProcessRef, ProcessSpec, Request, Resources,
-    Rootfs, Stdio, Upper, port,
+    AppArmor, Capabilities, CapabilitySet, ContainerId, ContainerSpec, DeviceAccess, Event,
+    ExitStatus, FailureKind, LayerExtent, Namespaces, ProcessId, ProcessRef, ProcessSpec, Request,
+    Resources, Rootfs, Stdio, Upper, port,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -123,6 +123,7 @@ impl Agent {
             devices: DeviceAccess::Standard,
             resources: Resources::default(),
             seccomp: None,
+            apparmor: AppArmor::Unconfined,
             masked_paths: Vec::new(),
             readonly_paths: Vec::new(),
             reaper: false,

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   surroundings → terminal → limits → who → where → (reaper) → bounding set → ids → capabilities
-//!     → find the program → no_new_privs → system call filter → exec
+//!     → no_new_privs → AppArmor → find the program → system call filter → exec
 //! ```
 //!
 //! The filter comes last, so that it needs to allow nothing but the program's own calls. Without
@@ -17,6 +17,7 @@
 use super::identity::{Databases, Identity};
 use super::launch::Reports;
 use super::{program, reaper, surroundings};
+use crate::apparmor;
 use crate::error::{OsError, Tried, setup_failure};
 use crate::sys::{self, CapabilityState};
 use crate::terminal;
@@ -25,7 +26,7 @@ use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use oci_spec::runtime::Spec;
-use protocol::{Capabilities, DeviceAccess, Failure, FailureKind, ProcessSpec, Stdio};
+use protocol::{AppArmor, Capabilities, DeviceAccess, Failure, FailureKind, ProcessSpec, Stdio};
 use rustix::fs::Mode;
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -81,6 +82,8 @@ pub struct BecomeProcess {
     pub process: Rc<ProcessSpec>,
     /// Its filter.
     pub filter: Option<Rc<[sock_filter]>>,
+    /// Its AppArmor profile.
+    pub apparmor: AppArmor,
     /// What is still to be made around it.
     pub remaining: Remaining,
     /// Where it says what became of it.
@@ -211,7 +214,10 @@ impl BecomeProcess {
         if self.process.no_new_privileges {
             sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).tried("set", "no_new_privs")?;
         }
-        Ok(())
+        match self.apparmor {
+            AppArmor::Unconfined => Ok(()),
+            AppArmor::Default => apparmor::confine_at_exec(),
+        }
     }
 
     /// Its effective and permitted sets just before exec. Whoever is not root keeps but the ambient ones

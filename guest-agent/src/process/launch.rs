@@ -19,7 +19,9 @@ use crate::error::setup_failure;
 use crate::rootfs::RootfsPaths;
 use crate::sys;
 use protocol::frame::{self, Decoder, FrameError};
-use protocol::{ContainerId, ContainerSpec, Failure, FailureKind, ProcessSpec, SeccompProfile};
+use protocol::{
+    AppArmor, ContainerId, ContainerSpec, Failure, FailureKind, ProcessSpec, SeccompProfile,
+};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Write};
@@ -54,6 +56,8 @@ pub enum Launch {
         process: Box<ProcessSpec>,
         /// The container's filter.
         seccomp: Option<SeccompProfile>,
+        /// The container's AppArmor profile.
+        apparmor: AppArmor,
         /// Where in the container's cgroup its init process is.
         cgroup: Option<String>,
         /// The ids of the container's user namespace, where it has one.

@@ -18,7 +18,7 @@ use crate::{cgroup, sys};
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
-use protocol::{ContainerId, ContainerSpec, MountSource, ProcessSpec, SeccompProfile};
+use protocol::{AppArmor, ContainerId, ContainerSpec, MountSource, ProcessSpec, SeccompProfile};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -63,9 +63,9 @@ pub fn run(socket: &str) -> ! {
             prepare_for(range, &spec.init);
             start_container(*spec, &rootfs, &joined, range, &reports)
         }
-        Launch::Exec { container, process, seccomp, cgroup, range } => {
+        Launch::Exec { container, process, seccomp, apparmor, cgroup, range } => {
             prepare_for(range, &process);
-            let become_process = plain(*process, seccomp.as_ref(), &reports);
+            let become_process = plain(*process, seccomp.as_ref(), apparmor, &reports);
             become_process
                 .and_then(|become_process| join_container(&container, cgroup, become_process))
         }
@@ -87,11 +87,13 @@ fn filter(
 fn plain(
     process: ProcessSpec,
     seccomp: Option<&SeccompProfile>,
+    apparmor: AppArmor,
     reports: &Rc<Reports>,
 ) -> Result<BecomeProcess, StartError> {
     Ok(BecomeProcess {
         process: Rc::new(process),
         filter: filter(seccomp)?,
+        apparmor,
         remaining: Remaining::default(),
         reports: Rc::clone(reports),
     })
@@ -131,6 +133,7 @@ fn start_container(
     let become_process = BecomeProcess {
         process: Rc::new(spec.init.clone()),
         filter: filter(spec.seccomp.as_ref())?,
+        apparmor: spec.apparmor,
         remaining: Remaining::of(spec, agent),
         reports: Rc::clone(reports),
     };
@@ -201,7 +204,7 @@ fn start_in_guest(
     reports: &Rc<Reports>,
 ) -> Result<u32, StartError> {
     cgroup::enter(cgroup)?;
-    let become_process = plain(process, None, reports)?;
+    let become_process = plain(process, None, AppArmor::Unconfined, reports)?;
     rustix::process::setsid().tried("begin", "a session")?;
     sys::close_on_exec_from(3).tried("mark", "open files")?;
     reports.send(&Report::Created { pid: std::process::id() });

@@ -134,7 +134,7 @@ pub struct RunArgs {
     /// Drop a capability, or ALL
     #[arg(long, value_name = "CAP", help_heading = "Privilege", allow_hyphen_values = true)]
     pub cap_drop: Vec<String>,
-    /// no-new-privileges, seccomp=FILE, seccomp=unconfined
+    /// no-new-privileges, seccomp=FILE, seccomp=unconfined, apparmor=unconfined
     #[arg(long, value_name = "OPTION", help_heading = "Privilege", allow_hyphen_values = true)]
     pub security_opt: Vec<String>,
 

@@ -6,7 +6,7 @@ use crate::cli::RunArgs;
 use crate::error::Explain;
 use crate::host::NamedInputs;
 use crate::seccomp::{self, SeccompError};
-use protocol::{CapabilitySet, DeviceAccess, SeccompProfile};
+use protocol::{AppArmor, CapabilitySet, DeviceAccess, SeccompProfile};
 
 /// What Docker makes unreadable.
 pub const MASKED_PATHS: [&str; 12] = [
@@ -43,6 +43,8 @@ pub struct Security {
     pub no_new_privileges: bool,
     /// System call filter; `None` is unconfined.
     pub seccomp: Option<SeccompProfile>,
+    /// AppArmor's profile.
+    pub apparmor: AppArmor,
     /// Devices.
     pub devices: DeviceAccess,
     /// Paths made unreadable.
@@ -69,9 +71,19 @@ pub enum SecurityError {
     /// A value that is neither.
     #[error("--security-opt no-new-privileges: {0:?} is neither true nor false")]
     Boolean(String),
-    /// Two filters.
-    #[error("--security-opt seccomp= was given twice: {0:?} and {1:?}")]
-    TwoFilters(String, String),
+    /// Two values of one option that takes one.
+    #[error("--security-opt {name}= was given twice: {earlier:?} and {later:?}")]
+    Twice {
+        /// Which.
+        name: &'static str,
+        /// What was given first.
+        earlier: String,
+        /// What was given then.
+        later: String,
+    },
+    /// An AppArmor profile that the guest does not carry.
+    #[error("--security-opt apparmor={0:?}: the guest has no such profile")]
+    AppArmor(String),
     /// A filter that cannot be used.
     #[error("--security-opt seccomp={path}")]
     Seccomp {
@@ -99,12 +111,15 @@ impl Explain for SecurityError {
                 "labels are not applied inside the VM: leave it out, the VM is the wall".into(),
             ),
             SecurityError::Option(_) => Some(
-                "known are no-new-privileges[=true|false], seccomp=FILE, seccomp=unconfined and \
-                 systempaths=unconfined"
+                "known are no-new-privileges[=true|false], seccomp=FILE, seccomp=unconfined, \
+                 apparmor=cofferdam-default, apparmor=unconfined and systempaths=unconfined"
                     .into(),
             ),
             SecurityError::Boolean(_) => Some("write --security-opt no-new-privileges".into()),
-            SecurityError::TwoFilters(..) => Some("one profile is in force: give one".into()),
+            SecurityError::AppArmor(_) => Some(format!(
+                "profiles are {APPARMOR_DEFAULT}, which is Docker's default, and unconfined"
+            )),
+            SecurityError::Twice { .. } => Some("one profile is in force: give one".into()),
             SecurityError::Seccomp { source, .. } => source.hint(),
             SecurityError::BuiltIn(_) => None,
         }
@@ -112,9 +127,11 @@ impl Explain for SecurityError {
 }
 
 fn is_label(option: &str) -> bool {
-    ["apparmor", "label"].iter().any(|known| option.starts_with(known))
+    option.starts_with("label")
 }
 
+/// AppArmor's profile in the guest.
+const APPARMOR_DEFAULT: &str = "cofferdam-default";
 /// The option's name, which `--profile strict` needs too.
 pub(super) const NO_NEW_PRIVILEGES: &str = "no-new-privileges";
 
@@ -160,6 +177,12 @@ pub fn resolve(
         None if args.privileged => None,
         _ => Some(seccomp::built_in(capabilities).map_err(SecurityError::BuiltIn)?),
     };
+    let apparmor = match options.apparmor {
+        Some("unconfined") => AppArmor::Unconfined,
+        None if args.privileged => AppArmor::Unconfined,
+        None | Some(APPARMOR_DEFAULT) => AppArmor::Default,
+        Some(other) => return Err(SecurityError::AppArmor(other.to_owned())),
+    };
     let open_paths = args.privileged || options.open_paths;
     let paths = |paths: &[&str]| {
         if open_paths { Vec::new() } else { paths.iter().map(|&p| p.to_owned()).collect() }
@@ -171,6 +194,7 @@ pub fn resolve(
         own_users: args.userns || strict,
         no_new_privileges: options.no_new_privileges || strict,
         seccomp,
+        apparmor,
         devices: if args.privileged { DeviceAccess::All } else { DeviceAccess::Standard },
         masked_paths: paths(&MASKED_PATHS),
         readonly_paths: paths(&READONLY_PATHS),
@@ -183,6 +207,8 @@ struct Options<'a> {
     no_new_privileges: bool,
     /// The filter that is named.
     filter: Option<&'a str>,
+    /// The AppArmor profile that is named.
+    apparmor: Option<&'a str>,
     /// No path is masked or read-only.
     open_paths: bool,
 }
@@ -198,17 +224,31 @@ impl<'a> Options<'a> {
                     return Err(SecurityError::Boolean(value.to_owned()));
                 }
                 ("systempaths", Some("unconfined")) => options.open_paths = true,
-                ("seccomp", Some(value)) if !value.is_empty() => match options.filter {
-                    Some(earlier) if earlier != value => {
-                        let (earlier, later) = (earlier.to_owned(), value.to_owned());
-                        return Err(SecurityError::TwoFilters(earlier, later));
-                    }
-                    _ => options.filter = Some(value),
-                },
+                ("seccomp", Some(value)) if !value.is_empty() => {
+                    once("seccomp", &mut options.filter, value)?;
+                }
+                ("apparmor", Some(value)) if !value.is_empty() => {
+                    once("apparmor", &mut options.apparmor, value)?;
+                }
                 _ => return Err(SecurityError::Option(option.clone())),
             }
         }
         Ok(options)
+    }
+}
+
+/// Keeps an option's value, if it is the only one.
+fn once<'a>(
+    name: &'static str,
+    kept: &mut Option<&'a str>,
+    value: &'a str,
+) -> Result<(), SecurityError> {
+    match kept.replace(value) {
+        Some(earlier) if earlier != value => {
+            let (earlier, later) = (earlier.to_owned(), value.to_owned());
+            Err(SecurityError::Twice { name, earlier, later })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::cli::{Command, Parsed, parse};
 use crate::error::Failure;
 use crate::host::{CpuFacts, MemoryFacts, TerminalFacts};
-use protocol::{CapabilitySet, DeviceAccess, MountSource};
+use protocol::{AppArmor, CapabilitySet, DeviceAccess, MountSource};
 
 mod environment;
 mod limits;
@@ -66,6 +66,9 @@ fn privileged_takes_every_fence_away_but_a_filter_that_is_named() {
     assert!(security.masked_paths.is_empty() && security.readonly_paths.is_empty());
     let named = plan(&["--privileged", "--security-opt", "seccomp=builtin"]);
     assert!(named.container.security.seccomp.is_some());
+    assert_eq!(named.container.security.apparmor, AppArmor::Unconfined);
+    let named = plan(&["--privileged", "--security-opt", "apparmor=cofferdam-default"]);
+    assert_eq!(named.container.security.apparmor, AppArmor::Default);
 }
 
 #[test]
@@ -81,6 +84,9 @@ fn security_options() {
     assert!(!of(&["no-new-privileges", "no-new-privileges=false"]).no_new_privileges);
     assert_eq!(of(&["seccomp=unconfined"]).seccomp, None);
     assert_eq!(of(&["seccomp:unconfined"]).seccomp, None);
+    assert_eq!(of(&[]).apparmor, AppArmor::Default);
+    assert_eq!(of(&["apparmor=unconfined"]).apparmor, AppArmor::Unconfined);
+    assert_eq!(of(&["apparmor=cofferdam-default"]).apparmor, AppArmor::Default);
     let open = of(&["systempaths=unconfined"]);
     assert!(open.masked_paths.is_empty() && open.readonly_paths.is_empty());
     assert!(open.seccomp.is_some());
@@ -262,14 +268,24 @@ fn what_cannot_be_is_refused_in_two_lines() {
         ),
         (
             &["--security-opt", "apparmor=x"],
-            "cofferdam: --security-opt \"apparmor=x\" is not known\n\
+            "cofferdam: --security-opt apparmor=\"x\": the guest has no such profile\n\
+             hint: profiles are cofferdam-default, which is Docker's default, and unconfined\n",
+        ),
+        (
+            &["--security-opt", "label=type:x"],
+            "cofferdam: --security-opt \"label=type:x\" is not known\n\
              hint: labels are not applied inside the VM: leave it out, the VM is the wall\n",
+        ),
+        (
+            &["--security-opt", "apparmor=unconfined", "--security-opt", "apparmor=x"],
+            "cofferdam: --security-opt apparmor= was given twice: \"unconfined\" and \"x\"\n\
+             hint: one profile is in force: give one\n",
         ),
         (
             &["--security-opt", "seccomp"],
             "cofferdam: --security-opt \"seccomp\" is not known\n\
-             hint: known are no-new-privileges[=true|false], seccomp=FILE, seccomp=unconfined and \
-             systempaths=unconfined\n",
+             hint: known are no-new-privileges[=true|false], seccomp=FILE, seccomp=unconfined, \
+             apparmor=cofferdam-default, apparmor=unconfined and systempaths=unconfined\n",
         ),
         (
             &["--security-opt", "no-new-privileges=1"],

@@ -151,10 +151,13 @@ fn container_spec() -> impl Strategy<Value = ContainerSpec> {
         .prop_map(|[memory_bytes, cpu_micros, pids]| Resources { memory_bytes, cpu_micros, pids });
     let devices = prop::sample::select(vec![DeviceAccess::Standard, DeviceAccess::All]);
     let where_it_is = (container_id(), any::<String>(), rootfs(), vec(mount(), 0..3), namespaces());
-    let what_it_may = (devices, resources, option::of(seccomp()), texts(), texts(), any::<bool>());
+    let apparmor = prop::sample::select(vec![AppArmor::Unconfined, AppArmor::Default]);
+    let filters = (option::of(seccomp()), apparmor);
+    let what_it_may = (devices, resources, filters, texts(), texts(), any::<bool>());
     (where_it_is, what_it_may, process_id(), process_spec()).prop_map(
         |((id, hostname, rootfs, mounts, namespaces), may, init_id, init)| {
-            let (devices, resources, seccomp, masked_paths, readonly_paths, reaper) = may;
+            let (devices, resources, filters, masked_paths, readonly_paths, reaper) = may;
+            let (seccomp, apparmor) = filters;
             ContainerSpec {
                 id,
                 hostname,
@@ -164,6 +167,7 @@ fn container_spec() -> impl Strategy<Value = ContainerSpec> {
                 devices,
                 resources,
                 seccomp,
+                apparmor,
                 masked_paths,
                 readonly_paths,
                 reaper,

@@ -22,6 +22,7 @@ fn spec() -> ContainerSpec {
         devices: DeviceAccess::Standard,
         resources: Resources { memory_bytes: Some(1 << 20), ..Resources::default() },
         seccomp: None,
+        apparmor: protocol::AppArmor::Unconfined,
         masked_paths: vec!["/proc/kcore".into()],
         readonly_paths: vec!["/proc/sys".into()],
         reaper: false,

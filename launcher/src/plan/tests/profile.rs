@@ -77,7 +77,12 @@ fn what_contradicts_strict_is_refused() {
         strictly_refused(&["--privileged"]),
         "cofferdam: --privileged contradicts --profile strict\nhint: choose one of the two\n"
     );
-    for option in ["seccomp=unconfined", "systempaths=unconfined", "no-new-privileges=false"] {
+    for option in [
+        "seccomp=unconfined",
+        "apparmor=unconfined",
+        "systempaths=unconfined",
+        "no-new-privileges=false",
+    ] {
         assert_eq!(
             strictly_refused(&["--security-opt", option]),
             format!(
