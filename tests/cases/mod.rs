@@ -9,6 +9,7 @@ mod agent_streams;
 mod apparmor;
 mod console;
 mod disasters;
+mod docker_default;
 mod doctor;
 mod engines;
 mod exit_codes;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Case> {
         layers::CASES,
         privileges::CASES,
         seccomp::CASES,
+        docker_default::CASES,
         apparmor::CASES,
         strict::CASES,
         user_namespace::CASES,

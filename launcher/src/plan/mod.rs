@@ -201,9 +201,9 @@ impl RunPlan {
         let vm = vm_size::resolve(args, &resources, &facts.memory, &facts.cpus, &mut warnings)?;
         Ok(Self {
             image: args.image().to_owned(),
-            sandbox: SandboxPlan::resolve(args, vm)?,
-            container: ContainerPlan::resolve(args, inputs, resources, strict)?,
+            container: ContainerPlan::resolve(args, inputs, resources, vm.vcpus, strict)?,
             process: ProcessChoices::resolve(args, inputs, facts)?,
+            sandbox: SandboxPlan::resolve(args, vm)?,
             warnings,
         })
     }
@@ -232,6 +232,7 @@ impl ContainerPlan {
         args: &RunArgs,
         inputs: &NamedInputs,
         resources: Resources,
+        cpus: u8,
         strict: bool,
     ) -> Result<Self, PlanError> {
         let mounts = tmpfs::mounts(&args.tmpfs, &args.writable)?;
@@ -240,7 +241,7 @@ impl ContainerPlan {
             readonly_root: args.read_only || strict,
             mounts: if strict { profile::mounts(mounts)? } else { mounts },
             resources,
-            security: security::resolve(args, inputs, strict)?,
+            security: security::resolve(args, inputs, cpus, strict)?,
             rlimits: limits::rlimits(&args.ulimit)?,
             reaper: args.init,
         })

@@ -8,8 +8,8 @@ use crate::host::NamedInputs;
 use crate::seccomp::{self, SeccompError};
 use protocol::{AppArmor, CapabilitySet, DeviceAccess, SeccompProfile};
 
-/// What Docker makes unreadable.
-pub const MASKED_PATHS: [&str; 12] = [
+/// What Docker makes unreadable, besides what there is one of for each CPU.
+const MASKED_PATHS: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -24,8 +24,14 @@ pub const MASKED_PATHS: [&str; 12] = [
     "/sys/firmware",
 ];
 
+/// All that Docker makes unreadable. What the guest does not have, its agent passes over.
+fn masked_paths(cpus: u8) -> Vec<String> {
+    let of_cpu = |cpu| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle");
+    MASKED_PATHS.map(str::to_owned).into_iter().chain((0..cpus).map(of_cpu)).collect()
+}
+
 /// What Docker makes read-only.
-pub const READONLY_PATHS: [&str; 5] =
+const READONLY_PATHS: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// What the container's processes may do.
@@ -158,6 +164,7 @@ pub fn seccomp_file(option: &str) -> Option<&str> {
 pub fn resolve(
     args: &RunArgs,
     inputs: &NamedInputs,
+    cpus: u8,
     strict: bool,
 ) -> Result<Security, SecurityError> {
     let options = Options::read(&args.security_opt)?;
@@ -184,9 +191,7 @@ pub fn resolve(
         Some(other) => return Err(SecurityError::AppArmor(other.to_owned())),
     };
     let open_paths = args.privileged || options.open_paths;
-    let paths = |paths: &[&str]| {
-        if open_paths { Vec::new() } else { paths.iter().map(|&p| p.to_owned()).collect() }
-    };
+    let unless_open = |paths: Vec<String>| if open_paths { Vec::new() } else { paths };
     Ok(Security {
         capabilities,
         ambient: strict,
@@ -196,8 +201,8 @@ pub fn resolve(
         seccomp,
         apparmor,
         devices: if args.privileged { DeviceAccess::All } else { DeviceAccess::Standard },
-        masked_paths: paths(&MASKED_PATHS),
-        readonly_paths: paths(&READONLY_PATHS),
+        masked_paths: unless_open(masked_paths(cpus)),
+        readonly_paths: unless_open(READONLY_PATHS.map(str::to_owned).into()),
     })
 }
 

@@ -47,6 +47,11 @@ fn nothing_typed_is_dockers_default() {
     assert!(!security.no_new_privileges && security.seccomp.is_some());
     assert_eq!(security.devices, DeviceAccess::Standard);
     assert!(security.masked_paths.contains(&"/proc/kcore".to_owned()));
+    let of_cpus = |plan: &RunPlan| {
+        let paths = plan.container.security.masked_paths.iter();
+        paths.filter(|path| path.ends_with("/thermal_throttle")).count()
+    };
+    assert_eq!(of_cpus(&self::plan(&["--vm-cpus", "3"])), 3);
     assert!(security.readonly_paths.contains(&"/proc/sys".to_owned()));
     assert_eq!(plan.container.resources, Resources::default());
     assert!(plan.container.rlimits.is_empty() && plan.container.mounts.is_empty());
