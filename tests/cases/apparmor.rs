@@ -30,15 +30,15 @@ fn it_denies_what_capabilities_grant(world: &World) {
     let script = "mount -t tmpfs t /srv 2>/dev/null && echo mounts; \
                   echo 7 2>/dev/null > /proc/sys/kernel/printk && echo logs; \
                   echo 10 2>/dev/null > /proc/sys/vm/swappiness && echo swaps; \
-                  head -c 1 /proc/kcore > /dev/null 2>&1 && echo reads the kernel; \
                   echo 8192 > /proc/sys/kernel/shmmni && echo shares; \
                   echo -5 > /proc/self/oom_score_adj && echo scores; \
-                  kill -0 1 && echo signals; umount /dev/mqueue && echo unmounts; ls /sys | grep -c .  > /dev/null && echo looks";
+                  kill -0 1 && echo signals; umount /dev/mqueue && echo unmounts; \
+                  ls /sys > /dev/null && echo looks";
     let open = ["--cap-add", "ALL", "--security-opt", "seccomp=unconfined"];
     let open = [&open[..], &["--security-opt", "systempaths=unconfined"]].concat();
     let harmless = "shares\nscores\nsignals\nunmounts\nlooks";
     world.sh(&open, script).prints(harmless);
-    let all = format!("mounts\nlogs\nswaps\nreads the kernel\n{harmless}");
+    let all = format!("mounts\nlogs\nswaps\n{harmless}");
     world.sh(&[&open[..], &UNCONFINED].concat(), script).prints(&all);
 }
 

@@ -21,13 +21,12 @@ const MOUNTS: &str = "\
 /proc proc rw,nosuid,nodev,noexec
 /proc/bus proc ro,nosuid,nodev,noexec
 /proc/fs proc ro,nosuid,nodev,noexec
-/proc/interrupts devtmpfs rw,nosuid
+/proc/interrupts tmpfs rw,nosuid
 /proc/irq proc ro,nosuid,nodev,noexec
-/proc/kcore devtmpfs rw,nosuid
-/proc/keys devtmpfs rw,nosuid
+/proc/keys tmpfs rw,nosuid
 /proc/sys proc ro,nosuid,nodev,noexec
 /proc/sysrq-trigger proc ro,nosuid,nodev,noexec
-/proc/timer_list devtmpfs rw,nosuid
+/proc/timer_list tmpfs rw,nosuid
 /sys sysfs ro,nosuid,nodev,noexec
 /sys/firmware tmpfs ro
 /sys/fs/cgroup cgroup2 ro,nosuid,nodev,noexec";
@@ -44,7 +43,7 @@ cofferdam-default (enforce)
 0 0 4294967295";
 
 const DEVICES: &str = "\
-core:/proc/kcore fd:/proc/self/fd full:1,7,666 mqueue null:1,3,666 ptmx:pts/ptmx pts random:1,8,666 shm \
+fd:/proc/self/fd full:1,7,666 mqueue null:1,3,666 ptmx:pts/ptmx pts random:1,8,666 shm \
 stderr:/proc/self/fd/2 stdin:/proc/self/fd/0 stdout:/proc/self/fd/1 tty:5,0,666 urandom:1,9,666 zero:1,5,666";
 
 fn the_whole_of_it(world: &World) {

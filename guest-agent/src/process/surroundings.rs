@@ -32,21 +32,10 @@ pub fn complete(remaining: &Remaining) -> Result<(), OsError> {
         fs::write(format!("{INIT_CGROUP}/cgroup.procs"), "0").tried("enter", INIT_CGROUP)?;
         cgroup::delegate(CGROUP_ROOT, &[CGROUP_ROOT])?;
     }
-    if remaining.own_console && !remaining.all_devices {
-        name_core()?;
-    }
     if remaining.all_devices {
         mount_all_devices(&remaining.below_dev)?;
     }
     Ok(())
-}
-
-/// Gives libcontainer's link to the kernel's memory, which is masked, the name that runc gives it.
-fn name_core() -> Result<(), OsError> {
-    match fs::rename("/dev/kcore", "/dev/core") {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other.tried("make", "/dev/core"),
-    }
 }
 
 /// Puts the guest's own devtmpfs over /dev, so that every device is there, new ones too, and moves

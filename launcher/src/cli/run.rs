@@ -119,7 +119,7 @@ pub struct RunArgs {
     )]
     pub writable: Vec<String>,
 
-    /// What it may do, where no other flag says it
+    /// What it may do
     #[arg(long, value_enum, default_value_t, value_name = "WHICH", help_heading = "Privilege")]
     pub profile: Profile,
     /// Give it ids of its own: its root is nobody to the rest of the VM
@@ -134,7 +134,7 @@ pub struct RunArgs {
     /// Drop a capability, or ALL
     #[arg(long, value_name = "CAP", help_heading = "Privilege", allow_hyphen_values = true)]
     pub cap_drop: Vec<String>,
-    /// no-new-privileges, seccomp=FILE, seccomp=unconfined, apparmor=unconfined
+    /// no-new-privileges, seccomp=FILE|unconfined, apparmor=unconfined
     #[arg(long, value_name = "OPTION", help_heading = "Privilege", allow_hyphen_values = true)]
     pub security_opt: Vec<String>,
 
