@@ -133,7 +133,7 @@ impl BecomeProcess {
         super::limits::apply(&self.process.rlimits)?;
         let identity = Databases::read().identity_of(&self.process);
         let identity = identity.map_err(|error| setup_failure(&error))?;
-        give_streams_to(identity.uid);
+        give_streams_to(identity.uid, None);
         let cwd = &self.process.cwd;
         enter_directory(cwd).and_then(|()| require_inside()).map_err(setup)?;
         let environment = environment(&self.process.env, &identity.home);
@@ -257,19 +257,24 @@ fn drop_bounding(kept: u64) -> Result<(), OsError> {
 }
 
 /// Lets the process open its own streams again by /dev/stdout and its kin, as Docker does.
-pub fn give_streams_to(uid: u32) {
+pub fn give_streams_to(uid: u32, gid: Option<u32>) {
     let null = rustix::fs::stat("/dev/null").map(|stat| stat.st_rdev);
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     for stream in streams {
-        give_stream_to(stream, uid, null.ok());
+        give_stream_to(stream, (uid, gid), null.ok());
     }
 }
 
-fn give_stream_to(stream: BorrowedFd<'_>, uid: u32, null: Option<u64>) {
+fn give_stream_to(stream: BorrowedFd<'_>, owner: (u32, Option<u32>), null: Option<u64>) {
+    let (uid, gid) = owner;
     let Ok(stat) = rustix::fs::fstat(stream) else { return };
     if stat.st_uid != uid && Some(stat.st_rdev) != null {
         // It merely makes reopening possible: a stream that cannot be given away still works.
-        let _ = rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(uid)), None);
+        let _ = rustix::fs::fchown(
+            stream,
+            Some(rustix::fs::Uid::from_raw(uid)),
+            gid.map(rustix::fs::Gid::from_raw),
+        );
     }
 }
 

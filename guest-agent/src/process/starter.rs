@@ -102,7 +102,8 @@ fn plain(
 /// Does what a process in a user namespace can no longer do for itself.
 fn prepare_for(range: Option<IdRange>, process: &ProcessSpec) {
     if let Some(range) = range {
-        give_streams_to(range.root());
+        // With their group: what the namespace does not know at all, its root cannot give on.
+        give_streams_to(range.root(), Some(range.root()));
         limits::make_room(&process.rlimits);
     }
 }
