@@ -4,11 +4,12 @@ use crate::cases;
 use crate::harness::World;
 use crate::harness::agent::Agent;
 use protocol::{ExitStatus, NamespaceRef, Namespaces};
+use std::process::Command;
 
 cases! {
     Both: owners_are_the_images, files_are_made_changed_and_given_away, root_has_powers_over_its_own_only,
         streams_and_terminals_work, a_setuid_program_makes_root_of_the_container_only,
-        what_was_written_has_the_same_owners_without, limits_can_be_raised, every_layer_shows_its_owners;
+        a_kept_disk_holds_the_ids_that_the_container_knows, limits_can_be_raised, every_layer_shows_its_owners;
     Kvm: ids_are_high_to_the_guest_and_no_two_containers_share_any, what_does_not_go_with_it_is_refused;
 }
 
@@ -80,11 +81,26 @@ fn a_setuid_program_makes_root_of_the_container_only(world: &World) {
     layered.run(&ask).prints("CapEff:\t0000000000002000");
 }
 
-/// A kept disk holds the container's own ids, whatever they stood for.
-fn what_was_written_has_the_same_owners_without(world: &World) {
-    let script =
-        "chown 1234:50 /srv && echo x > /srv/f && chown 7 /srv/f && stat -c %u:%g /srv /srv/f";
-    world.sh(&USERNS, script).prints("1234:50\n7:0");
+/// Whatever they stood for: the next container of the disk may have other ids, or none of its own.
+fn a_kept_disk_holds_the_ids_that_the_container_knows(world: &World) {
+    let state = world.fresh_state();
+    let sandbox = world.sandbox().state(&state).kept().flags(&USERNS);
+    sandbox.sh("chown 1234:50 /srv && echo x > /srv/f && chown 7 /srv/f").exits(0);
+    let sandbox = std::fs::read_dir(state.join("sandboxes")).unwrap().next().unwrap().unwrap();
+    let name = sandbox.file_name().into_string().unwrap();
+    for (path, user, group) in [("", 0, 0), ("/srv", 1234, 50), ("/srv/f", 7, 0)] {
+        let request = format!("stat /{name}/upper{path}");
+        let mut debugfs = Command::new("/sbin/debugfs");
+        debugfs.args(["-R", &request]).arg(sandbox.path().join("upper.ext4"));
+        let said = String::from_utf8(debugfs.output().unwrap().stdout).unwrap();
+        let line = said.lines().find(|line| line.starts_with("User:")).unwrap_or(&said);
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(
+            words[..4],
+            ["User:", &user.to_string(), "Group:", &group.to_string()],
+            "{path}"
+        );
+    }
 }
 
 fn limits_can_be_raised(world: &World) {
