@@ -52,6 +52,9 @@ pub enum ProcessError {
     /// A text that no argument can hold.
     #[error("{0} holds a null character")]
     Null(&'static str),
+    /// An id that a user namespace does not have.
+    #[error("user {0:?} is none of the 65536 that a container with ids of its own can have")]
+    NoSuchId(String),
     /// The image's StopSignal is none.
     #[error("the image's StopSignal")]
     StopSignal(#[source] signal::SignalError),
@@ -64,6 +67,7 @@ impl Explain for ProcessError {
                 Some("write it after the image: cofferdam run IMAGE sh".into())
             }
             ProcessError::Null(_) => None,
+            ProcessError::NoSuchId(_) => Some("name one from 0 to 65535 with --user".into()),
             ProcessError::StopSignal(_) => Some("override it with --stop-signal".into()),
         }
     }
@@ -96,6 +100,9 @@ impl RunPlan {
         let hostname = self.container.hostname.clone().unwrap_or_else(|| short_id.to_owned());
         let terminal = choices.terminal.is_some();
         let (user, note) = self.user(image);
+        if self.container.security.own_users && user.split(':').any(is_out_of_range) {
+            return Err(ProcessError::NoSuchId(user));
+        }
         let plan = ProcessPlan {
             env: environment::merge(&image.env, &choices.env, &hostname, terminal),
             cwd: working_directory(choices.workdir.as_deref().unwrap_or(&image.working_dir)),
@@ -134,6 +141,11 @@ impl ProcessPlan {
             Ok(self)
         }
     }
+}
+
+/// Whether it is a number that no id of a user namespace has.
+fn is_out_of_range(id: &str) -> bool {
+    id.parse::<u32>().is_ok_and(|id| id > u32::from(u16::MAX))
 }
 
 fn arguments(entrypoint: Option<&str>, command: &[String], image: &ImageDefaults) -> Vec<String> {

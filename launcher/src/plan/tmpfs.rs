@@ -23,7 +23,7 @@ pub struct Flag {
     options: &'static str,
 }
 
-const TMPFS: Flag = Flag {
+static TMPFS: Flag = Flag {
     name: "--tmpfs",
     source: MountSource::Tmpfs,
     defaults: &["noexec", "nosuid", "nodev"],
@@ -41,7 +41,7 @@ const TMPFS: Flag = Flag {
               nr_blocks=",
 };
 
-const WRITABLE: Flag = Flag {
+static WRITABLE: Flag = Flag {
     name: "--writable",
     source: MountSource::OwnTmpfs,
     // tmpfiles.d's mode; a size, so that a place that was declared is no way to all of the memory.
@@ -55,7 +55,7 @@ const WRITABLE: Flag = Flag {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} {reason}", flag.name)]
 pub struct TmpfsError {
-    flag: Flag,
+    flag: &'static Flag,
     reason: Reason,
 }
 
@@ -75,7 +75,7 @@ enum Reason {
 
 impl Explain for TmpfsError {
     fn hint(&self) -> Option<String> {
-        let Flag { name, options, .. } = self.flag;
+        let Flag { name, options, .. } = *self.flag;
         Some(match &self.reason {
             Reason::Relative(typed) => format!("write {name} /{typed}"),
             Reason::Root(_) => format!("mount it below the root, for example {name} /tmp"),
@@ -91,7 +91,8 @@ impl Explain for TmpfsError {
 /// # Errors
 /// [`TmpfsError`].
 pub fn mounts(tmpfs: &[String], writable: &[String]) -> Result<Vec<Mount>, TmpfsError> {
-    let typed = tmpfs.iter().map(|it| (TMPFS, it)).chain(writable.iter().map(|it| (WRITABLE, it)));
+    let typed =
+        tmpfs.iter().map(|it| (&TMPFS, it)).chain(writable.iter().map(|it| (&WRITABLE, it)));
     let mut mounts: Vec<Mount> = Vec::new();
     for (flag, entry) in typed {
         let mount = mount(flag, entry).map_err(|reason| TmpfsError { flag, reason })?;
@@ -103,7 +104,7 @@ pub fn mounts(tmpfs: &[String], writable: &[String]) -> Result<Vec<Mount>, Tmpfs
     Ok(mounts)
 }
 
-fn mount(flag: Flag, typed: &str) -> Result<Mount, Reason> {
+fn mount(flag: &Flag, typed: &str) -> Result<Mount, Reason> {
     let (path, options) = typed.split_once(':').unwrap_or((typed, ""));
     if !path.starts_with('/') {
         return Err(Reason::Relative(typed.to_owned()));
@@ -128,7 +129,7 @@ fn mount(flag: Flag, typed: &str) -> Result<Mount, Reason> {
     Ok(Mount { destination, source: flag.source, options: merged })
 }
 
-fn known(flag: Flag, option: &str) -> bool {
+fn known(flag: &Flag, option: &str) -> bool {
     match option.split_once('=') {
         Some(("size", value)) => {
             // A share of memory, or a size.
@@ -144,7 +145,7 @@ fn is_number(value: &str) -> bool {
 }
 
 /// Whether `later` makes `earlier` moot.
-fn overrides(flag: Flag, later: &str, earlier: &str) -> bool {
+fn overrides(flag: &Flag, later: &str, earlier: &str) -> bool {
     match (later.split_once('='), earlier.split_once('=')) {
         (Some((a, _)), Some((b, _))) => a == b,
         (None, None) => {

@@ -152,3 +152,23 @@ fn what_is_declared_writable_is_small_and_not_executable() {
         assert_eq!(refusal(line), expected, "{line:?}");
     }
 }
+
+#[test]
+fn an_id_that_a_user_namespace_does_not_have_is_refused() {
+    let cmd = vec!["sh".to_owned()];
+    let process = |line: &[&str], user: &str| {
+        let image = ImageDefaults { cmd: cmd.clone(), user: user.into(), ..Default::default() };
+        plan(line).with_image(&image, "0123456789abcdef")
+    };
+    for user in ["65536", "1:65536", "4294967295"] {
+        let failure = Failure::from(process(&["--userns"], user).unwrap_err());
+        let expected = format!(
+            "cofferdam: user {user:?} is none of the 65536 that a container with ids of its own can have\n\
+             hint: name one from 0 to 65535 with --user\n"
+        );
+        assert_eq!(failure.to_string(), expected);
+        assert!(process(&[], user).is_ok());
+    }
+    assert!(process(&["--userns"], "65535:65535").is_ok());
+    assert!(process(&["--userns"], "worker").is_ok());
+}
