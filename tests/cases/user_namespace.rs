@@ -143,7 +143,7 @@ fn ids_are_high_to_the_guest_and_no_two_containers_share_any(world: &World) {
         };
         let script = format!(
             "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -qx 'sleep {seconds} ' && \
-             grep ^Uid: $p/status | cut -f 2-; done"
+             grep ^Uid: $p/status | cut -f 2-; done; true"
         );
         let (ended, said) = agent.runs(Some(&name), "look", &["sh", "-c", &script]);
         assert_eq!(ended, Ok(ExitStatus::Code(0)), "{said}");
@@ -161,12 +161,13 @@ fn what_does_not_go_with_it_is_refused(world: &World) {
     let mut agent = Agent::boot(world);
     agent.starts("one", Namespaces::default(), &["sleep", "100"]);
     let other = NamespaceRef::Container(crate::harness::agent::id("one"));
-    for namespaces in [
+    let refused = [
         Namespaces { network: other.clone(), ..own_users() },
         Namespaces { pid: NamespaceRef::Guest, ..own_users() },
         Namespaces { user: other, ..Namespaces::default() },
-    ] {
-        let words = agent.does_not_start("two", namespaces);
+    ];
+    for (name, namespaces) in ["two", "three", "four"].into_iter().zip(refused) {
+        let words = agent.does_not_start(name, namespaces);
         assert!(
             words.contains("not offered") || words.contains("goes with no namespace"),
             "{words}"
