@@ -5,8 +5,10 @@
 //!                                         └──────────────┴─ Failed
 //! ```
 
+use crate::apparmor::Policy;
 use crate::cgroup;
 use crate::container::bundle::NamespaceKind;
+use crate::container::user_namespace::IdRange;
 use crate::control::Control;
 use crate::disks::{DiskError, Disks};
 use crate::error::{OsError, Tried, setup_failure};
@@ -15,8 +17,8 @@ use crate::rootfs::RootfsPaths;
 use crate::streams::{Relays, Streams};
 use crate::supervisor::Supervisor;
 use protocol::{
-    ContainerId, ContainerSpec, Event, Failure, NamespaceRef, ProcessRef, ProcessSpec,
-    SeccompProfile, Upper,
+    AppArmor, ContainerId, ContainerSpec, DeviceAccess, Event, Failure, NamespaceRef, ProcessRef,
+    ProcessSpec, SeccompProfile, Upper,
 };
 use std::collections::HashMap;
 use std::fs::File;
@@ -31,6 +33,9 @@ const GUEST_CGROUP: &str = "_guest";
 struct Container {
     init: ProcessRef,
     seccomp: Option<SeccompProfile>,
+    apparmor: AppArmor,
+    /// The ids of its user namespace, where it has one.
+    range: Option<IdRange>,
 }
 
 /// All that the agent knows.
@@ -42,6 +47,7 @@ pub struct Agent {
     pub supervisor: Supervisor,
     /// The disks.
     pub disks: Disks,
+    policy: Policy,
     null: OwnedFd,
     containers: Mutex<HashMap<ContainerId, Container>>,
 }
@@ -59,8 +65,12 @@ enum StartError {
     ContainerTaken(ContainerId),
     #[error("there is no running container {0}")]
     NoContainer(ContainerId),
-    #[error("a {0} namespace other than its own, or the guest's user namespace, is not offered")]
+    #[error("the {0} namespace of another container is not offered")]
     Namespace(&'static str),
+    #[error("a user namespace goes with no namespace of others', nor with all devices")]
+    UserNamespace,
+    #[error("no range of ids is left for a user namespace")]
+    NoRange,
     #[error("a container needs a layer")]
     NoLayer,
 }
@@ -93,9 +103,10 @@ struct Order {
 
 impl Agent {
     /// An agent with no process yet. `null` is /dev/null.
-    pub fn new(control: Control, null: OwnedFd) -> Self {
+    pub fn new(control: Control, policy: Policy, null: OwnedFd) -> Self {
         Self {
             control,
+            policy,
             null,
             supervisor: Supervisor::default(),
             disks: Disks::default(),
@@ -117,15 +128,52 @@ impl Agent {
         self.containers().get(container).is_some_and(|container| container.init == *process)
     }
 
+    /// Takes a container's name and, where it wants a user namespace, a range of ids that no other has.
+    fn enter(&self, spec: &ContainerSpec, init: &ProcessRef) -> Result<(), StartError> {
+        let mut containers = self.containers();
+        if containers.contains_key(&spec.id) {
+            return Err(StartError::ContainerTaken(spec.id.clone()));
+        }
+        let range = match spec.namespaces.user {
+            NamespaceRef::Guest => None,
+            NamespaceRef::New => {
+                let taken = containers.values().filter_map(|it| it.range);
+                Some(IdRange::unlike(taken).ok_or(StartError::NoRange)?)
+            }
+            NamespaceRef::Container(_) => return Err(StartError::Namespace("user")),
+        };
+        let (init, seccomp, apparmor) = (init.clone(), spec.seccomp.clone(), spec.apparmor);
+        containers.insert(spec.id.clone(), Container { init, seccomp, apparmor, range });
+        Ok(())
+    }
+
+    fn range(&self, container: &ContainerId) -> Option<IdRange> {
+        self.containers().get(container)?.range
+    }
+
+    /// What holds every process of a container.
+    fn fences(&self, container: &ContainerId) -> Option<(Option<SeccompProfile>, AppArmor)> {
+        let containers = self.containers();
+        let container = containers.get(container)?;
+        Some((container.seccomp.clone(), container.apparmor))
+    }
+
     fn container_order(&self, spec: ContainerSpec) -> Result<Order, StartError> {
         if spec.namespaces.mount != NamespaceRef::New {
             return Err(StartError::Namespace("mount"));
         }
-        if spec.namespaces.user != NamespaceRef::Guest {
-            return Err(StartError::Namespace("user"));
-        }
         if spec.rootfs.layers.is_empty() {
             return Err(StartError::NoLayer);
+        }
+        // The kernel's own file systems can be mounted for namespaces that belong to it, and no others.
+        let is_new = |kind: NamespaceKind| *kind.of(&spec.namespaces) == NamespaceRef::New;
+        let all_new = NamespaceKind::ALL.into_iter().all(is_new);
+        let range = self.range(&spec.id);
+        if range.is_some() && (!all_new || spec.devices == DeviceAccess::All) {
+            return Err(StartError::UserNamespace);
+        }
+        if spec.apparmor == AppArmor::Default {
+            self.policy.load()?;
         }
         let mut joined = Vec::new();
         let mut kept = Vec::new();
@@ -144,7 +192,10 @@ impl Agent {
         let Upper::Disk = spec.rootfs.upper;
         let upper = self.disks.upper()?.join(spec.id.as_str());
         let rootfs = RootfsPaths { layers: layers?, upper };
-        Ok(Order { launch: Launch::Container { spec: Box::new(spec), rootfs, joined }, kept })
+        Ok(Order {
+            launch: Launch::Container { spec: Box::new(spec), rootfs, joined, range },
+            kept,
+        })
     }
 
     fn process_order(
@@ -159,9 +210,10 @@ impl Agent {
         };
         let missing = || StartError::NoContainer(container.clone());
         let pid = self.init_pid(container).ok_or_else(missing)?;
-        let seccomp = self.containers().get(container).ok_or_else(missing)?.seccomp.clone();
+        let (seccomp, apparmor) = self.fences(container).ok_or_else(missing)?;
         let cgroup = cgroup::position(container, pid);
-        let launch = Launch::Exec { container: container.clone(), process, seccomp, cgroup };
+        let (container, range) = (container.clone(), self.range(container));
+        let launch = Launch::Exec { container, process, seccomp, apparmor, cgroup, range };
         Ok(Order { launch, kept: Vec::new() })
     }
 
@@ -174,17 +226,8 @@ impl Agent {
 pub fn start_container(agent: &Arc<Agent>, spec: ContainerSpec) {
     let id = spec.id.clone();
     let process = ProcessRef { container: Some(id.clone()), process: spec.init_id.clone() };
-    let container = Container { init: process.clone(), seccomp: spec.seccomp.clone() };
-    let taken = {
-        let mut containers = agent.containers();
-        let taken = containers.contains_key(&id);
-        if !taken {
-            containers.insert(id.clone(), container);
-        }
-        taken
-    };
-    if taken {
-        return agent.fail(process, setup_failure(&StartError::ContainerTaken(id)));
+    if let Err(error) = agent.enter(&spec, &process) {
+        return agent.fail(process, setup_failure(&error));
     }
     let stdio = spec.init.stdio;
     let own = id.clone();

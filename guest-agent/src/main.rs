@@ -4,6 +4,7 @@
 //! ([`process::starter`]), or the reaper of one container ([`process::reaper`]).
 
 mod agent;
+mod apparmor;
 mod cgroup;
 mod container;
 mod control;
@@ -53,13 +54,14 @@ fn main() {
 /// The life of PID 1: says hello first, and makes the rest while the launcher answers.
 fn live() -> Result<(), ControlError> {
     let (control, mut requests) = control::open(monotonic_ns())?;
+    let policy = apparmor::Policy::find();
     early::mount_root()?;
     log::open();
     early::mount_devices()?;
     early::mount_cgroups()?;
     early::raise_limits()?;
     control::greet(&mut requests)?;
-    let agent = Arc::new(Agent::new(control, streams::open_null()?));
+    let agent = Arc::new(Agent::new(control, policy, streams::open_null()?));
     watch_children(&agent)?;
     let served = control::serve(&mut requests, &agent);
     if served.is_err() {

@@ -3,6 +3,7 @@
 //! Runs in the process that starts the container, in a mount namespace of its own, so that nothing
 //! of it is left when the container has ended.
 
+use crate::container::user_namespace::UserNamespace;
 use crate::disks::{FileSystem, attach};
 use crate::error::{OsError, Tried};
 use rustix::mount::MountAttrFlags;
@@ -21,11 +22,15 @@ pub struct RootfsPaths {
     pub upper: PathBuf,
 }
 
-/// Mounts the joined root at `target`.
+/// Mounts the joined root at `target`; with a user namespace, so that its ids own what is in there.
 ///
 /// # Errors
 /// The first operation that fails.
-pub fn mount(paths: &RootfsPaths, target: &Path) -> Result<(), OsError> {
+pub fn mount(
+    paths: &RootfsPaths,
+    users: Option<&UserNamespace>,
+    target: &Path,
+) -> Result<(), OsError> {
     fs::create_dir_all(target).tried("make", target.display())?;
     let base = &paths.upper;
     let (upper, work) = (base.join("upper"), base.join("work"));
@@ -33,6 +38,11 @@ pub fn mount(paths: &RootfsPaths, target: &Path) -> Result<(), OsError> {
         let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
         made.tried("make", directory.display())?;
     }
+    if let Some(users) = users {
+        // Both of the writable directories are of one mount, as the overlay wants it.
+        paths.layers.iter().chain([base]).try_for_each(|path| users.cover(path))?;
+    }
+    let _owner = users.map(UserNamespace::own_files).transpose()?;
     let mut overlay = FileSystem::open("overlay")?.set("source", "overlay")?;
     // The kernel takes the topmost first.
     for layer in paths.layers.iter().rev() {

@@ -336,6 +336,65 @@ pub fn unshare_mounts() -> io::Result<()> {
     Ok(())
 }
 
+/// Gives this process, which has one thread, a user namespace of its own, in which it is nobody yet.
+pub fn unshare_users() -> io::Result<()> {
+    // SAFETY: no pointers are passed, and a new user namespace invalidates no open file.
+    check(unsafe { libc::unshare(libc::CLONE_NEWUSER) })?;
+    Ok(())
+}
+
+/// Shows the owners on a mount that nobody has seen yet as those that this user namespace maps them to.
+pub fn map_ids(mount: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::from(users.as_raw_fd().unsigned_abs()),
+    };
+    // SAFETY: the attributes live across the call, and their size is their own.
+    check_long(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attributes,
+            size_of_val(&attributes),
+        )
+    })?;
+    Ok(())
+}
+
+/// Sets the user and group whose files this thread makes.
+pub fn set_file_ids(uid: u32, gid: u32) -> io::Result<()> {
+    const ASK: u32 = u32::MAX;
+    // Each call says only what was set before: the second of each pair asks whether the first did it.
+    for (call, id) in [(libc::SYS_setfsgid, gid), (libc::SYS_setfsuid, uid)] {
+        // SAFETY: no pointers are passed.
+        unsafe { libc::syscall(call, id) };
+        // SAFETY: no pointers are passed.
+        let now = unsafe { libc::syscall(call, ASK) };
+        if now != libc::c_long::from(id) {
+            return Err(io::Error::from_raw_os_error(libc::EPERM));
+        }
+    }
+    Ok(())
+}
+
+/// Raises a hard limit of this process, if it is lower, and leaves the soft one.
+pub fn raise_hard_limit(resource: u32, hard: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit lives across the call.
+    check(unsafe { libc::getrlimit(resource, &raw mut limit) })?;
+    if limit.rlim_max >= hard { Ok(()) } else { set_resource_limit(resource, limit.rlim_cur, hard) }
+}
+
+/// Waits for the end of a child that nobody else waits for.
+pub fn wait_for(pid: ChildPid) {
+    // SAFETY: no status is asked for, and a child that is none is refused.
+    unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
+}
+
 /// Has every open file from this number on close when a program is executed.
 pub fn close_on_exec_from(first: libc::c_uint) -> io::Result<()> {
     let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;

@@ -134,6 +134,22 @@ pub fn granted(add: &[String], drop: &[String]) -> Result<CapabilitySet, Unknown
     }))
 }
 
+/// What was asked for and nothing else: `ALL` among the added is all but what is dropped.
+///
+/// # Errors
+/// [`UnknownCapability`].
+pub fn added(add: &[String], drop: &[String]) -> Result<CapabilitySet, UnknownCapability> {
+    let (add_all, add) = chosen("--cap-add", add)?;
+    let (_, drop) = chosen("--cap-drop", drop)?;
+    Ok(if add_all { CapabilitySet(all().0 & !drop.0) } else { add })
+}
+
+/// The five sets of a process that keeps what was granted whoever it is, without any program's file
+/// capabilities.
+pub fn lasting_sets(granted: CapabilitySet) -> Capabilities {
+    Capabilities { inheritable: granted, ambient: granted, ..process_sets(granted) }
+}
+
 /// The five sets of a container's process, as Docker asks for them: nothing inheritable, nothing
 /// ambient. A process of another user than root loses the effective and permitted ones at exec.
 pub fn process_sets(granted: CapabilitySet) -> Capabilities {

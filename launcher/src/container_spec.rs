@@ -6,8 +6,8 @@ use crate::capabilities;
 use crate::error::Failure;
 use crate::plan::{ProcessPlan, RunPlan};
 use protocol::{
-    ContainerId, ContainerSpec, LayerExtent, Namespaces, ProcessId, ProcessSpec, Rootfs, Stdio,
-    Upper, port,
+    ContainerId, ContainerSpec, LayerExtent, NamespaceRef, Namespaces, ProcessId, ProcessSpec,
+    Rootfs, Stdio, Upper, port,
 };
 
 /// Every file system image, and so every extent, is a multiple of this, in bytes.
@@ -115,10 +115,11 @@ pub fn container_spec(
         hostname: process.hostname.clone(),
         rootfs: Rootfs { layers, upper: Upper::Disk, readonly: container.readonly_root },
         mounts: container.mounts.clone(),
-        namespaces: Namespaces::default(),
+        namespaces: namespaces(security.own_users),
         devices: security.devices,
         resources: container.resources,
         seccomp: security.seccomp.clone(),
+        apparmor: security.apparmor,
         masked_paths: security.masked_paths.clone(),
         readonly_paths: security.readonly_paths.clone(),
         reaper: container.reaper,
@@ -128,12 +129,22 @@ pub fn container_spec(
             env: process.env.clone(),
             cwd: process.cwd.clone(),
             user: process.user.clone(),
-            capabilities: capabilities::process_sets(security.capabilities),
+            capabilities: if security.ambient {
+                capabilities::lasting_sets(security.capabilities)
+            } else {
+                capabilities::process_sets(security.capabilities)
+            },
             no_new_privileges: security.no_new_privileges,
+            root_refused: security.root_refused,
             rlimits: container.rlimits.clone(),
             stdio: stdio(plan, ports),
         },
     }
+}
+
+fn namespaces(own_users: bool) -> Namespaces {
+    let user = if own_users { NamespaceRef::New } else { NamespaceRef::Guest };
+    Namespaces { user, ..Namespaces::default() }
 }
 
 fn stdio(plan: &RunPlan, ports: StreamPorts) -> Stdio {

@@ -85,6 +85,9 @@ fn stages(
     let image = pull::image(&plan)?;
     let id = sandbox::random_id()?;
     let process = plan.with_image(&pull::defaults(&image), id.as_str())?;
+    if !plan.sandbox.quiet {
+        process.note.iter().for_each(|note| say(note));
+    }
     let lengths: Vec<u64> = image.layers.iter().map(|layer| layer.length).collect();
     let names = Names::of_first(id.clone())?;
     let ports = StreamPorts::for_plan(&plan);

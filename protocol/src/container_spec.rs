@@ -25,6 +25,8 @@ pub struct ContainerSpec {
     pub resources: Resources,
     /// Its system call filter; `None` is unconfined.
     pub seccomp: Option<SeccompProfile>,
+    /// What AppArmor confines its processes by.
+    pub apparmor: AppArmor,
     /// Paths made unreadable.
     pub masked_paths: Vec<String>,
     /// Paths made read-only.
@@ -76,16 +78,19 @@ pub struct Mount {
     pub destination: String,
     /// What.
     pub source: MountSource,
-    /// Options as mount(8) spells them: `ro`, `noexec`, `size=64m`, `mode=1777`. Without a mode, a tmpfs
-    /// takes that of the directory it covers.
+    /// Options as mount(8) spells them: `ro`, `noexec`, `size=64m`, `mode=1777`. Without a mode, a
+    /// [`MountSource::Tmpfs`] takes that of the directory it covers.
     pub options: Vec<String>,
 }
 
 /// What is mounted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountSource {
     /// A new tmpfs.
     Tmpfs,
+    /// A new tmpfs that belongs to the user of the container's init process, unless its options name
+    /// another owner.
+    OwnTmpfs,
 }
 
 /// Where a namespace comes from.
@@ -142,6 +147,15 @@ pub enum DeviceAccess {
     All,
 }
 
+/// What AppArmor confines a container's processes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppArmor {
+    /// Nothing.
+    Unconfined,
+    /// The profile that the guest carries: what Docker's default one means.
+    Default,
+}
+
 /// Limits of a container's cgroup. `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
@@ -168,6 +182,8 @@ pub struct ProcessSpec {
     pub capabilities: Capabilities,
     /// Whether it, and what it starts, may gain no privilege.
     pub no_new_privileges: bool,
+    /// Whether it must not be started where `user` turns out to be root.
+    pub root_refused: bool,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// What its standard streams are.

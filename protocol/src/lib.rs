@@ -40,9 +40,9 @@ mod message;
 pub mod port;
 
 pub use container_spec::{
-    Capabilities, CapabilitySet, ContainerSpec, DeviceAccess, LAYERS_DISK_SERIAL, LayerExtent,
-    Mount, MountSource, NamespaceRef, Namespaces, ProcessSpec, Resources, Rlimit, Rootfs,
-    SeccompAction, SeccompArgument, SeccompComparison, SeccompProfile, SeccompRule, Stdio,
+    AppArmor, Capabilities, CapabilitySet, ContainerSpec, DeviceAccess, LAYERS_DISK_SERIAL,
+    LayerExtent, Mount, MountSource, NamespaceRef, Namespaces, ProcessSpec, Resources, Rlimit,
+    Rootfs, SeccompAction, SeccompArgument, SeccompComparison, SeccompProfile, SeccompRule, Stdio,
     TerminalSize, UPPER_DISK_SERIAL, Upper,
 };
 pub use exit_status::ExitStatus;

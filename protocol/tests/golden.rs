@@ -13,7 +13,7 @@ use std::fmt::Debug;
 /// With another version, other bytes are right: change both together.
 #[test]
 fn these_are_the_bytes_of_this_version() {
-    assert_eq!(PROTOCOL_VERSION, 1);
+    assert_eq!(PROTOCOL_VERSION, 2);
 }
 
 /// Encodes, compares with `parts` (their length goes before them), and decodes again.
@@ -61,13 +61,14 @@ fn process_spec(stdio: Stdio) -> ProcessSpec {
             ambient: CapabilitySet(1 << 40),
         },
         no_new_privileges: true,
+        root_refused: false,
         rlimits: vec![Rlimit { name: "core".to_owned(), soft: 0, hard: u64::MAX }],
         stdio,
     }
 }
 /// All of it but the streams.
 const PROCESS_SPEC: &str = "02 027368 022d63  01 03413d31  012f  03753a67 \
-    01 8001 00 02 808080808020  01  01 04636f7265 00 ffffffffffffffffff01";
+    01 8001 00 02 808080808020  01 00  01 04636f7265 00 ffffffffffffffffff01";
 
 fn container_spec() -> ContainerSpec {
     ContainerSpec {
@@ -103,6 +104,7 @@ fn container_spec() -> ContainerSpec {
                 }],
             }],
         }),
+        apparmor: AppArmor::Default,
         masked_paths: vec!["/m".to_owned()],
         readonly_paths: vec!["/r".to_owned()],
         reaper: true,
@@ -117,7 +119,7 @@ const CONTAINER_SPEC: [&str; 9] = [
     "00 00 02016e 00 00 00 01",
     "01  0101 00 0102",
     "01 0101 010158 01 010472656164 05 01 05 01 02 06",
-    "01022f6d 01022f72 01 04696e6974",
+    "01  01022f6d 01022f72 01 04696e6974",
     PROCESS_SPEC,
     "00 00 8008 8108",
 ];
@@ -125,13 +127,13 @@ const CONTAINER_SPEC: [&str; 9] = [
 #[test]
 fn the_handshake() {
     let hello = Hello {
-        protocol_version: 1,
+        protocol_version: 2,
         agent_version: "0.1".to_owned(),
         kernel_release: "6.12".to_owned(),
         agent_started_ns: 1000,
     };
-    pinned(&hello, &["01 03302e31 04362e3132 e807"]);
-    pinned(&Welcome { protocol_version: 1, realtime_ns: 128 }, &["01 8001"]);
+    pinned(&hello, &["02 03302e31 04362e3132 e807"]);
+    pinned(&Welcome { protocol_version: 2, realtime_ns: 128 }, &["02 8001"]);
 }
 
 #[derive(Debug)]
@@ -162,19 +164,20 @@ fn other_versions_are_told_by_their_version() {
         decoder.push(payload);
         let hello = greeting::<Hello, Refused>(&mut decoder);
         let mut decoder = Decoder::default();
-        decoder.push(&frame::encode(&Welcome { protocol_version: 1, realtime_ns: 128 }).unwrap());
+        decoder.push(&frame::encode(&Welcome { protocol_version: 2, realtime_ns: 128 }).unwrap());
         assert_eq!(greeting::<Welcome, Refused>(&mut decoder).unwrap().unwrap().realtime_ns, 128);
         hello
     };
     // Nothing else, something else, and the largest number there is.
-    assert!(matches!(greeted(&[2]), Err(Refused::Version(2))));
+    assert!(matches!(greeted(&[1]), Err(Refused::Version(1))));
+    assert!(matches!(greeted(&[3]), Err(Refused::Version(3))));
     assert!(matches!(greeted(&[0x80, 1, 0xff, 0xff, 0xff]), Err(Refused::Version(128))));
     assert!(matches!(greeted(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Err(Refused::Version(u32::MAX))));
     assert!(matches!(greeted(&[0]), Err(Refused::Version(0))));
     // Of this version, but malformed; and no version at all.
-    assert!(matches!(greeted(&[1, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
+    assert!(matches!(greeted(&[2, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
     assert!(matches!(greeted(&[0xff; 8]), Err(Refused::Frame(FrameError::Malformed(_)))));
-    assert_eq!(greeted(&[1, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
+    assert_eq!(greeted(&[2, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
 }
 
 #[test]
@@ -228,7 +231,9 @@ fn variants() {
         pinned(&comparison, &[&format!("{index:02x}")]);
     }
     pinned(&Upper::Disk, &["00"]);
+    pinned(&MountSource::OwnTmpfs, &["01"]);
     pinned(&DeviceAccess::Standard, &["00"]);
+    pinned(&AppArmor::Unconfined, &["00"]);
     pinned(&NamespaceRef::Guest, &["01"]);
     pinned(
         &Stdio::Pipes { stdin_port: Some(9), stdout_port: 1, stderr_port: 2 },

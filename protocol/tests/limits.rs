@@ -14,6 +14,7 @@ fn process() -> ProcessSpec {
         user: String::new(),
         capabilities: Capabilities::default(),
         no_new_privileges: false,
+        root_refused: false,
         rlimits: Vec::new(),
         stdio: Stdio::Pipes { stdin_port: None, stdout_port: 1024, stderr_port: 1025 },
     }
@@ -32,6 +33,7 @@ fn container() -> ContainerSpec {
         namespaces: Namespaces::default(),
         devices: DeviceAccess::Standard,
         resources: Resources::default(),
+        apparmor: AppArmor::Unconfined,
         seccomp: Some(SeccompProfile {
             default_action: SeccompAction::Errno(1),
             architectures: Vec::new(),

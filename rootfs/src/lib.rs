@@ -5,13 +5,14 @@
 //! image. Never does: caching, downloading by itself, or anything at `cofferdam`'s own run time.
 //!
 //! ```text
-//!   agent ───────────────► initramfs                        ┐
+//!   agent, profile ──────► initramfs                        ┐
 //!   mkfs.ext4 ───────────► disk template ► payload::sparse  ├► appended to dist/cofferdam
 //!   mmdebstrap, busybox ─► layer.tar ► OCI directory, Docker archive
 //! ```
 //!
 //! Everything is reproducible: entries are sorted, and no time is later than [`EPOCH`].
 
+pub mod apparmor;
 pub mod debian;
 pub mod disk_template;
 pub mod docker_archive;

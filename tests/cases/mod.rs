@@ -6,9 +6,11 @@ mod agent_container;
 mod agent_machine;
 mod agent_protocol;
 mod agent_streams;
+mod apparmor;
 mod attempts;
 mod console;
 mod disasters;
+mod docker_default;
 mod doctor;
 mod engine_walls;
 mod engines;
@@ -29,7 +31,9 @@ mod seccomp;
 mod signals;
 pub mod soak;
 mod streams;
+mod strict;
 mod terminal;
+mod user_namespace;
 
 /// Every case of `make test`.
 pub fn all() -> Vec<Case> {
@@ -46,6 +50,10 @@ pub fn all() -> Vec<Case> {
         filters::CASES,
         opened::CASES,
         attempts::CASES,
+        docker_default::CASES,
+        apparmor::CASES,
+        strict::CASES,
+        user_namespace::CASES,
         limits::CASES,
         lifecycle::CASES,
         signals::CASES,

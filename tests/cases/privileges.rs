@@ -24,7 +24,8 @@ fn capabilities_are_dockers(world: &World) {
 }
 
 fn cap_add(world: &World) {
-    let flags = ["--cap-add", "SYS_ADMIN"];
+    // As with Docker, AppArmor denies what the capability grants.
+    let flags = ["--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"];
     let script = format!("{SETS}; mount -t tmpfs t /tmp && echo mounted");
     world.sh(&flags, &script).prints(&format!("{}\nmounted", both_sets(DOCKERS | SYS_ADMIN)));
     let flags = ["--cap-drop", "ALL", "--cap-add", "cap_net_raw"];

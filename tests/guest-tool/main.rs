@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   guest-tool xattr PATH NAME        prints an extended attribute as hexadecimal digits
+//!   guest-tool ids                    prints its real and its effective user
 //!   guest-tool noise PATH SEED MIB    writes a file of bytes that look random
 //!   guest-tool hear PATH SEED MIB     reads it back; fails at the first byte that is another
 //! ```
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["xattr", path, name] => xattr(path, name),
+        ["ids"] => ids(),
         ["noise", path, seed, mib] => said(noise(path, seed, mib)),
         ["hear", path, seed, mib] => said(hear(path, seed, mib)),
         _ => {
@@ -25,6 +27,13 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+#[allow(clippy::print_stdout, reason = "its purpose")]
+fn ids() -> ExitCode {
+    let (real, effective) = (rustix::process::getuid(), rustix::process::geteuid());
+    println!("{} {}", real.as_raw(), effective.as_raw());
+    ExitCode::SUCCESS
 }
 
 #[allow(clippy::print_stdout, reason = "its purpose")]

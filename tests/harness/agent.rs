@@ -4,9 +4,9 @@ use super::World;
 use protocol::frame::{self, Decoder};
 use protocol::handshake::{Hello, PROTOCOL_VERSION, Welcome};
 use protocol::{
-    Capabilities, CapabilitySet, ContainerId, ContainerSpec, DeviceAccess, Event, ExitStatus,
-    FailureKind, LayerExtent, Namespaces, ProcessId, ProcessRef, ProcessSpec, Request, Resources,
-    Rootfs, Stdio, Upper, port,
+    AppArmor, Capabilities, CapabilitySet, ContainerId, ContainerSpec, DeviceAccess, Event,
+    ExitStatus, FailureKind, LayerExtent, Namespaces, ProcessId, ProcessRef, ProcessSpec, Request,
+    Resources, Rootfs, Stdio, Upper, port,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -95,6 +95,23 @@ impl Agent {
 
     /// Starts a container that stays.
     pub fn starts(&mut self, name: &str, namespaces: Namespaces, args: &[&str]) {
+        self.asks_for(name, namespaces, args);
+        match self.hear() {
+            Event::Started { process, .. } if process.container == Some(id(name)) => {}
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    /// Asks for a container that cannot be; gives the reason.
+    pub fn does_not_start(&mut self, name: &str, namespaces: Namespaces) -> String {
+        self.asks_for(name, namespaces, &["true"]);
+        match self.hear() {
+            Event::Failed { failure, .. } if failure.kind == FailureKind::Setup => failure.message,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    fn asks_for(&mut self, name: &str, namespaces: Namespaces, args: &[&str]) {
         let (init, _stdout) = self.process(args);
         let layer = LayerExtent { offset: 0, length: self.layer_bytes };
         let spec = ContainerSpec {
@@ -106,6 +123,7 @@ impl Agent {
             devices: DeviceAccess::Standard,
             resources: Resources::default(),
             seccomp: None,
+            apparmor: AppArmor::Unconfined,
             masked_paths: Vec::new(),
             readonly_paths: Vec::new(),
             reaper: false,
@@ -113,10 +131,6 @@ impl Agent {
             init,
         };
         self.tell(&Request::Start(Box::new(spec)));
-        match self.hear() {
-            Event::Started { process, .. } if process.container == Some(id(name)) => {}
-            other => panic!("{name}: {other:?}"),
-        }
     }
 
     /// Has the machine stopped in order; gives how it ended.
@@ -163,6 +177,7 @@ impl Agent {
                 ambient: CapabilitySet::default(),
             },
             no_new_privileges: false,
+            root_refused: false,
             rlimits: Vec::new(),
             stdio: Stdio::Pipes { stdin_port: None, stdout_port, stderr_port },
         };

@@ -19,6 +19,8 @@ pub struct Images {
     pub plain: String,
     /// The same with everything an image's configuration can say.
     pub configured: String,
+    /// The plain image, with a user besides root whose number is root's.
+    pub second_root: String,
     /// Three layers with whiteouts and all else that part 0 is about.
     pub layered: String,
     /// One compressed layer that takes a moment to unpack.
@@ -51,9 +53,13 @@ impl Images {
             "WorkingDir": "/srv/work",
             "StopSignal": "SIGUSR1",
         });
+        let mut toor = Layer::new();
+        toor.file("etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n");
+        let second_root = json!({ "Env": ["PATH=/bin"], "User": "toor" });
         let layers = super::layered::layers(&base);
         Self {
             configured: oci("configured", &configured, std::slice::from_ref(&base), false),
+            second_root: oci("second-root", &second_root, &[base.clone(), toor.finish()], false),
             layered: oci("layered", &plain_config, &layers, true),
             heavy: oci("heavy", &plain_config, &[base.clone(), heavy_layer()], true),
             oci_archive: archive_of(directory, "plain"),
@@ -73,10 +79,11 @@ impl Images {
         said.lines().last().expect("it says where they are").clone_into(&mut self.demo);
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut String); 7] {
+    fn fields(&mut self) -> [(&'static str, &mut String); 8] {
         [
             ("plain", &mut self.plain),
             ("configured", &mut self.configured),
+            ("second_root", &mut self.second_root),
             ("layered", &mut self.layered),
             ("heavy", &mut self.heavy),
             ("oci_archive", &mut self.oci_archive),

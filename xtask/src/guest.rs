@@ -13,16 +13,17 @@ use crate::{cache, process, program};
 
 const TEMPLATE_RECIPE: &str = include_str!("../../rootfs/src/disk_template.rs");
 
-/// Builds the initramfs, which holds the agent.
+/// Builds the initramfs, which holds the agent and the AppArmor profile of containers.
 ///
 /// # Errors
-/// Those of building the agent and of writing.
+/// Those of building both and of writing.
 pub fn initramfs(workspace: &Workspace) -> Result<PathBuf> {
     let agent = program::agent(workspace)?;
     let place = workspace.target.join("initramfs.cpio");
     let bytes = fs::read(&agent).with_context(|| format!("cannot read {}", agent.display()))?;
     let mut archive = Vec::new();
-    rootfs::initramfs::write(&bytes, &mut archive)?;
+    let profile = rootfs::apparmor::compile(rootfs::apparmor::SOURCE)?;
+    rootfs::initramfs::write(&bytes, &profile, &mut archive)?;
     // What is made of it later looks at its time: only a different one is written.
     if fs::read(&place).ok().as_ref() != Some(&archive) {
         fs::write(&place, archive).with_context(|| format!("cannot write {}", place.display()))?;

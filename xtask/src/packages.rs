@@ -30,7 +30,7 @@ pub const NEEDED: &[(&str, &str)] = &[
     ("skopeo", "tests read our images with it"),
     ("docker.io", "tests of the outer container under dockerd; moby's kernel check"),
     ("iptables", "dockerd's bridge"),
-    ("apparmor", "dockerd loads its profile with it"),
+    ("apparmor", "compiling the profile of containers; dockerd loads its own with it"),
     ("qemu-system-x86", "the fallback without a KVM; the reference host"),
     ("linux-image-cloud-amd64", "the reference host's kernel"),
     ("kmod", "the reference host: finding its modules"),

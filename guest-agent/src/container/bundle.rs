@@ -77,6 +77,8 @@ pub struct Surroundings<'a> {
     pub etc: &'a Path,
     /// The open files of namespaces taken from other containers.
     pub joined: &'a [(NamespaceKind, i32)],
+    /// The open file of its user namespace, where it has one.
+    pub users: Option<i32>,
 }
 
 /// The names of the files that Docker, and the agent, put into a container's /etc.
@@ -84,8 +86,10 @@ pub const ETC_FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 
 /// What Docker sets in a network namespace of the container's own: users other than root may serve low
 /// ports and send echo requests.
-const NETWORK_SYSCTLS: [(&str, &str); 2] =
-    [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+const LOW_PORTS: (&str, &str) = ("net.ipv4.ip_unprivileged_port_start", "0");
+const ECHO_REQUESTS: (&str, &str) = ("net.ipv4.ping_group_range", "0 2147483647");
+/// The same where there are no more groups: the kernel refuses those that have no meaning.
+const ECHO_REQUESTS_IN_RANGE: (&str, &str) = ("net.ipv4.ping_group_range", "0 65535");
 
 /// The runtime specification of a container.
 ///
@@ -93,7 +97,7 @@ const NETWORK_SYSCTLS: [(&str, &str); 2] =
 /// None that is known: the builders refuse only missing parts.
 pub fn runtime_spec(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Spec, OciSpecError> {
     let linux = LinuxBuilder::default()
-        .namespaces(namespaces(spec, around.joined)?)
+        .namespaces(namespaces(spec, around)?)
         .cgroups_path(format!("/cofferdam/{}", spec.id))
         .masked_paths(spec.masked_paths.clone())
         .readonly_paths(spec.readonly_paths.clone())
@@ -102,11 +106,10 @@ pub fn runtime_spec(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<S
     // The limits are the agent's own writing: libcontainer is left with nothing to apply.
     linux.set_resources(None);
     let own_network = spec.namespaces.network == NamespaceRef::New;
-    linux.set_sysctl(
-        own_network.then(|| {
-            NETWORK_SYSCTLS.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
-        }),
-    );
+    let echo = if around.users.is_some() { ECHO_REQUESTS_IN_RANGE } else { ECHO_REQUESTS };
+    linux.set_sysctl(own_network.then(|| {
+        [LOW_PORTS, echo].map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }));
     let root = RootBuilder::default().path(around.rootfs).readonly(spec.rootfs.readonly).build()?;
     let mut specification = SpecBuilder::default()
         .version("1.0.2")
@@ -139,7 +142,7 @@ pub fn privileged_process() -> Result<Process, OciSpecError> {
 
 fn namespaces(
     spec: &ContainerSpec,
-    joined: &[(NamespaceKind, i32)],
+    around: &Surroundings<'_>,
 ) -> Result<Vec<LinuxNamespace>, OciSpecError> {
     let mut namespaces =
         vec![LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Mount).build()?];
@@ -149,14 +152,22 @@ fn namespaces(
             NamespaceRef::Guest => {}
             NamespaceRef::New => namespaces.push(builder().build()?),
             NamespaceRef::Container(_) => {
-                for (_, fd) in joined.iter().filter(|(joined, _)| *joined == kind) {
-                    let path = PathBuf::from(format!("/proc/self/fd/{fd}"));
-                    namespaces.push(builder().path(path).build()?);
+                for (_, fd) in around.joined.iter().filter(|(joined, _)| *joined == kind) {
+                    namespaces.push(builder().path(open_file(*fd)).build()?);
                 }
             }
         }
     }
+    // It is joined as others are: libcontainer makes none whose mounts could be prepared before.
+    if let Some(fd) = around.users {
+        let users = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::User);
+        namespaces.push(users.path(open_file(fd)).build()?);
+    }
     Ok(namespaces)
+}
+
+fn open_file(fd: i32) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{fd}"))
 }
 
 /// All mounts: whatever is above another before it, and the files of /etc last, as Docker does.
@@ -167,7 +178,7 @@ fn mounts(spec: &ContainerSpec, etc: &Path) -> Result<Vec<Mount>, OciSpecError> 
     for extra in &spec.mounts {
         let options: Vec<&str> = extra.options.iter().map(String::as_str).collect();
         match extra.source {
-            MountSource::Tmpfs => {
+            MountSource::Tmpfs | MountSource::OwnTmpfs => {
                 mounts.push(mount(&extra.destination, "tmpfs", Path::new("tmpfs"), &options)?)
             }
         }

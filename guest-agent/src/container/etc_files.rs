@@ -10,17 +10,21 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat2, statat,
 use rustix::io::Errno;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::chown;
 use std::path::Path;
 
-/// Writes the three files of a container.
+/// Writes the three files of a container, for its root, which is `owner` to the guest.
 ///
 /// # Errors
 /// The first operation that fails.
-pub fn write(spec: &ContainerSpec, etc: &Path) -> Result<(), OsError> {
+pub fn write(spec: &ContainerSpec, owner: u32, etc: &Path) -> Result<(), OsError> {
     fs::create_dir_all(etc).tried("make", etc.display())?;
     for name in ETC_FILES {
         let path = etc.join(name);
         fs::write(&path, contents(name, &spec.hostname)).tried("write", path.display())?;
+        if owner != 0 {
+            chown(&path, Some(owner), Some(owner)).tried("give away", path.display())?;
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod etc_files;
 pub mod mount_points;
+pub mod user_namespace;
 
 use crate::cgroup;
 use protocol::ContainerId;

@@ -2,6 +2,7 @@
 //!
 //! Never follows anything out of that root: what stands in it is hostile.
 
+use crate::process::identity::Identity;
 use protocol::{Mount, MountSource};
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, mkdirat, openat2};
 use rustix::io::Errno;
@@ -26,8 +27,7 @@ fn open_inside(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
 /// Gives each tmpfs for which no mode was asked that of the directory it covers, as runc does.
 pub fn keep_modes(root: &OwnedFd, mounts: &mut [Mount]) {
     for mount in mounts {
-        let MountSource::Tmpfs = mount.source;
-        if mount.options.iter().any(|option| option.starts_with("mode=")) {
+        if mount.source != MountSource::Tmpfs || has_option(mount, "mode=") {
             continue;
         }
         let covered = open_inside(root.as_fd(), Path::new(&mount.destination));
@@ -35,6 +35,21 @@ pub fn keep_modes(root: &OwnedFd, mounts: &mut [Mount]) {
             mount.options.push(format!("mode={:o}", stat.st_mode & 0o7777));
         }
     }
+}
+
+/// Gives each tmpfs that is to belong to the container's user an owner, where none was asked.
+pub fn give_owner(mounts: &mut [Mount], owner: &Identity) {
+    for mount in mounts.iter_mut().filter(|mount| mount.source == MountSource::OwnTmpfs) {
+        for (key, id) in [("uid=", owner.uid), ("gid=", owner.gid)] {
+            if !has_option(mount, key) {
+                mount.options.push(format!("{key}{id}"));
+            }
+        }
+    }
+}
+
+fn has_option(mount: &Mount, key: &str) -> bool {
+    mount.options.iter().any(|option| option.starts_with(key))
 }
 
 /// Makes a directory and those above it.

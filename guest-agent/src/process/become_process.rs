@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   surroundings → terminal → limits → who → where → (reaper) → bounding set → ids → capabilities
-//!     → find the program → no_new_privs → system call filter → exec
+//!     → no_new_privs → AppArmor → find the program → system call filter → exec
 //! ```
 //!
 //! The filter comes last, so that it needs to allow nothing but the program's own calls. Without
@@ -14,9 +14,10 @@
 //! (capabilities(7), "Transformation of capabilities during execve"). With no_new_privs, where exec
 //! also limits them by what was permitted, nothing is kept.
 
-use super::identity::{self, Identity};
+use super::identity::{Databases, Identity};
 use super::launch::Reports;
 use super::{program, reaper, surroundings};
+use crate::apparmor;
 use crate::error::{OsError, Tried, setup_failure};
 use crate::sys::{self, CapabilityState};
 use crate::terminal;
@@ -25,7 +26,7 @@ use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use oci_spec::runtime::Spec;
-use protocol::{Capabilities, DeviceAccess, Failure, FailureKind, ProcessSpec, Stdio};
+use protocol::{AppArmor, Capabilities, DeviceAccess, Failure, FailureKind, ProcessSpec, Stdio};
 use rustix::fs::Mode;
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -81,6 +82,8 @@ pub struct BecomeProcess {
     pub process: Rc<ProcessSpec>,
     /// Its filter.
     pub filter: Option<Rc<[sock_filter]>>,
+    /// Its AppArmor profile.
+    pub apparmor: AppArmor,
     /// What is still to be made around it.
     pub remaining: Remaining,
     /// Where it says what became of it.
@@ -128,11 +131,9 @@ impl BecomeProcess {
         sys::reset_signals();
         rustix::process::umask(Mode::from_raw_mode(0o022));
         super::limits::apply(&self.process.rlimits)?;
-        let passwd = identity::read_database("/etc/passwd");
-        let group = identity::read_database("/etc/group");
-        let identity = identity::look_up(&self.process.user, &passwd, &group)
-            .map_err(|error| setup_failure(&error))?;
-        give_streams_to(identity.uid);
+        let identity = Databases::read().identity_of(&self.process);
+        let identity = identity.map_err(|error| setup_failure(&error))?;
+        give_streams_to(identity.uid, None);
         let cwd = &self.process.cwd;
         enter_directory(cwd).and_then(|()| require_inside()).map_err(setup)?;
         let environment = environment(&self.process.env, &identity.home);
@@ -213,7 +214,10 @@ impl BecomeProcess {
         if self.process.no_new_privileges {
             sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).tried("set", "no_new_privs")?;
         }
-        Ok(())
+        match self.apparmor {
+            AppArmor::Unconfined => Ok(()),
+            AppArmor::Default => apparmor::confine_at_exec(),
+        }
     }
 
     /// Its effective and permitted sets just before exec. Whoever is not root keeps but the ambient ones
@@ -253,19 +257,24 @@ fn drop_bounding(kept: u64) -> Result<(), OsError> {
 }
 
 /// Lets the process open its own streams again by /dev/stdout and its kin, as Docker does.
-fn give_streams_to(uid: u32) {
+pub fn give_streams_to(uid: u32, gid: Option<u32>) {
     let null = rustix::fs::stat("/dev/null").map(|stat| stat.st_rdev);
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     for stream in streams {
-        give_stream_to(stream, uid, null.ok());
+        give_stream_to(stream, (uid, gid), null.ok());
     }
 }
 
-fn give_stream_to(stream: BorrowedFd<'_>, uid: u32, null: Option<u64>) {
+fn give_stream_to(stream: BorrowedFd<'_>, owner: (u32, Option<u32>), null: Option<u64>) {
+    let (uid, gid) = owner;
     let Ok(stat) = rustix::fs::fstat(stream) else { return };
     if stat.st_uid != uid && Some(stat.st_rdev) != null {
         // It merely makes reopening possible: a stream that cannot be given away still works.
-        let _ = rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(uid)), None);
+        let _ = rustix::fs::fchown(
+            stream,
+            Some(rustix::fs::Uid::from_raw(uid)),
+            gid.map(rustix::fs::Gid::from_raw),
+        );
     }
 }
 

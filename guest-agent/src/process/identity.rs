@@ -1,11 +1,13 @@
 //! Who a process is: `name|uid[:name|gid]` looked up in passwd and group files.
 //!
-//! Pure parsing of hostile text; [`read_database`] reads such a file within bounds. Follows
+//! Pure parsing of hostile text; [`Databases`] reads such files within bounds. Follows
 //! passwd(5), group(5) and Docker's (runc's) reading of them: a number needs no entry, a name does.
 
+use protocol::ProcessSpec;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// The longest passwd or group file that is read, in bytes.
 const MAX_DATABASE_BYTES: u64 = 4 * 1024 * 1024;
@@ -21,6 +23,9 @@ pub enum IdentityError {
     /// No entry has this group name.
     #[error("unable to find group {0}: no matching entries in group file")]
     Group(String),
+    /// Root, where that is refused.
+    #[error("user {0:?} is root, which is refused")]
+    Root(String),
 }
 
 /// Who a process is.
@@ -36,13 +41,47 @@ pub struct Identity {
     pub home: String,
 }
 
-/// Reads a passwd or group file of the root file system this process is in.
+/// The passwd and group files of a root file system.
+#[derive(Debug, Default)]
+pub struct Databases {
+    passwd: String,
+    group: String,
+}
+
+impl Databases {
+    /// Those of the root file system that this process is in.
+    pub fn read() -> Self {
+        let read = |path| read_database(CWD, path, ResolveFlags::NO_MAGICLINKS);
+        Self { passwd: read("/etc/passwd"), group: read("/etc/group") }
+    }
+
+    /// Those of another one, whatever links there lead to.
+    pub fn read_below(root: impl AsFd) -> Self {
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let read = |path| read_database(root.as_fd(), path, inside);
+        Self { passwd: read("/etc/passwd"), group: read("/etc/group") }
+    }
+
+    /// Looks up whom a process is to be; empty is root.
+    ///
+    /// # Errors
+    /// A name without an entry, or root where the process refuses that.
+    pub fn identity_of(&self, process: &ProcessSpec) -> Result<Identity, IdentityError> {
+        let identity = look_up(&process.user, &self.passwd, &self.group)?;
+        if process.root_refused && identity.uid == 0 {
+            return Err(IdentityError::Root(process.user.clone()));
+        }
+        Ok(identity)
+    }
+}
+
+/// Reads a passwd or group file.
 ///
 /// What is no regular file, is reached through /proc's magic links, cannot be opened, or is no
 /// UTF-8, counts as empty where it is so: a container needs no such files.
-pub fn read_database(path: &str) -> String {
+fn read_database(directory: BorrowedFd<'_>, path: &str, resolve: ResolveFlags) -> String {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let Ok(file) = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS) else {
+    let Ok(file) = openat2(directory, path, flags, Mode::empty(), resolve) else {
         return String::new();
     };
     let regular = fstat(&file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
@@ -91,7 +130,7 @@ fn number(text: &str) -> Option<u32> {
 ///
 /// # Errors
 /// A name without an entry.
-pub fn look_up(user: &str, passwd: &str, group: &str) -> Result<Identity, IdentityError> {
+fn look_up(user: &str, passwd: &str, group: &str) -> Result<Identity, IdentityError> {
     let (user, wanted_group) = match user.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (user, None),

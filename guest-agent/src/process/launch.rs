@@ -14,11 +14,14 @@
 //! The socket closes on exec in whoever holds it, so its end of file means that the program runs.
 
 use crate::container::bundle::NamespaceKind;
+use crate::container::user_namespace::IdRange;
 use crate::error::setup_failure;
 use crate::rootfs::RootfsPaths;
 use crate::sys;
 use protocol::frame::{self, Decoder, FrameError};
-use protocol::{ContainerId, ContainerSpec, Failure, FailureKind, ProcessSpec, SeccompProfile};
+use protocol::{
+    AppArmor, ContainerId, ContainerSpec, Failure, FailureKind, ProcessSpec, SeccompProfile,
+};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Write};
@@ -42,6 +45,8 @@ pub enum Launch {
         rootfs: RootfsPaths,
         /// Open files of the namespaces it takes from other containers.
         joined: Vec<(NamespaceKind, i32)>,
+        /// The ids of its user namespace, where it has one.
+        range: Option<IdRange>,
     },
     /// A further process in a container.
     Exec {
@@ -51,8 +56,12 @@ pub enum Launch {
         process: Box<ProcessSpec>,
         /// The container's filter.
         seccomp: Option<SeccompProfile>,
+        /// The container's AppArmor profile.
+        apparmor: AppArmor,
         /// Where in the container's cgroup its init process is.
         cgroup: Option<String>,
+        /// The ids of the container's user namespace, where it has one.
+        range: Option<IdRange>,
     },
     /// A process in the guest itself.
     Guest {

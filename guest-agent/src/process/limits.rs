@@ -24,6 +24,16 @@ const NAMES: [(&str, u32); 16] = [
     ("rttime", libc::RLIMIT_RTTIME),
 ];
 
+/// Raises the hard limits of this process as far as a process needs that will not be allowed to do so
+/// itself. What cannot be raised, that process says.
+pub fn make_room(limits: &[Rlimit]) {
+    for Rlimit { name, hard, .. } in limits {
+        if let Some((_, resource)) = NAMES.iter().find(|(known, _)| known == name) {
+            let _ = sys::raise_hard_limit(*resource, *hard);
+        }
+    }
+}
+
 /// Sets the limits of this process.
 ///
 /// # Errors

@@ -4,9 +4,12 @@
 //! Makes a container with its init process, joins a container with a further one, or starts one in
 //! the guest itself; reports, and ends. What it started is then the agent's to wait for.
 
-use super::become_process::{BecomeProcess, Remaining};
+use super::become_process::{BecomeProcess, Remaining, give_streams_to};
+use super::identity::{Databases, IdentityError};
 use super::launch::{Launch, Report, Reports, STARTER_WORD};
+use super::limits;
 use crate::container::bundle::{self, NamespaceKind, Surroundings};
+use crate::container::user_namespace::{IdRange, UserNamespace};
 use crate::container::{STATE, directory, etc_files, mount_points};
 use crate::error::{OsError, Tried};
 use crate::rootfs::{self, RootfsPaths};
@@ -15,7 +18,7 @@ use crate::{cgroup, sys};
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
-use protocol::{ContainerId, ContainerSpec, ProcessSpec, SeccompProfile};
+use protocol::{AppArmor, ContainerId, ContainerSpec, MountSource, ProcessSpec, SeccompProfile};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -32,6 +35,8 @@ enum StartError {
     Container(#[from] LibcontainerError),
     #[error(transparent)]
     Seccomp(#[from] SeccompError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
 }
 
 /// Whether these arguments make a starter; its socket's number.
@@ -54,11 +59,13 @@ pub fn run(socket: &str) -> ! {
         }
     };
     let result = match launch {
-        Launch::Container { spec, rootfs, joined } => {
-            start_container(*spec, &rootfs, &joined, &reports)
+        Launch::Container { spec, rootfs, joined, range } => {
+            prepare_for(range, &spec.init);
+            start_container(*spec, &rootfs, &joined, range, &reports)
         }
-        Launch::Exec { container, process, seccomp, cgroup } => {
-            let become_process = plain(*process, seccomp.as_ref(), &reports);
+        Launch::Exec { container, process, seccomp, apparmor, cgroup, range } => {
+            prepare_for(range, &process);
+            let become_process = plain(*process, seccomp.as_ref(), apparmor, &reports);
             become_process
                 .and_then(|become_process| join_container(&container, cgroup, become_process))
         }
@@ -80,45 +87,54 @@ fn filter(
 fn plain(
     process: ProcessSpec,
     seccomp: Option<&SeccompProfile>,
+    apparmor: AppArmor,
     reports: &Rc<Reports>,
 ) -> Result<BecomeProcess, StartError> {
     Ok(BecomeProcess {
         process: Rc::new(process),
         filter: filter(seccomp)?,
+        apparmor,
         remaining: Remaining::default(),
         reports: Rc::clone(reports),
     })
+}
+
+/// Does what a process in a user namespace can no longer do for itself.
+fn prepare_for(range: Option<IdRange>, process: &ProcessSpec) {
+    if let Some(range) = range {
+        // With their group: what the namespace does not know at all, its root cannot give on.
+        give_streams_to(range.root(), Some(range.root()));
+        limits::make_room(&process.rlimits);
+    }
 }
 
 fn start_container(
     mut spec: ContainerSpec,
     paths: &RootfsPaths,
     joined: &[(NamespaceKind, i32)],
+    range: Option<IdRange>,
     reports: &Rc<Reports>,
 ) -> Result<u32, StartError> {
     // Mounts made from here on are this container's alone and go when its last process does.
     sys::unshare_mounts().tried("unshare", "the mount namespace")?;
     let bundle = directory(&spec.id);
     let root = bundle.join("rootfs");
-    rootfs::mount(paths, &root)?;
-    let inside = mount_points::open_root(&root).tried("open", root.display())?;
-    mount_points::keep_modes(&inside, &mut spec.mounts);
-    if spec.rootfs.readonly {
-        // Later it could not be made. Where it cannot be now, going there will say so.
-        let _ = mount_points::make_directory(&inside, Path::new(&spec.init.cwd));
-    }
-    let spec = &spec;
+    let users = range.map(UserNamespace::make).transpose()?;
+    rootfs::mount(paths, users.as_ref(), &root)?;
     let etc = bundle.join("etc");
-    etc_files::write(spec, &etc)?;
-    etc_files::make_room(&inside)?;
+    etc_files::write(&spec, range.map_or(0, IdRange::root), &etc)?;
+    prepare_root(&mut spec, &root, users.as_ref())?;
+    let spec = &spec;
     cgroup::create(&spec.id, &spec.resources, spec.devices)?;
-    let around = Surroundings { rootfs: &root, etc: &etc, joined };
+    let users = users.as_ref().map(UserNamespace::number);
+    let around = Surroundings { rootfs: &root, etc: &etc, joined, users };
     let specification = bundle::runtime_spec(spec, &around)?;
     specification.save(bundle.join("config.json"))?;
     let agent = if spec.reaper { Some(Rc::new(open_agent()?)) } else { None };
     let become_process = BecomeProcess {
         process: Rc::new(spec.init.clone()),
         filter: filter(spec.seccomp.as_ref())?,
+        apparmor: spec.apparmor,
         remaining: Remaining::of(spec, agent),
         reports: Rc::clone(reports),
     };
@@ -131,6 +147,27 @@ fn start_container(
     let pid = container.pid().map_or(0, |pid| pid.as_raw());
     container.start()?;
     Ok(pid.unsigned_abs())
+}
+
+/// Makes in a container's root, as its own root would, what must be there before anything is mounted in it.
+fn prepare_root(
+    spec: &mut ContainerSpec,
+    root: &Path,
+    users: Option<&UserNamespace>,
+) -> Result<(), StartError> {
+    let _owner = users.map(UserNamespace::own_files).transpose()?;
+    let inside = mount_points::open_root(root).tried("open", root.display())?;
+    mount_points::keep_modes(&inside, &mut spec.mounts);
+    if spec.mounts.iter().any(|mount| mount.source == MountSource::OwnTmpfs) {
+        let owner = Databases::read_below(&inside).identity_of(&spec.init)?;
+        mount_points::give_owner(&mut spec.mounts, &owner);
+    }
+    if spec.rootfs.readonly {
+        // Later it could not be made. Where it cannot be now, going there will say so.
+        let _ = mount_points::make_directory(&inside, Path::new(&spec.init.cwd));
+    }
+    etc_files::make_room(&inside)?;
+    Ok(())
 }
 
 fn open_agent() -> Result<OwnedFd, OsError> {
@@ -168,7 +205,7 @@ fn start_in_guest(
     reports: &Rc<Reports>,
 ) -> Result<u32, StartError> {
     cgroup::enter(cgroup)?;
-    let become_process = plain(process, None, reports)?;
+    let become_process = plain(process, None, AppArmor::Unconfined, reports)?;
     rustix::process::setsid().tried("begin", "a session")?;
     sys::close_on_exec_from(3).tried("mark", "open files")?;
     reports.send(&Report::Created { pid: std::process::id() });

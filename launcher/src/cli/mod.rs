@@ -10,7 +10,7 @@ pub mod run;
 
 pub use doctor::DoctorArgs;
 pub use ps::{PsArgs, RmArgs};
-pub use run::{Accelerator, RunArgs};
+pub use run::{Accelerator, Profile, RunArgs};
 
 use crate::error::{Explain, Failure};
 use clap::error::{ContextKind, ErrorKind};

@@ -18,6 +18,16 @@ pub enum Accelerator {
     Tcg,
 }
 
+/// How much a container may do where no other flag says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Profile {
+    /// What Docker grants
+    #[default]
+    Default,
+    /// As little as can be: no root, no writable place that is not declared
+    Strict,
+}
+
 /// What was typed after `run`. Flags end at IMAGE: all that follows belongs to the container.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(
@@ -100,7 +110,21 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub tmpfs: Vec<String>,
+    /// Mount a small tmpfs that is its user's; options as for tmpfs
+    #[arg(
+        long,
+        value_name = "PATH[:OPTIONS]",
+        help_heading = "Container",
+        allow_hyphen_values = true
+    )]
+    pub writable: Vec<String>,
 
+    /// What it may do
+    #[arg(long, value_enum, default_value_t, value_name = "WHICH", help_heading = "Privilege")]
+    pub profile: Profile,
+    /// Give it ids of its own: its root is nobody to the rest of the VM
+    #[arg(long, help_heading = "Privilege")]
+    pub userns: bool,
     /// Grant everything inside the VM: that is what the VM is for
     #[arg(long, help_heading = "Privilege")]
     pub privileged: bool,
@@ -110,7 +134,7 @@ pub struct RunArgs {
     /// Drop a capability, or ALL
     #[arg(long, value_name = "CAP", help_heading = "Privilege", allow_hyphen_values = true)]
     pub cap_drop: Vec<String>,
-    /// no-new-privileges, seccomp=FILE, seccomp=unconfined
+    /// no-new-privileges, seccomp=FILE|unconfined, apparmor=unconfined
     #[arg(long, value_name = "OPTION", help_heading = "Privilege", allow_hyphen_values = true)]
     pub security_opt: Vec<String>,
 

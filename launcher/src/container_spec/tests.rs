@@ -71,6 +71,16 @@ fn what_was_planned_is_what_the_agent_is_told() {
     assert_eq!(spec.init.capabilities.bounding, CapabilitySet(0x1ff_ffff_ffff));
     assert_eq!(spec.init.capabilities.ambient, CapabilitySet(0));
     assert_eq!(spec.hostname, "abcdef");
+    assert_eq!(spec.namespaces, Namespaces::default());
+}
+
+#[test]
+fn a_profile_reaches_the_agent() {
+    let spec = spec(&["--profile", "strict", "--cap-add", "KILL", "i"]);
+    assert_eq!(spec.namespaces, Namespaces { user: NamespaceRef::New, ..Namespaces::default() });
+    assert!(spec.init.root_refused && spec.rootfs.readonly);
+    let kill = CapabilitySet(1 << 5);
+    assert_eq!((spec.init.capabilities.ambient, spec.init.capabilities.bounding), (kill, kill));
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod environment;
 pub mod limits;
 pub mod names;
 pub mod process;
+pub mod profile;
 pub mod security;
 pub mod signal;
 pub mod size;
@@ -127,6 +128,9 @@ pub enum PlanError {
     /// A privilege.
     #[error(transparent)]
     Security(#[from] security::SecurityError),
+    /// Flags that contradict `--profile strict`.
+    #[error(transparent)]
+    Profile(#[from] profile::ProfileError),
     /// `--stop-signal`.
     #[error("--stop-signal")]
     StopSignal(#[source] signal::SignalError),
@@ -157,6 +161,7 @@ impl Explain for PlanError {
             PlanError::Limit(error) => error.hint(),
             PlanError::Name(error) => error.hint(),
             PlanError::Security(error) => error.hint(),
+            PlanError::Profile(error) => error.hint(),
             PlanError::StopSignal(_) => Some(signal::SIGNAL_HINT.into()),
             PlanError::Tmpfs(error) => error.hint(),
             PlanError::VmSize(error) => error.hint(),
@@ -190,14 +195,15 @@ impl RunPlan {
         if args.image().is_empty() {
             return Err(PlanError::NoImage);
         }
+        let strict = profile::is_strict(args)?;
         let mut warnings = Vec::new();
         let resources = limits::resources(args)?;
         let vm = vm_size::resolve(args, &resources, &facts.memory, &facts.cpus, &mut warnings)?;
         Ok(Self {
             image: args.image().to_owned(),
-            sandbox: SandboxPlan::resolve(args, vm)?,
-            container: ContainerPlan::resolve(args, inputs, resources)?,
+            container: ContainerPlan::resolve(args, inputs, resources, vm.vcpus, strict)?,
             process: ProcessChoices::resolve(args, inputs, facts)?,
+            sandbox: SandboxPlan::resolve(args, vm)?,
             warnings,
         })
     }
@@ -226,13 +232,16 @@ impl ContainerPlan {
         args: &RunArgs,
         inputs: &NamedInputs,
         resources: Resources,
+        cpus: u8,
+        strict: bool,
     ) -> Result<Self, PlanError> {
+        let mounts = tmpfs::mounts(&args.tmpfs, &args.writable)?;
         Ok(Self {
             hostname: given(&args.hostname).map(names::hostname).transpose()?,
-            readonly_root: args.read_only,
-            mounts: tmpfs::mounts(&args.tmpfs)?,
+            readonly_root: args.read_only || strict,
+            mounts: if strict { profile::mounts(mounts)? } else { mounts },
             resources,
-            security: security::resolve(args, inputs)?,
+            security: security::resolve(args, inputs, cpus, strict)?,
             rlimits: limits::rlimits(&args.ulimit)?,
             reaper: args.init,
         })

@@ -3,6 +3,7 @@
 //! Follows the OCI image specification's config and moby's merge: `--entrypoint` also drops the
 //! image's Cmd, a typed command replaces it, and an empty `--entrypoint` leaves the command alone.
 
+use super::profile::{UNPRIVILEGED_USER, is_root};
 use super::{RunPlan, environment, signal};
 use crate::error::Explain;
 
@@ -38,6 +39,8 @@ pub struct ProcessPlan {
     pub stop_signal: u8,
     /// The host name it sees.
     pub hostname: String,
+    /// What the user should know; not to be printed with `--quiet`.
+    pub note: Option<String>,
 }
 
 /// Why an image cannot be run so.
@@ -49,6 +52,9 @@ pub enum ProcessError {
     /// A text that no argument can hold.
     #[error("{0} holds a null character")]
     Null(&'static str),
+    /// An id that a user namespace does not have.
+    #[error("user {0:?} is none of the 65536 that a container with ids of its own can have")]
+    NoSuchId(String),
     /// The image's StopSignal is none.
     #[error("the image's StopSignal")]
     StopSignal(#[source] signal::SignalError),
@@ -61,6 +67,7 @@ impl Explain for ProcessError {
                 Some("write it after the image: cofferdam run IMAGE sh".into())
             }
             ProcessError::Null(_) => None,
+            ProcessError::NoSuchId(_) => Some("name one from 0 to 65535 with --user".into()),
             ProcessError::StopSignal(_) => Some("override it with --stop-signal".into()),
         }
     }
@@ -92,15 +99,32 @@ impl RunPlan {
         let short_id = sandbox_id.get(..SHORT_ID_BYTES).unwrap_or(sandbox_id);
         let hostname = self.container.hostname.clone().unwrap_or_else(|| short_id.to_owned());
         let terminal = choices.terminal.is_some();
+        let (user, note) = self.user(image);
+        if self.container.security.own_users && user.split(':').any(is_out_of_range) {
+            return Err(ProcessError::NoSuchId(user));
+        }
         let plan = ProcessPlan {
             env: environment::merge(&image.env, &choices.env, &hostname, terminal),
             cwd: working_directory(choices.workdir.as_deref().unwrap_or(&image.working_dir)),
-            user: choices.user.clone().unwrap_or_else(|| image.user.clone()),
+            user,
             args,
             stop_signal,
             hostname,
+            note,
         };
         plan.checked()
+    }
+
+    /// Whom it runs as, and what to say of that.
+    fn user(&self, image: &ImageDefaults) -> (String, Option<String>) {
+        let user = self.process.user.as_ref().unwrap_or(&image.user);
+        if !self.container.security.root_refused || !is_root(user) {
+            return (user.clone(), None);
+        }
+        let note = format!(
+            "the image's user is root: under --profile strict it runs as {UNPRIVILEGED_USER} (nobody)"
+        );
+        (UNPRIVILEGED_USER.to_owned(), Some(note))
     }
 }
 
@@ -117,6 +141,11 @@ impl ProcessPlan {
             Ok(self)
         }
     }
+}
+
+/// Whether it is a number that no id of a user namespace has.
+fn is_out_of_range(id: &str) -> bool {
+    id.parse::<u32>().is_ok_and(|id| id > u32::from(u16::MAX))
 }
 
 fn arguments(entrypoint: Option<&str>, command: &[String], image: &ImageDefaults) -> Vec<String> {

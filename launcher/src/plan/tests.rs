@@ -2,11 +2,12 @@ use super::*;
 use crate::cli::{Command, Parsed, parse};
 use crate::error::Failure;
 use crate::host::{CpuFacts, MemoryFacts, TerminalFacts};
-use protocol::{CapabilitySet, DeviceAccess};
+use protocol::{AppArmor, CapabilitySet, DeviceAccess, MountSource};
 
 mod environment;
 mod limits;
 mod process;
+mod profile;
 mod vm_size;
 
 pub(crate) const GIB: u64 = 1 << 30;
@@ -46,6 +47,11 @@ fn nothing_typed_is_dockers_default() {
     assert!(!security.no_new_privileges && security.seccomp.is_some());
     assert_eq!(security.devices, DeviceAccess::Standard);
     assert!(security.masked_paths.contains(&"/proc/kcore".to_owned()));
+    let of_cpus = |plan: &RunPlan| {
+        let paths = plan.container.security.masked_paths.iter();
+        paths.filter(|path| path.ends_with("/thermal_throttle")).count()
+    };
+    assert_eq!(of_cpus(&self::plan(&["--vm-cpus", "3"])), 3);
     assert!(security.readonly_paths.contains(&"/proc/sys".to_owned()));
     assert_eq!(plan.container.resources, Resources::default());
     assert!(plan.container.rlimits.is_empty() && plan.container.mounts.is_empty());
@@ -65,6 +71,9 @@ fn privileged_takes_every_fence_away_but_a_filter_that_is_named() {
     assert!(security.masked_paths.is_empty() && security.readonly_paths.is_empty());
     let named = plan(&["--privileged", "--security-opt", "seccomp=builtin"]);
     assert!(named.container.security.seccomp.is_some());
+    assert_eq!(named.container.security.apparmor, AppArmor::Unconfined);
+    let named = plan(&["--privileged", "--security-opt", "apparmor=cofferdam-default"]);
+    assert_eq!(named.container.security.apparmor, AppArmor::Default);
 }
 
 #[test]
@@ -80,6 +89,9 @@ fn security_options() {
     assert!(!of(&["no-new-privileges", "no-new-privileges=false"]).no_new_privileges);
     assert_eq!(of(&["seccomp=unconfined"]).seccomp, None);
     assert_eq!(of(&["seccomp:unconfined"]).seccomp, None);
+    assert_eq!(of(&[]).apparmor, AppArmor::Default);
+    assert_eq!(of(&["apparmor=unconfined"]).apparmor, AppArmor::Unconfined);
+    assert_eq!(of(&["apparmor=cofferdam-default"]).apparmor, AppArmor::Default);
     let open = of(&["systempaths=unconfined"]);
     assert!(open.masked_paths.is_empty() && open.readonly_paths.is_empty());
     assert!(open.seccomp.is_some());
@@ -141,6 +153,7 @@ fn tmpfs_options_are_merged_as_docker_merges_them() {
         ),
     ] {
         let mounts = plan(&["--tmpfs", typed]).container.mounts;
+        assert_eq!(mounts[0].source, MountSource::Tmpfs);
         assert_eq!(mounts.len(), 1);
         assert_eq!(mounts[0].destination, destination);
         assert_eq!(mounts[0].options, options, "{typed}");
@@ -224,6 +237,11 @@ fn what_cannot_be_is_refused_in_two_lines() {
              hint: did you mean SYS_ADMIN? capabilities(7) lists them; ALL stands for all\n",
         ),
         (
+            &["--userns", "--privileged"],
+            "cofferdam: --userns contradicts --privileged\n\
+             hint: whoever is to have the VM's devices must be root there: choose one of the two\n",
+        ),
+        (
             &["--stop-signal", "SIGNOPE"],
             "cofferdam: --stop-signal: \"SIGNOPE\" is no signal\n\
              hint: a signal is a name or a number from 1 to 64: TERM, SIGINT, 15, RTMIN+3\n",
@@ -255,14 +273,24 @@ fn what_cannot_be_is_refused_in_two_lines() {
         ),
         (
             &["--security-opt", "apparmor=x"],
-            "cofferdam: --security-opt \"apparmor=x\" is not known\n\
+            "cofferdam: --security-opt apparmor=\"x\": the guest has no such profile\n\
+             hint: profiles are cofferdam-default, which is Docker's default, and unconfined\n",
+        ),
+        (
+            &["--security-opt", "label=type:x"],
+            "cofferdam: --security-opt \"label=type:x\" is not known\n\
              hint: labels are not applied inside the VM: leave it out, the VM is the wall\n",
+        ),
+        (
+            &["--security-opt", "apparmor=unconfined", "--security-opt", "apparmor=x"],
+            "cofferdam: --security-opt apparmor= was given twice: \"unconfined\" and \"x\"\n\
+             hint: one profile is in force: give one\n",
         ),
         (
             &["--security-opt", "seccomp"],
             "cofferdam: --security-opt \"seccomp\" is not known\n\
-             hint: known are no-new-privileges[=true|false], seccomp=FILE, seccomp=unconfined and \
-             systempaths=unconfined\n",
+             hint: known are no-new-privileges[=true|false], seccomp=FILE, seccomp=unconfined, \
+             apparmor=cofferdam-default, apparmor=unconfined and systempaths=unconfined\n",
         ),
         (
             &["--security-opt", "no-new-privileges=1"],

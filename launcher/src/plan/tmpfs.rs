@@ -1,113 +1,142 @@
-//! `--tmpfs PATH[:OPTIONS]`: Docker's defaults, and its rule that the later of two options that
-//! contradict each other counts.
+//! `--tmpfs PATH[:OPTIONS]` and `--writable PATH[:OPTIONS]`.
+//!
+//! The first has Docker's defaults, and its rule that the later of two options that contradict each other
+//! counts. The second declares a place that is writable on an otherwise read-only root, in the spirit of
+//! tmpfiles.d's `d`: a directory with a mode and an owner, which is the container's user unless it is said.
+//! It is empty, whatever the image has there: what a hostile image holds is not carried into memory, and
+//! a program that needs something in it makes it, as after every boot.
 
 use super::size;
 use crate::error::Explain;
 use protocol::{Mount, MountSource};
 
+/// One of the two flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flag {
+    name: &'static str,
+    source: MountSource,
+    defaults: &'static [&'static str],
+    /// Options that stand for themselves: each pair contradicts itself.
+    pairs: &'static [(&'static str, &'static str)],
+    keys: &'static [&'static str],
+    /// All options, for a hint.
+    options: &'static str,
+}
+
+static TMPFS: Flag = Flag {
+    name: "--tmpfs",
+    source: MountSource::Tmpfs,
+    defaults: &["noexec", "nosuid", "nodev"],
+    pairs: &[
+        ("ro", "rw"),
+        ("exec", "noexec"),
+        ("suid", "nosuid"),
+        ("dev", "nodev"),
+        ("sync", "async"),
+        ("atime", "noatime"),
+        ("diratime", "nodiratime"),
+    ],
+    keys: &["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"],
+    options: "ro, rw, exec, noexec, suid, nosuid, dev, nodev, size=, mode=, uid=, gid=, nr_inodes=, \
+              nr_blocks=",
+};
+
+static WRITABLE: Flag = Flag {
+    name: "--writable",
+    source: MountSource::OwnTmpfs,
+    // tmpfiles.d's mode; a size, so that a place that was declared is no way to all of the memory.
+    defaults: &["noexec", "nosuid", "nodev", "mode=755", "size=64m"],
+    pairs: &[("exec", "noexec")],
+    keys: &["size", "mode", "uid", "gid", "nr_inodes"],
+    options: "exec, noexec, size=, mode=, uid=, gid=, nr_inodes=",
+};
+
 /// Why a tmpfs cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TmpfsError {
-    /// Its path is not absolute.
-    #[error("--tmpfs {0:?}: the path is not absolute")]
+#[error("{} {reason}", flag.name)]
+pub struct TmpfsError {
+    flag: &'static Flag,
+    reason: Reason,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Reason {
+    #[error("{0:?}: the path is not absolute")]
     Relative(String),
-    /// It would hide the container.
-    #[error("--tmpfs {0:?} would hide the container's root file system")]
+    #[error("{0:?} would hide the container's root file system")]
     Root(String),
-    /// A path that climbs.
-    #[error("--tmpfs {0:?}: the path holds \"..\"")]
+    #[error("{0:?}: the path holds \"..\"")]
     Climbing(String),
-    /// An option that a tmpfs does not have.
-    #[error("--tmpfs {path}: unknown option {option:?}")]
-    Option {
-        /// Where it would be mounted.
-        path: String,
-        /// The option.
-        option: String,
-    },
-    /// The same path twice.
-    #[error("--tmpfs {0} was given twice")]
+    #[error("{path}: unknown option {option:?}")]
+    Option { path: String, option: String },
+    #[error("{0} was given twice")]
     Twice(String),
 }
 
 impl Explain for TmpfsError {
     fn hint(&self) -> Option<String> {
-        Some(match self {
-            TmpfsError::Relative(typed) => format!("write --tmpfs /{typed}"),
-            TmpfsError::Root(_) => "mount it below the root, for example --tmpfs /tmp".into(),
-            TmpfsError::Climbing(_) => "write it without \"..\"".into(),
-            TmpfsError::Option { .. } => {
-                "options are ro, rw, exec, noexec, suid, nosuid, dev, nodev, size=, mode=, uid=, gid=, \
-                 nr_inodes=, nr_blocks="
-                    .into()
-            }
-            TmpfsError::Twice(_) => "one of the two is enough".into(),
+        let Flag { name, options, .. } = *self.flag;
+        Some(match &self.reason {
+            Reason::Relative(typed) => format!("write {name} /{typed}"),
+            Reason::Root(_) => format!("mount it below the root, for example {name} /tmp"),
+            Reason::Climbing(_) => "write it without \"..\"".into(),
+            Reason::Option { .. } => format!("options are {options}"),
+            Reason::Twice(_) => "one of the two is enough".into(),
         })
     }
 }
 
-/// Options that stand for themselves: each pair contradicts itself.
-const PAIRS: [(&str, &str); 7] = [
-    ("ro", "rw"),
-    ("exec", "noexec"),
-    ("suid", "nosuid"),
-    ("dev", "nodev"),
-    ("sync", "async"),
-    ("atime", "noatime"),
-    ("diratime", "nodiratime"),
-];
-const KEYS: [&str; 6] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"];
-const DEFAULTS: [&str; 3] = ["noexec", "nosuid", "nodev"];
-
-/// The mounts that were typed, in order.
+/// The mounts that were typed after each flag, in order.
 ///
 /// # Errors
 /// [`TmpfsError`].
-pub fn mounts(typed: &[String]) -> Result<Vec<Mount>, TmpfsError> {
+pub fn mounts(tmpfs: &[String], writable: &[String]) -> Result<Vec<Mount>, TmpfsError> {
+    let typed =
+        tmpfs.iter().map(|it| (&TMPFS, it)).chain(writable.iter().map(|it| (&WRITABLE, it)));
     let mut mounts: Vec<Mount> = Vec::new();
-    for entry in typed {
-        let mount = mount(entry)?;
+    for (flag, entry) in typed {
+        let mount = mount(flag, entry).map_err(|reason| TmpfsError { flag, reason })?;
         if mounts.iter().any(|other| other.destination == mount.destination) {
-            return Err(TmpfsError::Twice(mount.destination));
+            return Err(TmpfsError { flag, reason: Reason::Twice(mount.destination) });
         }
         mounts.push(mount);
     }
     Ok(mounts)
 }
 
-fn mount(typed: &str) -> Result<Mount, TmpfsError> {
+fn mount(flag: &Flag, typed: &str) -> Result<Mount, Reason> {
     let (path, options) = typed.split_once(':').unwrap_or((typed, ""));
     if !path.starts_with('/') {
-        return Err(TmpfsError::Relative(typed.to_owned()));
+        return Err(Reason::Relative(typed.to_owned()));
     }
     let parts: Vec<&str> =
         path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.contains(&"..") {
-        return Err(TmpfsError::Climbing(typed.to_owned()));
+        return Err(Reason::Climbing(typed.to_owned()));
     }
     if parts.is_empty() {
-        return Err(TmpfsError::Root(typed.to_owned()));
+        return Err(Reason::Root(typed.to_owned()));
     }
     let destination = format!("/{}", parts.join("/"));
-    let mut merged: Vec<String> = DEFAULTS.map(str::to_owned).into();
+    let mut merged: Vec<String> = flag.defaults.iter().map(|&option| option.to_owned()).collect();
     for option in options.split(',').filter(|option| !option.is_empty()) {
-        if !known(option) {
-            return Err(TmpfsError::Option { path: destination, option: option.to_owned() });
+        if !known(flag, option) {
+            return Err(Reason::Option { path: destination, option: option.to_owned() });
         }
-        merged.retain(|earlier| !overrides(option, earlier));
+        merged.retain(|earlier| !overrides(flag, option, earlier));
         merged.push(option.to_owned());
     }
-    Ok(Mount { destination, source: MountSource::Tmpfs, options: merged })
+    Ok(Mount { destination, source: flag.source, options: merged })
 }
 
-fn known(option: &str) -> bool {
+fn known(flag: &Flag, option: &str) -> bool {
     match option.split_once('=') {
         Some(("size", value)) => {
             // A share of memory, or a size.
             value.strip_suffix('%').map_or_else(|| size::parse(value).is_ok(), is_number)
         }
-        Some((key, value)) => KEYS.contains(&key) && is_number(value),
-        None => PAIRS.iter().any(|&(on, off)| option == on || option == off),
+        Some((key, value)) => flag.keys.contains(&key) && is_number(value),
+        None => flag.pairs.iter().any(|&(on, off)| option == on || option == off),
     }
 }
 
@@ -116,12 +145,12 @@ fn is_number(value: &str) -> bool {
 }
 
 /// Whether `later` makes `earlier` moot.
-fn overrides(later: &str, earlier: &str) -> bool {
+fn overrides(flag: &Flag, later: &str, earlier: &str) -> bool {
     match (later.split_once('='), earlier.split_once('=')) {
         (Some((a, _)), Some((b, _))) => a == b,
         (None, None) => {
             later == earlier
-                || PAIRS.iter().any(|&(on, off)| {
+                || flag.pairs.iter().any(|&(on, off)| {
                     (later == on && earlier == off) || (later == off && earlier == on)
                 })
         }

@@ -55,9 +55,10 @@ fn rootfs() -> impl Strategy<Value = Rootfs> {
 }
 
 fn mount() -> impl Strategy<Value = Mount> {
-    (any::<String>(), texts()).prop_map(|(destination, options)| Mount {
+    let source = prop::sample::select(vec![MountSource::Tmpfs, MountSource::OwnTmpfs]);
+    (any::<String>(), source, texts()).prop_map(|(destination, source, options)| Mount {
         destination,
-        source: MountSource::Tmpfs,
+        source,
         options,
     })
 }
@@ -127,16 +128,20 @@ fn process_spec() -> impl Strategy<Value = ProcessSpec> {
     let rlimit =
         any::<(String, u64, u64)>().prop_map(|(name, soft, hard)| Rlimit { name, soft, hard });
     let words = (texts(), texts(), any::<String>(), any::<String>());
-    (words, capabilities, any::<bool>(), vec(rlimit, 0..3), stdio()).prop_map(
-        |((args, env, cwd, user), capabilities, no_new_privileges, rlimits, stdio)| ProcessSpec {
-            args,
-            env,
-            cwd,
-            user,
-            capabilities,
-            no_new_privileges,
-            rlimits,
-            stdio,
+    (words, capabilities, any::<[bool; 2]>(), vec(rlimit, 0..3), stdio()).prop_map(
+        |((args, env, cwd, user), capabilities, fences, rlimits, stdio)| {
+            let [no_new_privileges, root_refused] = fences;
+            ProcessSpec {
+                args,
+                env,
+                cwd,
+                user,
+                capabilities,
+                no_new_privileges,
+                root_refused,
+                rlimits,
+                stdio,
+            }
         },
     )
 }
@@ -146,10 +151,13 @@ fn container_spec() -> impl Strategy<Value = ContainerSpec> {
         .prop_map(|[memory_bytes, cpu_micros, pids]| Resources { memory_bytes, cpu_micros, pids });
     let devices = prop::sample::select(vec![DeviceAccess::Standard, DeviceAccess::All]);
     let where_it_is = (container_id(), any::<String>(), rootfs(), vec(mount(), 0..3), namespaces());
-    let what_it_may = (devices, resources, option::of(seccomp()), texts(), texts(), any::<bool>());
+    let apparmor = prop::sample::select(vec![AppArmor::Unconfined, AppArmor::Default]);
+    let filters = (option::of(seccomp()), apparmor);
+    let what_it_may = (devices, resources, filters, texts(), texts(), any::<bool>());
     (where_it_is, what_it_may, process_id(), process_spec()).prop_map(
         |((id, hostname, rootfs, mounts, namespaces), may, init_id, init)| {
-            let (devices, resources, seccomp, masked_paths, readonly_paths, reaper) = may;
+            let (devices, resources, filters, masked_paths, readonly_paths, reaper) = may;
+            let (seccomp, apparmor) = filters;
             ContainerSpec {
                 id,
                 hostname,
@@ -159,6 +167,7 @@ fn container_spec() -> impl Strategy<Value = ContainerSpec> {
                 devices,
                 resources,
                 seccomp,
+                apparmor,
                 masked_paths,
                 readonly_paths,
                 reaper,

@@ -4,7 +4,7 @@ use super::*;
 
 fn archive(agent: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    write(agent, &mut bytes).unwrap();
+    write(agent, b"profile", &mut bytes).unwrap();
     bytes
 }
 
@@ -28,6 +28,7 @@ fn another_reader_finds_the_agent_and_its_devices() {
     let line = |name: &str| listing.lines().find(|line| line.ends_with(name)).unwrap_or_default();
     assert!(line(" init").starts_with("-rwxr-xr-x"), "{listing}");
     assert!(line(" init").contains(" 5000 "), "{listing}");
+    assert!(line(" cofferdam-default.apparmor").starts_with("-rw-r--r--"), "{listing}");
     assert!(line(" dev/console").starts_with("crw-------"), "{listing}");
     assert!(line(" dev/console").contains("5,"), "{listing}");
     assert!(line(" dev/null").contains("1,   3"), "{listing}");

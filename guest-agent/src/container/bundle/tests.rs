@@ -22,6 +22,7 @@ fn spec() -> ContainerSpec {
         devices: DeviceAccess::Standard,
         resources: Resources { memory_bytes: Some(1 << 20), ..Resources::default() },
         seccomp: None,
+        apparmor: protocol::AppArmor::Unconfined,
         masked_paths: vec!["/proc/kcore".into()],
         readonly_paths: vec!["/proc/sys".into()],
         reaper: false,
@@ -33,6 +34,7 @@ fn spec() -> ContainerSpec {
             user: "dev".into(),
             capabilities: Capabilities::default(),
             no_new_privileges: true,
+            root_refused: false,
             rlimits: Vec::new(),
             stdio: Stdio::Pipes { stdin_port: None, stdout_port: 1, stderr_port: 2 },
         },
@@ -40,7 +42,8 @@ fn spec() -> ContainerSpec {
 }
 
 fn of(spec: &ContainerSpec, joined: &[(NamespaceKind, i32)]) -> Spec {
-    let around = Surroundings { rootfs: Path::new("/r"), etc: Path::new("/e"), joined };
+    let around =
+        Surroundings { rootfs: Path::new("/r"), etc: Path::new("/e"), joined, users: None };
     runtime_spec(spec, &around).unwrap()
 }
 
@@ -164,4 +167,17 @@ fn each_namespace_is_new_or_the_guests_or_another_containers() {
             (LinuxNamespaceType::Cgroup, None),
         ]
     );
+}
+
+#[test]
+fn a_user_namespace_is_joined_and_has_only_its_own_groups() {
+    let around =
+        Surroundings { rootfs: Path::new("/r"), etc: Path::new("/e"), joined: &[], users: Some(5) };
+    let made = runtime_spec(&spec(), &around).unwrap();
+    let linux = made.linux().as_ref().unwrap();
+    let last = linux.namespaces().as_ref().unwrap().last().unwrap().clone();
+    assert_eq!(last.typ(), LinuxNamespaceType::User);
+    assert_eq!(last.path().as_deref(), Some(Path::new("/proc/self/fd/5")));
+    assert_eq!(linux.sysctl().as_ref().unwrap()["net.ipv4.ping_group_range"], "0 65535");
+    assert!(linux.uid_mappings().is_none(), "it has them already");
 }

@@ -36,6 +36,23 @@ fn a_tmpfs_takes_the_mode_of_what_it_covers() {
 }
 
 #[test]
+fn a_declared_place_belongs_to_the_user_unless_another_is_named() {
+    let own = |options: &[&str]| Mount { source: MountSource::OwnTmpfs, ..tmpfs("/a", options) };
+    let owner = Identity { uid: 7, gid: 8, groups: Vec::new(), home: String::new() };
+    let mut mounts =
+        [own(&["mode=700"]), own(&["uid=1", "gid=2"]), own(&["gid=0"]), tmpfs("/b", &[])];
+    give_owner(&mut mounts, &owner);
+    let options = mounts.map(|mount| mount.options.join(","));
+    assert_eq!(options, ["mode=700,uid=7,gid=8", "uid=1,gid=2", "gid=0,uid=7", ""]);
+    // Its mode is what was asked, never that of what an image has there.
+    let (directory, root) = root();
+    fs::create_dir(directory.path().join("a")).unwrap();
+    let mut mounts = [own(&["noexec"])];
+    keep_modes(&root, &mut mounts);
+    assert_eq!(mounts[0].options, ["noexec"]);
+}
+
+#[test]
 fn a_directory_is_made_within_the_root() {
     let (directory, root) = root();
     let outside = tempfile::tempdir().unwrap();

@@ -63,6 +63,8 @@ fn what_is_not_there_is_told() {
 
 #[test]
 fn only_a_regular_file_is_read_and_only_so_much_of_it() {
+    use super::read_database as read;
+    let read_database = |path: &str| read(CWD, path, ResolveFlags::NO_MAGICLINKS);
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
     std::fs::write(path("passwd"), "root:x:0:0\n").unwrap();
@@ -77,4 +79,35 @@ fn only_a_regular_file_is_read_and_only_so_much_of_it() {
     let large = File::create(path("large")).unwrap();
     large.set_len(1 << 40).unwrap();
     assert_eq!(read_database(&path("large")).len() as u64, MAX_DATABASE_BYTES);
+}
+
+#[test]
+fn another_roots_files_are_read_within_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = File::open(directory.path()).unwrap();
+    let process = |user: &str, root_refused| ProcessSpec {
+        args: Vec::new(),
+        env: Vec::new(),
+        cwd: String::new(),
+        user: user.to_owned(),
+        capabilities: protocol::Capabilities::default(),
+        no_new_privileges: true,
+        root_refused,
+        rlimits: Vec::new(),
+        stdio: protocol::Stdio::Pipes { stdin_port: None, stdout_port: 1, stderr_port: 2 },
+    };
+    let identity = |user: &str, refused| {
+        Databases::read_below(&root).identity_of(&process(user, refused)).map(|it| it.uid)
+    };
+    // This machine's own has a root, to which a link of the other may not lead.
+    std::fs::create_dir(directory.path().join("etc")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", directory.path().join("etc/link")).unwrap();
+    assert_eq!(identity("root", false), Err(IdentityError::User("root".into())));
+    std::fs::write(directory.path().join("etc/other"), "toor:x:0:0\ndev:x:7:7\n").unwrap();
+    std::os::unix::fs::symlink("/etc/other", directory.path().join("etc/passwd")).unwrap();
+    assert_eq!(identity("dev", true), Ok(7));
+    assert_eq!(identity("toor", false), Ok(0));
+    for user in ["toor", "", "0", "0:5", "00"] {
+        assert_eq!(identity(user, true), Err(IdentityError::Root(user.into())));
+    }
 }
