@@ -11,11 +11,12 @@ mod structure {
     pub mod arrows;
     pub mod documents;
     pub mod flags;
+    pub mod lists;
     pub mod sources;
     pub mod tree;
 }
 
-use structure::{arrows, documents, flags, sources, tree};
+use structure::{arrows, documents, flags, lists, sources, tree};
 
 fn nothing_to_complain_of(complaints: &[String]) {
     assert!(complaints.is_empty(), "\n  {}\n", complaints.join("\n  "));
@@ -48,6 +49,11 @@ fn every_exception_is_still_needed() {
 #[test]
 fn paths_named_in_documents_exist() {
     nothing_to_complain_of(&documents::check_all());
+}
+
+#[test]
+fn every_line_of_a_list_has_a_case() {
+    nothing_to_complain_of(&lists::check_all());
 }
 
 #[test]

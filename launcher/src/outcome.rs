@@ -47,8 +47,9 @@ impl Outcome {
     #[must_use]
     pub fn explained(self, reason: impl FnOnce() -> Option<String>) -> Self {
         match self {
-            Outcome::MachineExited(VmExit::Panicked) => {
-                reason().map_or(Outcome::MachineExited(VmExit::Panicked), Outcome::Panicked)
+            // A kernel that panics before QEMU shares its memory leaves its words, and no mark.
+            Outcome::MachineExited(exit @ (VmExit::Panicked | VmExit::Reset)) => {
+                reason().map_or(Outcome::MachineExited(exit), Outcome::Panicked)
             }
             other => other,
         }

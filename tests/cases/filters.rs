@@ -5,10 +5,13 @@ use crate::cases;
 use crate::harness::filter_list::{FilterList, all_lists};
 use crate::harness::strace::Trace;
 use crate::harness::{Accelerator, World};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 cases! {
-    Both: a_run, a_kept_disk, a_console, a_discard, a_reset_device, a_stopped_sandbox;
+    Both: a_run, a_kept_disk, a_console, a_discard, a_reset_device, a_stopped_sandbox, a_lost_launcher,
+        a_swept_store, an_outer_init;
     Kvm: a_probe, a_slow_clock;
 }
 
@@ -32,7 +35,7 @@ fn a_run(world: &World) {
     let script = "cat; dd if=/dev/zero of=/big bs=1M count=4 2> /dev/null; sync; echo said >&2";
     let state = world.fresh_state();
     let sandbox = world.sandbox().state(&state).input(b"heard\n".to_vec());
-    let (output, trace) = sandbox.traced(&["sh", "-c", script], None);
+    let (output, trace) = sandbox.traced(&["sh", "-c", script], &[]);
     output.prints("heard");
     holds(world, "a_run", &trace);
 }
@@ -41,7 +44,7 @@ fn a_run(world: &World) {
 fn a_kept_disk(world: &World) {
     // Two, so that one runs when the other has stopped the machine.
     let sandbox = world.sandbox().machine("256m", "2").kept();
-    let (output, trace) = sandbox.traced(&["sh", "-c", "echo kept > /file"], None);
+    let (output, trace) = sandbox.traced(&["sh", "-c", "echo kept > /file"], &[]);
     output.exits(0);
     holds(world, "a_kept_disk", &trace);
 }
@@ -50,7 +53,7 @@ fn a_console(world: &World) {
     let file = world.scratch_file("console");
     let sandbox = world.sandbox().flags(&["--console", file.to_str().unwrap()]);
     // Each letter is a call of KVM's: they are not what is looked for here.
-    let (output, trace) = sandbox.traced(&["true"], Some("ioctl"));
+    let (output, trace) = sandbox.traced(&["true"], &["--seccomp-bpf", "--trace=!ioctl"]);
     output.exits(0);
     assert!(std::fs::read_to_string(&file).unwrap().contains("Linux version"));
     holds(world, "a_console", &trace);
@@ -60,7 +63,7 @@ fn a_discard(world: &World) {
     let script = "dd if=/dev/zero of=/big bs=1M count=4 2> /dev/null; sync; rm /big; sync; \
                   mkdir /mnt; mount /dev/vdb /mnt && fstrim /mnt";
     let sandbox = world.sandbox().flags(&["--privileged"]);
-    let (output, trace) = sandbox.traced(&["sh", "-c", script], None);
+    let (output, trace) = sandbox.traced(&["sh", "-c", script], &[]);
     output.exits(0);
     holds(world, "a_discard", &trace);
 }
@@ -70,22 +73,61 @@ fn a_reset_device(world: &World) {
     let script = "cd /sys/bus/virtio/drivers/virtio_rng && device=$(ls -d virtio*) && \
                   echo $device > unbind && echo $device > bind";
     let sandbox = world.sandbox().flags(&["--privileged"]);
-    let (output, trace) = sandbox.traced(&["sh", "-c", script], None);
+    let (output, trace) = sandbox.traced(&["sh", "-c", script], &[]);
     output.exits(0);
     holds(world, "a_reset_device", &trace);
 }
 
 /// A sandbox all of whose processes are stopped for a moment, as a user's Ctrl-Z or a freezer does.
 fn a_stopped_sandbox(world: &World) {
-    let sandbox = world.sandbox().flags(&["--timeout", "100"]);
-    let (output, trace) = sandbox.traced_and_stopped(&["sh", "-c", "echo up; sleep 3; echo on"]);
+    let stop = |processes: &[Pid]| {
+        for signal in [Signal::STOP, Signal::CONT] {
+            // One that has just ended needs no stopping.
+            processes.iter().for_each(|pid| _ = kill_process(*pid, signal));
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    };
+    let command = ["sh", "-c", "echo up; sleep 3; echo on"];
+    let (output, trace) = world.sandbox().traced_while(&command, &[], stop);
     output.prints("up\non");
     holds(world, "a_stopped_sandbox", &trace);
 }
 
+/// A launcher that is killed where the kernel tells its children nothing of it: strace has each process's first
+/// prctl, which asks for that, done without.
+fn a_lost_launcher(world: &World) {
+    let kill = |processes: &[Pid]| kill_process(processes[0], Signal::KILL).unwrap();
+    let (command, options) =
+        (["sh", "-c", "echo up; sleep 60"], ["--inject=prctl:retval=0:when=1"]);
+    // It comes back when strace has seen the last of them end.
+    let (output, trace) = world.sandbox().traced_while(&command, &options, kill);
+    assert!(output.elapsed < Duration::from_secs(50), "{:?}", output.elapsed);
+    holds(world, "a_lost_launcher", &trace);
+}
+
+/// What an interrupted unpacking has left.
+fn a_swept_store(world: &World) {
+    let state = world.fresh_state();
+    let partial = state.join("store/partial");
+    std::fs::create_dir_all(&partial).unwrap();
+    std::fs::write(partial.join("left"), "half").unwrap();
+    let (output, trace) = world.sandbox().state(&state).traced(&["true"], &[]);
+    output.exits(0);
+    assert!(!partial.join("left").exists());
+    holds(world, "a_swept_store", &trace);
+}
+
+/// As PID 1 of the outer container.
+fn an_outer_init(world: &World) {
+    let options = ["--decode-pids=pidns", "unshare", "--pid", "--fork", "--kill-child"];
+    let (output, trace) = world.sandbox().traced(&["true"], &options);
+    output.exits(0);
+    holds(world, "an_outer_init", &trace);
+}
+
 fn a_probe(world: &World) {
     let arguments = ["doctor", "--state-dir", world.state().to_str().unwrap()].map(str::to_owned);
-    let (_, trace) = world.traced(&arguments, None, None);
+    let (_, trace) = world.traced(&arguments, None, &[]);
     holds(world, "a_probe", &trace);
 }
 
@@ -95,9 +137,9 @@ fn a_slow_clock(world: &World) {
     assert_eq!(world.accelerator, Accelerator::Kvm, "nobody else's clock is touched");
     let usual = std::fs::read_to_string(CLOCK).unwrap();
     std::fs::write(CLOCK, "acpi_pm").unwrap();
-    let (output, trace) = world.sandbox().kept().traced(&["true"], None);
+    let (output, trace) = world.sandbox().kept().traced(&["true"], &[]);
     let arguments = ["doctor", "--state-dir", world.state().to_str().unwrap()].map(str::to_owned);
-    let (_, probed) = world.traced(&arguments, None, None);
+    let (_, probed) = world.traced(&arguments, None, &[]);
     std::fs::write(CLOCK, usual.trim()).unwrap();
     output.exits(0);
     let mut trace = trace;

@@ -12,7 +12,7 @@ cases! {
 fn a_run_opens_what_is_listed(world: &World) {
     let state = world.fresh_state();
     let sandbox = world.sandbox().state(&state).input(b"heard\n".to_vec());
-    let (output, trace) = sandbox.traced(&["cat"], None);
+    let (output, trace) = sandbox.traced(&["cat"], &[]);
     output.prints("heard");
     let image = world.images.plain.trim_start_matches("oci:");
     let places = [

@@ -7,7 +7,7 @@
 
 use super::World;
 use super::product::{Output, Running, Sandbox};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Command;
@@ -45,26 +45,22 @@ struct Call<'a> {
 }
 
 impl World {
-    /// Runs the product with these arguments under strace, to its end; one kind of call may be left out.
+    /// Runs the product with these arguments under strace, with options of strace's, to its end.
     pub fn traced(
         &self,
         arguments: &[String],
         input: Option<Vec<u8>>,
-        left_out: Option<&str>,
+        options: &[&str],
     ) -> (Output, Trace) {
         let log = self.scratch_file("strace");
-        let output = Running::start(self.strace(&log, arguments, left_out), input).wait();
+        let output = Running::start(self.strace(&log, arguments, options), input).wait();
         (output, self.trace(&log))
     }
 
-    fn strace(&self, log: &Path, arguments: &[String], left_out: Option<&str>) -> Command {
+    fn strace(&self, log: &Path, arguments: &[String], options: &[&str]) -> Command {
         let mut command = Command::new("strace");
         command.args(["--follow-forks", "--abbrev=all", "--string-limit=4096", "--output"]);
-        command.arg(log);
-        if let Some(call) = left_out {
-            command.args(["--seccomp-bpf".to_owned(), format!("--trace=!{call}")]);
-        }
-        command.arg(&self.product).args(arguments);
+        command.arg(log).args(options).arg(&self.product).args(arguments);
         command
     }
 
@@ -76,30 +72,30 @@ impl World {
 }
 
 impl Sandbox<'_> {
-    /// Runs it with a command under strace, to its end; one kind of call may be left out.
-    pub fn traced(&self, command: &[&str], left_out: Option<&str>) -> (Output, Trace) {
-        self.world.traced(&self.arguments(command), self.input.clone(), left_out)
+    /// Runs it with a command under strace, with options of strace's, to its end.
+    pub fn traced(&self, command: &[&str], options: &[&str]) -> (Output, Trace) {
+        self.world.traced(&self.arguments(command), self.input.clone(), options)
     }
 
-    /// The same; once it prints something, all its processes are stopped for a moment.
-    pub fn traced_and_stopped(&self, command: &[&str]) -> (Output, Trace) {
+    /// The same; once it prints something, a deed is done to its processes, the launcher first.
+    pub fn traced_while(
+        &self,
+        command: &[&str],
+        options: &[&str],
+        deed: impl FnOnce(&[Pid]),
+    ) -> (Output, Trace) {
         let (log, out) = (self.world.scratch_file("strace"), self.world.scratch_file("stdout"));
         let stdout = std::fs::File::create(&out).expect("a file");
-        let strace = self.world.strace(&log, &self.arguments(command), None);
+        let strace = self.world.strace(&log, &self.arguments(command), options);
         let running = Running::watched(strace, stdout);
         let patience = Instant::now() + Duration::from_secs(60);
         while std::fs::metadata(&out).map_or(0, |it| it.len()) == 0 && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(20));
         }
-        for signal in [Signal::STOP, Signal::CONT] {
-            let descendants = descendants(running.pid());
-            assert!(descendants.len() > 1, "{descendants:?}");
-            for pid in descendants.into_iter().filter_map(Pid::from_raw) {
-                // One that has just ended needs no stopping.
-                let _ = kill_process(pid, signal);
-            }
-            std::thread::sleep(Duration::from_millis(300));
-        }
+        let processes: Vec<Pid> =
+            descendants(running.pid()).into_iter().filter_map(Pid::from_raw).collect();
+        assert!(processes.len() > 1, "{processes:?}");
+        deed(&processes);
         let mut output = running.wait();
         output.stdout = std::fs::read(&out).expect("what it printed");
         (output, self.world.trace(&log))
@@ -143,7 +139,7 @@ impl Trace {
             let beginning = *begun.entry(call.thread).or_insert(at);
             if call.ended {
                 begun.remove(&call.thread);
-                let child = result(&call.text).and_then(|result| result.parse().ok());
+                let child = child(&call.text);
                 child.map(|child| started.insert(beginning, child));
             }
         }
@@ -229,6 +225,14 @@ fn calls(text: &str) -> Vec<Call<'_>> {
 
 fn is_name(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// The thread that a call started, as strace numbers it.
+fn child(text: &str) -> Option<u32> {
+    let (_, result) = text.rsplit_once(" = ")?;
+    let outside =
+        result.split_once("/* ").and_then(|(_, it)| it.strip_suffix(" in strace's PID NS */"));
+    outside.or_else(|| result.split_whitespace().next())?.parse().ok()
 }
 
 /// What a call gave, without the words that strace adds.

@@ -49,7 +49,7 @@ fn end_with_launcher(channel: &Channel) {
     use rustix::event::{PollFd, PollFlags, poll};
     let mut end = [PollFd::new(channel, PollFlags::empty())];
     while poll(&mut end, None) == Err(rustix::io::Errno::INTR) {}
-    std::process::exit(1);
+    crate::sys::exit_now(1);
 }
 
 /// The chain of an error's causes, outermost first, as the other side prints it.
