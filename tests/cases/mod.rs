@@ -10,6 +10,7 @@ mod console;
 mod disasters;
 mod doctor;
 mod engines;
+mod escapes;
 mod exit_codes;
 mod image_config;
 mod kills;
@@ -24,6 +25,7 @@ mod rootfs;
 mod seccomp;
 mod signals;
 pub mod soak;
+mod stories;
 mod streams;
 mod terminal;
 
@@ -47,6 +49,8 @@ pub fn all() -> Vec<Case> {
         doctor::CASES,
         disasters::CASES,
         repeat::CASES,
+        stories::CASES,
+        escapes::CASES,
         kills::CASES,
         engines::CASES,
         agent_container::CASES,

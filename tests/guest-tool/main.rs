@@ -4,22 +4,51 @@
 //!   guest-tool xattr PATH NAME        prints an extended attribute as hexadecimal digits
 //!   guest-tool noise PATH SEED MIB    writes a file of bytes that look random
 //!   guest-tool hear PATH SEED MIB     reads it back; fails at the first byte that is another
+//!   guest-tool canary DIRECTORY …     sings when it is asked, outside of guests too (`canary.rs`)
+//!   guest-tool hurt PATH              writes over a file, and says as whom
+//!   guest-tool hoard MIB              takes so much memory, and keeps it
+//!   guest-tool witness KNOWN SECRET   says where it runs, and where those words are (`witness.rs`)
+//!   guest-tool unguard | shocker PATH | vsock CID PORT | module | puppet PID     (`deeds.rs`)
+//!   helper…                           the same program, started by the guest's kernel (`helper.rs`)
 //! ```
+
+mod canary;
+mod deeds;
+mod helper;
+mod sys;
+mod witness;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::num::ParseIntError;
+use std::path::Path;
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = std::env::args().collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (name, arguments) = arguments.split_first().unwrap_or((&"", &[]));
     match arguments[..] {
+        ["nothing"] => ExitCode::SUCCESS,
+        ["sleep"] => said(keep()),
+        _ if helper::is_meant(name) => said(helper::run(name)),
         ["xattr", path, name] => xattr(path, name),
         ["noise", path, seed, mib] => said(noise(path, seed, mib)),
         ["hear", path, seed, mib] => said(hear(path, seed, mib)),
+        ["canary", directory, ref deed @ ..] => said(canary::live(Path::new(directory), deed)),
+        ["hurt", path] => told(hurt(path)),
+        ["hoard", mib] => said(hoard(mib)),
+        ["witness", known, secret] => told(witness::report(Path::new("/"), [known, secret])),
+        ["unguard"] => told(deeds::unguard()),
+        ["shocker", path] => told(deeds::shocker(path)),
+        ["module"] => told(deeds::module()),
+        ["vsock", cid, port] => told(number(cid).and_then(|cid| deeds::vsock(cid, number(port)?))),
+        ["puppet", pid] => told(number(pid).and_then(deeds::puppet)),
         _ => {
             eprintln!("guest-tool: no such job: {arguments:?}");
             ExitCode::from(2)
@@ -41,6 +70,11 @@ fn xattr(path: &str, name: &str) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[allow(clippy::print_stdout, reason = "its purpose")]
+fn told(outcome: io::Result<String>) -> ExitCode {
+    said(outcome.map(|text| println!("{text}")))
 }
 
 fn said(outcome: io::Result<()>) -> ExitCode {
@@ -76,8 +110,27 @@ fn hear(path: &str, seed: &str, mib: &str) -> io::Result<()> {
     }
 }
 
-fn number(word: &str) -> io::Result<u64> {
+fn number<T: FromStr<Err = ParseIntError>>(word: &str) -> io::Result<T> {
     word.parse().map_err(io::Error::other)
+}
+
+/// Writes over a file, making it and its directories where they are not there; gives as whom.
+fn hurt(path: &str) -> io::Result<String> {
+    std::fs::create_dir_all(Path::new(path).parent().unwrap_or(Path::new("/")))?;
+    std::fs::write(path, "hurt\n")?;
+    Ok(format!("hurt by {}", rustix::process::geteuid().as_raw()))
+}
+
+fn hoard(mib: &str) -> io::Result<()> {
+    let memory = vec![1u8; number::<usize>(mib)? * MIB];
+    keep()?;
+    drop(memory);
+    Ok(())
+}
+
+fn keep() -> io::Result<()> {
+    std::thread::sleep(Duration::from_secs(600));
+    Ok(())
 }
 
 /// A MiB of bytes that look random, in which each page begins with a number that no other page of the

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod agent;
+pub mod canary;
 pub mod engine;
 pub mod image;
 pub mod kernel;
@@ -24,6 +25,7 @@ pub mod signals;
 pub mod soak;
 pub mod terminal;
 pub mod trial;
+pub mod watch;
 
 pub use image::Images;
 pub use leftovers::Kind;
