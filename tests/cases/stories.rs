@@ -4,8 +4,10 @@
 
 use crate::cases;
 use crate::harness::World;
-use crate::harness::canary::harm_beside;
+use crate::harness::canary::{Canary, harm_beside};
+use crate::harness::small_disk::SmallDisk;
 use crate::harness::watch::{Outside, small};
+use std::time::{Duration, Instant};
 
 cases! {
     Both: a_setuid_root_binary, a_root_shell, a_writable_block_device, a_kernel_panic, a_storm_for_memory,
@@ -19,8 +21,8 @@ const SILENCE: &str = "silence";
 /// Who is not root starts a program of the image's that is, and writes where only root may.
 fn a_setuid_root_binary(world: &World) {
     let deed = "mkdir -p $CANARY; chmod 700 $CANARY; \
-        setuidgid worker guest-tool hurt $CANARY/egg 2>/dev/null || echo not by itself; \
-        setuidgid worker setuid-root hurt $CANARY/egg";
+        guest-tool as 1234 guest-tool hurt $CANARY/egg 2>/dev/null || echo not by itself; \
+        guest-tool as 1234 setuid-root hurt $CANARY/egg";
     let sandbox = small(world).image(&world.images.setuid);
     let outside = Outside::of(world);
     let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
@@ -39,7 +41,10 @@ fn a_root_shell(world: &World) {
     output.exits(0).shows("CapEff:\t000001ffffffffff\nhurt\nhurt\n2001");
     outside.finds_no_harm();
     let harm = harm_beside(sandbox, deed, FILES);
-    assert!(["clock", FILES, "name"].iter().all(|part| harm.contains(&(*part).to_owned())), "{harm:?}");
+    assert!(
+        ["clock", FILES, "name"].iter().all(|part| harm.contains(&(*part).to_owned())),
+        "{harm:?}"
+    );
 }
 
 /// The image's own disk takes no byte; the sandbox's takes all, and is the sandbox's alone.
@@ -84,29 +89,44 @@ fn a_storm_for_memory(world: &World) {
 }
 
 fn a_fork_bomb(world: &World) {
-    let deed = "bomb() { bomb | bomb & }; bomb; while sleep 0.1; do :; done";
+    let deed = "guest-tool multiply; exit 11";
     let sandbox = small(world).flags(&["--pids-limit", "-1"]);
     let outside = Outside::of(world);
     let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
-    output.exits(2);
-    assert!(output.stderr.contains("can't fork: Resource temporarily unavailable"), "{}", output.stderr);
+    output.exits(11);
+    assert!(output.stderr.contains("Resource temporarily unavailable"), "{}", output.stderr);
     outside.finds_no_harm();
-    assert!(harm_beside(sandbox, deed, "forks").contains(&"forks".to_owned()));
+    assert_eq!(harm_beside(sandbox, deed, "forks"), ["forks"]);
 }
 
+/// A sandbox's disk takes room where the state directory is, and no more than there is: that is the wall. Two
+/// sandboxes of one such place have none between them.
 fn a_full_disk(world: &World) {
-    let deed = "dd if=/dev/zero of=/full bs=1M 2>&1 | grep -o 'No space left on device'; exit 28";
-    let sandbox = small(world);
+    let deed = "dd if=/dev/zero of=/full bs=1M count=96 conv=fsync; exit 28";
+    let place = SmallDisk::new(world, "56m");
+    let sandbox = small(world).state(place.path());
     let outside = Outside::of(world);
     let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
-    output.exits(28).shows("No space left on device");
+    output.exits(28).complains(&["the state directory has no room left", "hint: "]);
+    assert!(output.stderr.contains("dd: "), "{}", output.stderr);
     outside.finds_no_harm();
-    assert!(harm_beside(sandbox, deed, "writes").contains(&"writes".to_owned()));
+    let mut canary = Canary::inside(sandbox.clone(), &[]);
+    let before = canary.sings().expect("it sings before the deed");
+    // What has filled it stays.
+    let hog = sandbox.start(&["sh", "-c", &deed.replace("exit 28", "sleep 15; exit 28")]);
+    let filled = Instant::now();
+    while place.room_bytes() > 1 << 20 {
+        assert!(filled.elapsed() < Duration::from_secs(60), "it is not filled");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let after = canary.sings();
+    hog.wait().exits(28);
+    assert!(after.as_ref().is_none_or(|it| !before.harm(it).is_empty()), "{after:?}");
 }
 
 /// Everything but its own session, which is why it is given one of its own.
 fn killall5_as_root(world: &World) {
-    let deed = "sleep 100 & echo begun; setsid killall5 -9; sleep 5; echo survived";
+    let deed = "sleep 100 & echo begun; setsid guest-tool killall5; sleep 5; echo survived";
     let sandbox = small(world).flags(PRIVILEGED);
     let outside = Outside::of(world);
     let output = outside.sees(sandbox.clone().flags(&["--init"]), &["sh", "-c", deed]);

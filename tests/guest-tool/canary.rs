@@ -69,8 +69,7 @@ fn start(deed: &[&str], directory: &Path) -> io::Result<()> {
 
 fn song(directory: &Path, count: u64) -> String {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let (boot, name) =
-        (text("/proc/sys/kernel/random/boot_id"), text("/proc/sys/kernel/hostname"));
+    let (boot, name) = (text("/proc/sys/kernel/random/boot_id"), text("/proc/sys/kernel/hostname"));
     format!(
         "song count={count} pid={} boot={boot} name={name} clock={} files={} memory={} forks={} writes={}",
         std::process::id(),

@@ -7,6 +7,9 @@
 //!   guest-tool canary DIRECTORY …     sings when it is asked, outside of guests too (`canary.rs`)
 //!   guest-tool hurt PATH              writes over a file, and says as whom
 //!   guest-tool hoard MIB              takes so much memory, and keeps it
+//!   guest-tool multiply               forks until there can be no more processes, and leaves them there
+//!   guest-tool killall5               kills whoever is not of its own session
+//!   guest-tool as UID PROGRAM …       becomes a program as another user
 //!   guest-tool witness KNOWN SECRET   says where it runs, and where those words are (`witness.rs`)
 //!   guest-tool unguard | shocker PATH | vsock CID PORT | module | puppet PID     (`deeds.rs`)
 //!   helper…                           the same program, started by the guest's kernel (`helper.rs`)
@@ -18,11 +21,13 @@ mod helper;
 mod sys;
 mod witness;
 
+use rustix::process::{Pid, Signal, getsid, kill_process};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::num::ParseIntError;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -43,6 +48,9 @@ fn main() -> ExitCode {
         ["canary", directory, ref deed @ ..] => said(canary::live(Path::new(directory), deed)),
         ["hurt", path] => told(hurt(path)),
         ["hoard", mib] => said(hoard(mib)),
+        ["multiply"] => said(multiply()),
+        ["killall5"] => said(killall5()),
+        ["as", user, program, ref arguments @ ..] => said(run_as(user, program, arguments)),
         ["witness", known, secret] => told(witness::report(Path::new("/"), [known, secret])),
         ["unguard"] => told(deeds::unguard()),
         ["shocker", path] => told(deeds::shocker(path)),
@@ -122,9 +130,40 @@ fn hurt(path: &str) -> io::Result<String> {
 }
 
 fn hoard(mib: &str) -> io::Result<()> {
-    let memory = vec![1u8; number::<usize>(mib)? * MIB];
+    // Piece by piece: one that is larger than the machine is refused at once.
+    let memory: Vec<Vec<u8>> = (0..number::<usize>(mib)?).map(|_| vec![1; MIB]).collect();
     keep()?;
     drop(memory);
+    Ok(())
+}
+
+/// Whoever began it tells that there can be no more; the others only stay.
+fn multiply() -> io::Result<()> {
+    let first = std::process::id();
+    let error = sys::multiply();
+    if std::process::id() == first {
+        return Err(error);
+    }
+    keep()
+}
+
+fn run_as(user: &str, program: &str, arguments: &[&str]) -> io::Result<()> {
+    let mut command = Command::new(program);
+    Err(command.args(arguments).uid(number(user)?).exec())
+}
+
+/// As sysvinit's: whoever is not of its own session is killed, but for PID 1.
+fn killall5() -> io::Result<()> {
+    let session = getsid(None)?;
+    for entry in std::fs::read_dir("/proc")? {
+        let Some(pid) = number(&entry?.file_name().to_string_lossy()).ok().and_then(Pid::from_raw)
+        else {
+            continue;
+        };
+        if pid != Pid::INIT && getsid(Some(pid)).is_ok_and(|it| it != session) {
+            kill_process(pid, Signal::KILL)?;
+        }
+    }
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! System calls that rustix has no safe face for.
 
-#![allow(clippy::cast_possible_truncation, reason = "sizes of small structures, and C's own constants")]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "sizes of small structures, and C's own constants"
+)]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -37,6 +40,17 @@ impl Drop for Traced {
     fn drop(&mut self) {
         // SAFETY: letting go takes no address.
         unsafe { libc::ptrace(libc::PTRACE_DETACH, self.0, 0, 0) };
+    }
+}
+
+/// Forks, and its children fork, until there can be no more of them; they all stay. Its own end says why.
+pub fn multiply() -> io::Error {
+    loop {
+        // SAFETY: this program has one thread, so a child may do what the parent may.
+        match check(unsafe { libc::fork() }.into()) {
+            Ok(_) => {}
+            Err(error) => return error,
+        }
     }
 }
 

@@ -21,9 +21,8 @@ pub fn report(root: &Path, words: [&str; 2]) -> io::Result<String> {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap_or_default().split_whitespace().next().unwrap_or_default().to_owned()
     };
-    let text = |path: &str| {
-        fs::read_to_string(root.join(path)).unwrap_or_default().trim().to_owned()
-    };
+    let text =
+        |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default().trim().to_owned();
     let link = |kind: &str| {
         let target = fs::read_link(own(&format!("ns/{kind}"))).unwrap_or_default();
         target.display().to_string()
@@ -42,7 +41,8 @@ pub fn report(root: &Path, words: [&str; 2]) -> io::Result<String> {
     lines.extend(["pid", "user", "uts", "cgroup"].map(|kind| format!("namespace {}", link(kind))));
     for (name, word) in ["known", "secret"].into_iter().zip(words) {
         let word: Vec<u8> = word.bytes().rev().collect();
-        let found = places_of(root, &word).map_or_else(|| "nowhere".to_owned(), |path| path.display().to_string());
+        let found = places_of(root, &word)
+            .map_or_else(|| "nowhere".to_owned(), |path| path.display().to_string());
         lines.push(format!("{name} {found}"));
     }
     Ok(lines.join("\n"))
@@ -102,7 +102,8 @@ fn files(root: &Path) -> Vec<PathBuf> {
     while let Some(directory) = waiting.pop() {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let Ok(kind) = entry.file_type() else { continue };
-            let of_kernel = directory == root && (entry.file_name() == "proc" || entry.file_name() == "sys");
+            let of_kernel =
+                directory == root && (entry.file_name() == "proc" || entry.file_name() == "sys");
             if kind.is_dir() && !of_kernel {
                 waiting.push(entry.path());
             } else if kind.is_file() && found.len() < FILES_MAX {

@@ -22,6 +22,7 @@ pub mod product;
 pub mod random;
 pub mod reference_host;
 pub mod signals;
+pub mod small_disk;
 pub mod soak;
 pub mod terminal;
 pub mod trial;

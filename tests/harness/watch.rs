@@ -34,7 +34,8 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 /// The outside of a deed.
 #[derive(Debug)]
 pub struct Outside<'w> {
-    world: &'w World,
+    /// Where all of it is.
+    pub world: &'w World,
     state: PathBuf,
     nest: PathBuf,
     canaries: Vec<(&'static str, Canary, Song)>,
@@ -62,7 +63,8 @@ impl<'w> Outside<'w> {
         ];
         let first = |canary: &mut Canary| canary.sings().expect("a canary sings before the deed");
         let songs: Vec<Song> = canaries.iter_mut().map(|(_, canary)| first(canary)).collect();
-        let secret = format!("{:016x}", Random::new(world.seed ^ u64::from(canaries[0].1.pid())).next());
+        let secret =
+            format!("{:016x}", Random::new(world.seed ^ u64::from(canaries[0].1.pid())).next());
         fs::write(world.scratch_file("secret"), &secret).expect("a secret is written");
         let canaries = canaries.into_iter().zip(songs).map(|((who, it), song)| (who, it, song));
         let canaries = canaries.collect();
@@ -75,7 +77,7 @@ impl<'w> Outside<'w> {
         let memory_kib = (sandbox.memory_mib() + overhead_mib(self.world.accelerator)) << 10;
         let target = format!("CANARY={}", self.nest.display());
         let pid = format!("CANARY_PID={}", near.2.part("pid"));
-        let sandbox = sandbox.state(&self.state).flags(&["-e", &target, "-e", &pid]);
+        let sandbox = sandbox.flags(&["-e", &target, "-e", &pid]);
         let running = sandbox.launcher_env("CANARY_SECRET", &self.secret).start(deed);
         let (pid, ended) = (running.pid(), AtomicBool::new(false));
         let begun = Instant::now();
