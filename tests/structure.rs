@@ -11,11 +11,12 @@ mod structure {
     pub mod arrows;
     pub mod documents;
     pub mod flags;
+    pub mod named_cases;
     pub mod sources;
     pub mod tree;
 }
 
-use structure::{arrows, documents, flags, sources, tree};
+use structure::{arrows, documents, flags, named_cases, sources, tree};
 
 fn nothing_to_complain_of(complaints: &[String]) {
     assert!(complaints.is_empty(), "\n  {}\n", complaints.join("\n  "));
@@ -48,6 +49,11 @@ fn every_exception_is_still_needed() {
 #[test]
 fn paths_named_in_documents_exist() {
     nothing_to_complain_of(&documents::check_all());
+}
+
+#[test]
+fn cases_named_in_documents_exist() {
+    nothing_to_complain_of(&named_cases::check_all());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The ways out of a container that CDK, deepce and Metarget list, each with the misconfiguration that it needs,
 //! run for real: first they reach the guest, where they can, then nothing beyond it.
 //!
-//! `SECURITY.md` has them as a table. What runs as the guest's own root is `guest-tool/helper.rs`.
+//! `SECURITY.md` has them as a table. What runs as the guest's own root is `guest-tool/kernel_helper.rs`.
 
 use crate::cases;
 use crate::harness::watch::{Outside, small};

@@ -14,7 +14,7 @@ use std::process::Command;
 
 /// Holds on to a process as a debugger does.
 pub fn puppet(pid: i32) -> io::Result<String> {
-    let name = fs::read_to_string(format!("{}proc/{pid}/comm", crate::helper::GUEST))
+    let name = fs::read_to_string(format!("{}proc/{pid}/comm", crate::kernel_helper::GUEST))
         .or_else(|_| fs::read_to_string(format!("/proc/{pid}/comm")))?;
     sys::Traced::attach(pid)?.take_over()?;
     Ok(format!("held {}", name.trim()))

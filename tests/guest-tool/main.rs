@@ -12,12 +12,12 @@
 //!   guest-tool as UID PROGRAM …       becomes a program as another user
 //!   guest-tool witness KNOWN SECRET   says where it runs, and where those words are (`witness.rs`)
 //!   guest-tool unguard | shocker PATH | vsock CID PORT | module | puppet PID     (`deeds.rs`)
-//!   helper…                           the same program, started by the guest's kernel (`helper.rs`)
+//!   helper…                           the same program, started by the guest's kernel (`kernel_helper.rs`)
 //! ```
 
 mod canary;
 mod deeds;
-mod helper;
+mod kernel_helper;
 mod sys;
 mod witness;
 
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     match arguments[..] {
         ["nothing"] => ExitCode::SUCCESS,
         ["sleep"] => said(keep()),
-        _ if helper::is_meant(name) => said(helper::run(name)),
+        _ if kernel_helper::is_meant(name) => said(kernel_helper::run(name)),
         ["xattr", path, name] => xattr(path, name),
         ["noise", path, seed, mib] => said(noise(path, seed, mib)),
         ["hear", path, seed, mib] => said(hear(path, seed, mib)),
