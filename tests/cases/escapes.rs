@@ -18,6 +18,10 @@ const SYS_ADMIN: &[&str] = &["--cap-add", "SYS_ADMIN"];
 /// A word that stands in the container's own environment: whoever reaches the guest finds it.
 const KNOWN: &str = "a-word-that-is-there-to-be-found";
 
+/// Every program that the agent, the container's script and the kernel have started by then.
+const OF_THE_GUEST: [&str; 8] =
+    ["init", "sh", "sleep", "seq", "grep", "helper", "helper2", "trap.bait"];
+
 /// Where the kernel finds a container's file when it looks from the initramfs, whose root the agent's covers.
 const PRELUDE: &str = r#"
     upper=$(sed -n 's/.* - overlay .*upperdir=\([^,]*\).*/\1/p' /proc/self/mountinfo | head -n 1)
@@ -76,11 +80,9 @@ fn is_of_the_guest(output: &Output) {
     // All there is: two disks of the sandbox's own, no network, no process but the agent's and the container's.
     assert_eq!((line("disks").as_str(), line("secret").as_str()), ("vda,vdb", "nowhere"), "{text}");
     assert_eq!(line("network"), "dummy0,lo", "{text}");
-    let strange: Vec<String> = line("processes")
-        .split(',')
-        .filter(|name| !["helper", "helper2", "trap.bait", "init", "sh", "sleep"].contains(name))
-        .map(str::to_owned)
-        .collect();
+    let processes = line("processes");
+    let strange: Vec<&str> =
+        processes.split(',').filter(|name| !OF_THE_GUEST.contains(name)).collect();
     assert!(strange.is_empty(), "{strange:?} in {text}");
     let outside = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     assert!(line("boot").len() == 36 && line("boot") != outside.trim(), "{text}");

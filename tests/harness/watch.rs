@@ -124,9 +124,10 @@ fn state(world: &World) -> PathBuf {
     path
 }
 
-/// A sandbox as stories want it.
+/// A sandbox as stories want it: one of three at a time, on a machine that may be emulated and busy.
 pub fn small(world: &World) -> Sandbox<'_> {
-    world.sandbox().state(&state(world)).machine("128m", "1")
+    let patient = ["--boot-timeout", "150"];
+    world.sandbox().state(&state(world)).machine("128m", "1").flags(&patient)
 }
 
 /// The digest of each file that is stored for all sandboxes.
