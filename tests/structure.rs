@@ -12,11 +12,12 @@ mod structure {
     pub mod documents;
     pub mod flags;
     pub mod lists;
+    pub mod named_cases;
     pub mod sources;
     pub mod tree;
 }
 
-use structure::{arrows, documents, flags, lists, sources, tree};
+use structure::{arrows, documents, flags, lists, named_cases, sources, tree};
 
 fn nothing_to_complain_of(complaints: &[String]) {
     assert!(complaints.is_empty(), "\n  {}\n", complaints.join("\n  "));
@@ -54,6 +55,11 @@ fn paths_named_in_documents_exist() {
 #[test]
 fn every_line_of_a_list_has_a_case() {
     nothing_to_complain_of(&lists::check_all());
+}
+
+#[test]
+fn cases_named_in_documents_exist() {
+    nothing_to_complain_of(&named_cases::check_all());
 }
 
 #[test]

@@ -112,6 +112,14 @@ fn stages(
     let outcome = outcome.explained(|| last_words.reason());
     clock.reached("teardown");
 
+    if sandbox.is_out_of_room() {
+        crate::command::report(
+            &Failure::plain(
+                "the state directory has no room left: writes in the sandbox may have failed",
+            )
+            .with_hint("free some space in it, or give it a larger volume"),
+        );
+    }
     // It has ended as it has: what cannot be written now changes nothing about that.
     if let Err(failure) = sandbox.end(&outcome) {
         say(&failure.message());

@@ -124,6 +124,13 @@ impl Sandbox {
         Ok(Self { own, record, program, payload, upper, remove: plan.sandbox.remove })
     }
 
+    /// Whether there is no room left for its disk: then the guest has perhaps seen writes fail.
+    pub fn is_out_of_room(&self) -> bool {
+        const ROOM_BYTES: u64 = 1 << 20;
+        let place = rustix::fs::fstatvfs(&self.upper.file);
+        place.is_ok_and(|it| it.f_bavail.saturating_mul(it.f_frsize) < ROOM_BYTES)
+    }
+
     /// What its machine is made of.
     pub fn machine_parts(
         &self,

@@ -14,6 +14,7 @@ mod docker_default;
 mod doctor;
 mod engine_walls;
 mod engines;
+mod escapes;
 mod exit_codes;
 mod filters;
 mod image_config;
@@ -30,6 +31,7 @@ mod rootfs;
 mod seccomp;
 mod signals;
 pub mod soak;
+mod stories;
 mod streams;
 mod strict;
 mod terminal;
@@ -62,6 +64,8 @@ pub fn all() -> Vec<Case> {
         doctor::CASES,
         disasters::CASES,
         repeat::CASES,
+        stories::CASES,
+        escapes::CASES,
         kills::CASES,
         engines::CASES,
         engine_walls::CASES,

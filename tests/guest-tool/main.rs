@@ -5,23 +5,60 @@
 //!   guest-tool ids                    prints its real and its effective user
 //!   guest-tool noise PATH SEED MIB    writes a file of bytes that look random
 //!   guest-tool hear PATH SEED MIB     reads it back; fails at the first byte that is another
+//!   guest-tool canary DIRECTORY …     sings when it is asked, outside of guests too (`canary.rs`)
+//!   guest-tool hurt PATH              writes over a file, and says as whom
+//!   guest-tool hoard MIB              takes so much memory, and keeps it
+//!   guest-tool multiply               forks until there can be no more processes, and leaves them there
+//!   guest-tool killall5               kills whoever is not of its own session
+//!   guest-tool as UID PROGRAM …       becomes a program as another user
+//!   guest-tool witness KNOWN SECRET   says where it runs, and where those words are (`witness.rs`)
+//!   guest-tool unguard | shocker PATH | vsock CID PORT | module | puppet PID     (`deeds.rs`)
+//!   helper…                           the same program, started by the guest's kernel (`kernel_helper.rs`)
 //! ```
 
+mod canary;
+mod deeds;
+mod kernel_helper;
+mod sys;
+mod witness;
+
+use rustix::process::{Pid, Signal, getsid, kill_process};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::process::ExitCode;
+use std::num::ParseIntError;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::str::FromStr;
+use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = std::env::args().collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (name, arguments) = arguments.split_first().unwrap_or((&"", &[]));
     match arguments[..] {
+        ["nothing"] => ExitCode::SUCCESS,
+        ["sleep"] => said(keep()),
+        _ if kernel_helper::is_meant(name) => said(kernel_helper::run(name)),
         ["xattr", path, name] => xattr(path, name),
         ["ids"] => ids(),
         ["noise", path, seed, mib] => said(noise(path, seed, mib)),
         ["hear", path, seed, mib] => said(hear(path, seed, mib)),
+        ["canary", directory, ref deed @ ..] => said(canary::live(Path::new(directory), deed)),
+        ["hurt", path] => told(hurt(path)),
+        ["hoard", mib] => said(hoard(mib)),
+        ["multiply"] => said(multiply()),
+        ["killall5"] => said(killall5()),
+        ["as", user, program, ref arguments @ ..] => said(run_as(user, program, arguments)),
+        ["witness", known, secret] => told(witness::report(Path::new("/"), [known, secret])),
+        ["unguard"] => told(deeds::unguard()),
+        ["shocker", path] => told(deeds::shocker(path)),
+        ["module"] => told(deeds::module()),
+        ["vsock", cid, port] => told(number(cid).and_then(|cid| deeds::vsock(cid, number(port)?))),
+        ["puppet", pid] => told(number(pid).and_then(deeds::puppet)),
         _ => {
             eprintln!("guest-tool: no such job: {arguments:?}");
             ExitCode::from(2)
@@ -50,6 +87,11 @@ fn xattr(path: &str, name: &str) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[allow(clippy::print_stdout, reason = "its purpose")]
+fn told(outcome: io::Result<String>) -> ExitCode {
+    said(outcome.map(|text| println!("{text}")))
 }
 
 fn said(outcome: io::Result<()>) -> ExitCode {
@@ -85,8 +127,58 @@ fn hear(path: &str, seed: &str, mib: &str) -> io::Result<()> {
     }
 }
 
-fn number(word: &str) -> io::Result<u64> {
+fn number<T: FromStr<Err = ParseIntError>>(word: &str) -> io::Result<T> {
     word.parse().map_err(io::Error::other)
+}
+
+/// Writes over a file, making it and its directories where they are not there; gives as whom.
+fn hurt(path: &str) -> io::Result<String> {
+    std::fs::create_dir_all(Path::new(path).parent().unwrap_or(Path::new("/")))?;
+    std::fs::write(path, "hurt\n")?;
+    Ok(format!("hurt by {}", rustix::process::geteuid().as_raw()))
+}
+
+fn hoard(mib: &str) -> io::Result<()> {
+    // Piece by piece: one that is larger than the machine is refused at once.
+    let memory: Vec<Vec<u8>> = (0..number::<usize>(mib)?).map(|_| vec![1; MIB]).collect();
+    keep()?;
+    drop(memory);
+    Ok(())
+}
+
+/// Whoever began it tells that there can be no more; the others only stay.
+fn multiply() -> io::Result<()> {
+    let first = std::process::id();
+    let error = sys::multiply();
+    if std::process::id() == first {
+        return Err(error);
+    }
+    keep()
+}
+
+fn run_as(user: &str, program: &str, arguments: &[&str]) -> io::Result<()> {
+    let mut command = Command::new(program);
+    Err(command.args(arguments).uid(number(user)?).exec())
+}
+
+/// As sysvinit's: whoever is not of its own session is killed, but for PID 1.
+fn killall5() -> io::Result<()> {
+    let session = getsid(None)?;
+    for entry in std::fs::read_dir("/proc")? {
+        let Some(pid) = number(&entry?.file_name().to_string_lossy()).ok().and_then(Pid::from_raw)
+        else {
+            continue;
+        };
+        if pid != Pid::INIT && getsid(Some(pid)).is_ok_and(|it| it != session) {
+            kill_process(pid, Signal::KILL)?;
+        }
+    }
+    Ok(())
+}
+
+fn keep() -> io::Result<()> {
+    std::thread::sleep(Duration::from_secs(600));
+    Ok(())
 }
 
 /// A MiB of bytes that look random, in which each page begins with a number that no other page of the

@@ -25,12 +25,16 @@ pub struct Images {
     pub layered: String,
     /// One compressed layer that takes a moment to unpack.
     pub heavy: String,
+    /// The plain image, and in a layer of its own a program that whoever starts it is root in.
+    pub setuid: String,
     /// The plain image as an `oci-archive:` file.
     pub oci_archive: String,
     /// The plain image as a `docker-archive:` file.
     pub docker_archive: String,
     /// The demo's, as a directory, for those who ask for it: a Debian takes a moment to make.
     pub demo: String,
+    /// The guest tool itself, for use outside of guests.
+    pub tool: String,
 }
 
 impl Images {
@@ -62,10 +66,12 @@ impl Images {
             second_root: oci("second-root", &second_root, &[base.clone(), toor.finish()], false),
             layered: oci("layered", &plain_config, &layers, true),
             heavy: oci("heavy", &plain_config, &[base.clone(), heavy_layer()], true),
+            setuid: oci("setuid", &plain_config, &[base.clone(), setuid_layer(&tool)], false),
             oci_archive: archive_of(directory, "plain"),
             docker_archive: docker_archive(directory, &plain_config, &base),
             plain,
             demo: String::new(),
+            tool: tool.display().to_string(),
         }
     }
 
@@ -79,7 +85,7 @@ impl Images {
         said.lines().last().expect("it says where they are").clone_into(&mut self.demo);
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut String); 8] {
+    fn fields(&mut self) -> [(&'static str, &mut String); 10] {
         [
             ("plain", &mut self.plain),
             ("configured", &mut self.configured),
@@ -89,6 +95,8 @@ impl Images {
             ("oci_archive", &mut self.oci_archive),
             ("docker_archive", &mut self.docker_archive),
             ("demo", &mut self.demo),
+            ("setuid", &mut self.setuid),
+            ("tool", &mut self.tool),
         ]
     }
 
@@ -212,10 +220,17 @@ fn header(kind: EntryType, mode: u32, owner: u64) -> Header {
     header
 }
 
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+}
+
+fn setuid_layer(tool: &Path) -> Vec<u8> {
+    let mut layer = Layer::new();
+    layer.file("bin/setuid-root", 0o4755, &read(tool));
+    layer.finish()
+}
+
 fn base_layer(tool: &Path) -> Vec<u8> {
-    let read = |path: &Path| {
-        fs::read(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
-    };
     let mut layer = Layer::new();
     for path in ["bin", "dev", "etc", "proc", "root", "srv", "sys", "var"] {
         layer.directory(path, 0o755, 0);

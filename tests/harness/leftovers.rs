@@ -104,6 +104,18 @@ pub fn child_of(parent: u32, kind: Kind) -> Option<Process> {
     Some(Process { pid, kind: Some(kind), started: status(pid)?.started })
 }
 
+/// The numbers of a process and of all that descend from it: without a look at any other process, of which
+/// there may be many.
+pub fn descent(root: u32) -> Vec<u32> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(pid) = found.get(next) {
+        found.extend(children(*pid));
+        next += 1;
+    }
+    found
+}
+
 /// The kinds of the children that a process has now.
 pub fn kinds_of_children(parent: u32) -> Vec<Kind> {
     children(parent).into_iter().filter_map(kind_of).collect()

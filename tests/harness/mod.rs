@@ -11,6 +11,7 @@
 //! ```
 
 pub mod agent;
+pub mod canary;
 pub mod engine;
 pub mod filter_list;
 pub mod image;
@@ -22,10 +23,12 @@ pub mod product;
 pub mod random;
 pub mod reference_host;
 pub mod signals;
+pub mod small_disk;
 pub mod soak;
 pub mod strace;
 pub mod terminal;
 pub mod trial;
+pub mod watch;
 
 pub use image::Images;
 pub use leftovers::Kind;

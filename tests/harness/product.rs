@@ -42,6 +42,7 @@ pub struct Sandbox<'w> {
     quiet: bool,
     flags: Vec<String>,
     pub(super) input: Option<Vec<u8>>,
+    environment: Vec<(String, String)>,
 }
 
 impl World {
@@ -58,6 +59,7 @@ impl World {
             quiet: true,
             flags: Vec::new(),
             input: None,
+            environment: Vec::new(),
         }
     }
 
@@ -124,6 +126,25 @@ impl Sandbox<'_> {
         self.flags(&["-i"])
     }
 
+    /// A variable of the launcher's own environment, which is nobody else's business.
+    pub fn launcher_env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// How much memory its machine has, in MiB.
+    pub fn memory_mib(&self) -> u64 {
+        self.memory.trim_end_matches('m').parse().expect("a size in MiB")
+    }
+
+    /// The program and all that it is started with.
+    pub fn program(&self, command: &[&str]) -> Command {
+        let mut program = Command::new(&self.world.product);
+        let environment = self.environment.iter().map(|(name, value)| (name, value));
+        program.args(self.arguments(command)).envs(environment);
+        program
+    }
+
     /// Its command line.
     pub fn arguments(&self, command: &[&str]) -> Vec<String> {
         let mut arguments: Vec<String> = [
@@ -148,9 +169,7 @@ impl Sandbox<'_> {
 
     /// Starts it with a command.
     pub fn start(&self, command: &[&str]) -> Running {
-        let mut program = Command::new(&self.world.product);
-        program.args(self.arguments(command));
-        Running::start(program, self.input.clone())
+        Running::start(self.program(command), self.input.clone())
     }
 
     /// Runs it with a command to its end.

@@ -9,7 +9,8 @@ use super::tree;
 use std::path::Path;
 
 /// Documents that must be there; all others are checked just so.
-const REQUIRED: [&str; 3] = ["README.md", "ARCHITECTURE.md", "kernel-config/README.md"];
+const REQUIRED: [&str; 4] =
+    ["README.md", "ARCHITECTURE.md", "SECURITY.md", "kernel-config/README.md"];
 
 /// Made by a build, or named as examples.
 const MADE: [&str; 2] = ["dist/", "target/"];

@@ -25,7 +25,9 @@ pub fn check_all() -> Vec<String> {
 fn check(list: &str, cases: &str) -> Vec<String> {
     let lines = list.lines().map(|line| line.split('#').next().unwrap_or_default());
     let named = lines.filter_map(|line| line.split_once(" : ")).flat_map(|(call, named)| {
-        named.split(',').map(move |case| (call.trim(), case.trim().rsplit("::").next().unwrap_or("")))
+        named
+            .split(',')
+            .map(move |case| (call.trim(), case.trim().rsplit("::").next().unwrap_or("")))
     });
     let missing = named.filter(|(_, case)| !cases.contains(&format!("\nfn {case}(")));
     missing.map(|(call, case)| format!("{call} is needed by {case:?}, which is no case")).collect()

@@ -1,0 +1,138 @@
+//! Stories of what is done to a machine by who is root in it: each hurts its own sandbox only, the user is told
+//! what happened, and what must not change outside does not. Each is also done once with no wall between deed
+//! and canary, in a sandbox that both share: there the canary tells of the harm, so it would have here.
+
+use crate::cases;
+use crate::harness::World;
+use crate::harness::canary::{Canary, harm_beside};
+use crate::harness::small_disk::SmallDisk;
+use crate::harness::watch::{Outside, small};
+use std::time::{Duration, Instant};
+
+cases! {
+    Both: a_setuid_root_binary, a_root_shell, a_writable_block_device, a_kernel_panic, a_storm_for_memory,
+        a_fork_bomb, a_full_disk, killall5_as_root;
+}
+
+const PRIVILEGED: &[&str] = &["--privileged"];
+const FILES: &str = "files";
+const SILENCE: &str = "silence";
+
+/// Who is not root starts a program of the image's that is, and writes where only root may.
+fn a_setuid_root_binary(world: &World) {
+    let deed = "mkdir -p $CANARY; chmod 700 $CANARY; \
+        guest-tool as 1234 guest-tool hurt $CANARY/egg 2>/dev/null || echo not by itself; \
+        guest-tool as 1234 setuid-root hurt $CANARY/egg";
+    let sandbox = small(world).image(&world.images.setuid);
+    let outside = Outside::of(world);
+    let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
+    output.prints("not by itself\nhurt by 0");
+    outside.finds_no_harm();
+    assert_eq!(harm_beside(sandbox, deed, FILES), [FILES]);
+}
+
+fn a_root_shell(world: &World) {
+    let deed = "grep ^CapEff: /proc/self/status; mkdir -p $CANARY; \
+        for file in egg straw; do echo hurt > $CANARY/$file; done; \
+        hostname hurt; date -s '2001-02-03 04:05' > /dev/null; cat $CANARY/egg; hostname; date +%Y";
+    let sandbox = small(world).flags(PRIVILEGED);
+    let outside = Outside::of(world);
+    let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
+    output.exits(0).shows("CapEff:\t000001ffffffffff\nhurt\nhurt\n2001");
+    outside.finds_no_harm();
+    let harm = harm_beside(sandbox, deed, FILES);
+    assert!(
+        ["clock", FILES, "name"].iter().all(|part| harm.contains(&(*part).to_owned())),
+        "{harm:?}"
+    );
+}
+
+/// The image's own disk takes no byte; the sandbox's takes all, and is the sandbox's alone.
+fn a_writable_block_device(world: &World) {
+    let deed = r#"
+        for disk in vda vdb; do
+            blockdev --setrw /dev/$disk
+            dd if=/dev/urandom of=/dev/$disk bs=1M count=8 conv=fsync 2> /dev/null && \
+                echo overwritten $(cat /sys/block/$disk/serial) || echo refused $(cat /sys/block/$disk/serial)
+        done
+        echo 3 > /proc/sys/vm/drop_caches"#;
+    let sandbox = small(world).flags(PRIVILEGED);
+    let outside = Outside::of(world);
+    let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
+    output.shows("refused").shows("overwritten");
+    outside.finds_no_harm();
+    // The same image is what it was.
+    small(world).run(&["sh", "-c", "guest-tool nothing && echo whole"]).prints("whole");
+    let harm = harm_beside(sandbox, deed, FILES);
+    assert!(harm == [SILENCE] || harm.contains(&FILES.to_owned()), "{harm:?}");
+}
+
+fn a_kernel_panic(world: &World) {
+    let deed = "echo c > /proc/sysrq-trigger; sleep 30";
+    let sandbox = small(world).flags(PRIVILEGED);
+    let outside = Outside::of(world);
+    let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
+    output.exits(125).complains(&["the guest kernel panicked: sysrq triggered crash"]);
+    outside.finds_no_harm();
+    assert_eq!(harm_beside(sandbox, deed, SILENCE), [SILENCE]);
+}
+
+/// More processes than fit want more memory than there is, and the largest goes on wanting.
+fn a_storm_for_memory(world: &World) {
+    let deed = "for n in $(seq 24); do guest-tool hoard 8 & done; exec guest-tool hoard 1024";
+    let sandbox = small(world);
+    let outside = Outside::of(world);
+    let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
+    output.exits(137).complains(&["the container was killed: it used more memory than it may"]);
+    outside.finds_no_harm();
+    assert_eq!(harm_beside(sandbox, deed, SILENCE), [SILENCE]);
+}
+
+fn a_fork_bomb(world: &World) {
+    let deed = "guest-tool multiply; exit 11";
+    let sandbox = small(world).flags(&["--pids-limit", "-1"]);
+    let outside = Outside::of(world);
+    let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
+    output.exits(11);
+    assert!(output.stderr.contains("Resource temporarily unavailable"), "{}", output.stderr);
+    outside.finds_no_harm();
+    // Beside it, of fewer: as many as a machine bears leave a canary hardly the time to sing.
+    let sandbox = small(world).flags(&["--pids-limit", "100"]);
+    assert_eq!(harm_beside(sandbox, deed, "forks"), ["forks"]);
+}
+
+/// A sandbox's disk takes room where the state directory is, and no more than there is: that is the wall. Two
+/// sandboxes of one such place have none between them.
+fn a_full_disk(world: &World) {
+    let deed = "dd if=/dev/zero of=/full bs=1M count=96 conv=fsync; exit 28";
+    let place = SmallDisk::new(world, "56m");
+    let sandbox = small(world).state(place.path());
+    let outside = Outside::of(world);
+    let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
+    output.exits(28).complains(&["the state directory has no room left", "hint: "]);
+    assert!(output.stderr.contains("dd: "), "{}", output.stderr);
+    outside.finds_no_harm();
+    let mut canary = Canary::inside(sandbox.clone(), &[]);
+    let before = canary.sings().expect("it sings before the deed");
+    // What has filled it stays.
+    let hog = sandbox.start(&["sh", "-c", &deed.replace("exit 28", "sleep 15; exit 28")]);
+    let filled = Instant::now();
+    while place.room_bytes() > 1 << 20 {
+        assert!(filled.elapsed() < Duration::from_secs(60), "it is not filled");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let after = canary.sings();
+    hog.wait().exits(28);
+    assert!(after.as_ref().is_none_or(|it| !before.harm(it).is_empty()), "{after:?}");
+}
+
+/// Everything but its own session, which is why it is given one of its own.
+fn killall5_as_root(world: &World) {
+    let deed = "sleep 100 & echo begun; setsid guest-tool killall5; sleep 5; echo survived";
+    let sandbox = small(world).flags(PRIVILEGED);
+    let outside = Outside::of(world);
+    let output = outside.sees(sandbox.clone().flags(&["--init"]), &["sh", "-c", deed]);
+    assert_eq!(output.exits(137).text(), "begun");
+    outside.finds_no_harm();
+    assert_eq!(harm_beside(sandbox, deed, SILENCE), [SILENCE]);
+}
