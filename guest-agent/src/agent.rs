@@ -181,8 +181,7 @@ impl Agent {
             if let NamespaceRef::Container(other) = kind.of(&spec.namespaces) {
                 let pid = self.init_pid(other);
                 let pid = pid.ok_or_else(|| StartError::NoContainer(other.clone()))?;
-                let path = format!("/proc/{pid}/ns/{}", kind.file_name());
-                let file = OwnedFd::from(File::open(&path).tried("open", &path)?);
+                let file = open_namespace(pid, kind.file_name())?;
                 joined.push((kind, file.as_raw_fd()));
                 kept.push(file);
             }
@@ -213,13 +212,22 @@ impl Agent {
         let (seccomp, apparmor) = self.fences(container).ok_or_else(missing)?;
         let cgroup = cgroup::position(container, pid);
         let (container, range) = (container.clone(), self.range(container));
-        let launch = Launch::Exec { container, process, seccomp, apparmor, cgroup, range };
-        Ok(Order { launch, kept: Vec::new() })
+        let kept: Vec<OwnedFd> =
+            range.map(|_| open_namespace(pid, "user")).transpose()?.into_iter().collect();
+        let users = kept.first().map(AsRawFd::as_raw_fd);
+        let launch = Launch::Exec { container, process, seccomp, apparmor, cgroup, range, users };
+        Ok(Order { launch, kept })
     }
 
     fn fail(&self, process: ProcessRef, failure: Failure) {
         self.control.tell(&Event::Failed { process, failure });
     }
+}
+
+/// The open file of a namespace that a process is in.
+fn open_namespace(pid: u32, name: &str) -> Result<OwnedFd, OsError> {
+    let path = format!("/proc/{pid}/ns/{name}");
+    File::open(&path).map(OwnedFd::from).tried("open", &path)
 }
 
 /// Makes a container and starts its init process, in a thread of its own.

@@ -4,8 +4,8 @@
 //! Runs in a process of its own with one thread. Everything it reads of the container is hostile.
 //!
 //! ```text
-//!   surroundings → terminal → limits → who → where → (reaper) → bounding set → ids → capabilities
-//!     → no_new_privs → AppArmor → find the program → system call filter → exec
+//!   (user namespace) → surroundings → terminal → limits → who → where → (reaper) → bounding set
+//!     → ids → capabilities → no_new_privs → AppArmor → find the program → system call filter → exec
 //! ```
 //!
 //! The filter comes last, so that it needs to allow nothing but the program's own calls. Without
@@ -28,6 +28,7 @@ use libcontainer::workload::{
 use oci_spec::runtime::Spec;
 use protocol::{AppArmor, Capabilities, DeviceAccess, Failure, FailureKind, ProcessSpec, Stdio};
 use rustix::fs::Mode;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs;
@@ -86,6 +87,8 @@ pub struct BecomeProcess {
     pub apparmor: AppArmor,
     /// What is still to be made around it.
     pub remaining: Remaining,
+    /// A user namespace that it is still to join: libcontainer leaves that out for further processes.
+    pub users: Option<Rc<OwnedFd>>,
     /// Where it says what became of it.
     pub reports: Rc<Reports>,
 }
@@ -124,6 +127,7 @@ impl BecomeProcess {
 
     fn prepare(&self) -> Result<Prepared, Failure> {
         let setup = |error: OsError| setup_failure(&error);
+        self.users.as_deref().map_or(Ok(()), join_users).map_err(setup)?;
         surroundings::complete(&self.remaining).map_err(setup)?;
         if let Stdio::Terminal { size, .. } = self.process.stdio {
             terminal::enter(size, self.remaining.own_console, &self.reports).map_err(setup)?;
@@ -242,6 +246,14 @@ impl BecomeProcess {
         }
         sys::load_seccomp(filter).tried("load", "the system call filter")
     }
+}
+
+/// Becomes root of a user namespace, and nobody outside of it.
+fn join_users(namespace: &OwnedFd) -> Result<(), OsError> {
+    const WHAT: &str = "the container's user namespace";
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User))
+        .tried("join", WHAT)?;
+    sys::set_ids(0, 0).tried("become root of", WHAT)
 }
 
 /// Drops from the bounding set what is not in `kept`.

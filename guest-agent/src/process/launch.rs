@@ -62,6 +62,8 @@ pub enum Launch {
         cgroup: Option<String>,
         /// The ids of the container's user namespace, where it has one.
         range: Option<IdRange>,
+        /// The open file of that namespace.
+        users: Option<i32>,
     },
     /// A process in the guest itself.
     Guest {

@@ -63,11 +63,12 @@ pub fn run(socket: &str) -> ! {
             prepare_for(range, &spec.init);
             start_container(*spec, &rootfs, &joined, range, &reports)
         }
-        Launch::Exec { container, process, seccomp, apparmor, cgroup, range } => {
+        Launch::Exec { container, process, seccomp, apparmor, cgroup, range, users } => {
             prepare_for(range, &process);
             let become_process = plain(*process, seccomp.as_ref(), apparmor, &reports);
             become_process
-                .and_then(|become_process| join_container(&container, cgroup, become_process))
+                .and_then(|it| Ok(BecomeProcess { users: inherited_users(users)?, ..it }))
+                .and_then(|it| join_container(&container, cgroup, it))
         }
         Launch::Guest { cgroup, process } => start_in_guest(&cgroup, *process, &reports),
     };
@@ -76,6 +77,12 @@ pub fn run(socket: &str) -> ! {
         Err(error) => reports.send_error(&error),
     }
     sys::exit_now(0)
+}
+
+/// The user namespace that a further process joins.
+fn inherited_users(number: Option<i32>) -> Result<Option<Rc<OwnedFd>>, OsError> {
+    let file = number.map(sys::inherited).transpose();
+    Ok(file.tried("take over", "a user namespace")?.map(Rc::new))
 }
 
 fn filter(
@@ -95,6 +102,7 @@ fn plain(
         filter: filter(seccomp)?,
         apparmor,
         remaining: Remaining::default(),
+        users: None,
         reports: Rc::clone(reports),
     })
 }
@@ -136,6 +144,7 @@ fn start_container(
         filter: filter(spec.seccomp.as_ref())?,
         apparmor: spec.apparmor,
         remaining: Remaining::of(spec, agent),
+        users: None,
         reports: Rc::clone(reports),
     };
     let mut container = ContainerBuilder::new(spec.id.to_string(), SyscallType::default())
