@@ -113,7 +113,7 @@ fn stages(
     clock.reached("teardown");
 
     if sandbox.is_out_of_room() {
-        crate::command::report(
+        crate::error::report(
             &Failure::plain(
                 "the state directory has no room left: writes in the sandbox may have failed",
             )
