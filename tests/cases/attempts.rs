@@ -4,7 +4,7 @@
 //! As an ordinary user, because root may do what only the walls forbid others.
 
 use crate::cases;
-use crate::harness::{Accelerator, Output, Running, World, workspace};
+use crate::harness::{Accelerator, Output, Running, World, trial_product, workspace};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Command;
@@ -21,8 +21,6 @@ type Attempts = BTreeMap<String, BTreeMap<String, String>>;
 
 /// A run of the trial launcher, as an ordinary user.
 fn run(world: &World, trial: &str) -> (Output, Attempts) {
-    let product = workspace().join("target/trial-cofferdam");
-    assert!(product.is_file(), "{} is not there: run cargo xtask trial", product.display());
     let state = world.fresh_state();
     chown(&state, Some(USER), Some(USER)).unwrap();
     for above in state.ancestors().skip(1).take_while(|path| *path != std::env::temp_dir()) {
@@ -36,7 +34,7 @@ fn run(world: &World, trial: &str) -> (Output, Attempts) {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "1000", "--regid", "1000", "--groups", &group.to_string()]);
     command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]);
-    command.arg(product).args(world.sandbox().state(&state).arguments(&["true"]));
+    command.arg(trial_product()).args(world.sandbox().state(&state).arguments(&["true"]));
     command.env("COFFERDAM_TRIAL", trial);
     let output = Running::start(command, None).wait();
     let attempts = read(&output.stderr);

@@ -50,6 +50,13 @@ pub fn dist() -> PathBuf {
     std::env::var_os("COFFERDAM_DIST").map_or_else(|| workspace().join("dist"), PathBuf::from)
 }
 
+/// The launcher that tries its own walls, or has one less (`cargo xtask trial`).
+pub fn trial_product() -> PathBuf {
+    let product = workspace().join("target/trial-cofferdam");
+    assert!(product.is_file(), "{} is not there: run cargo xtask trial", product.display());
+    product
+}
+
 /// The place where a case runs, with all that it shares with others there.
 #[derive(Debug)]
 pub struct World {

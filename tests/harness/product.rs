@@ -43,6 +43,7 @@ pub struct Sandbox<'w> {
     flags: Vec<String>,
     pub(super) input: Option<Vec<u8>>,
     environment: Vec<(String, String)>,
+    pub(super) product: PathBuf,
 }
 
 impl World {
@@ -60,6 +61,7 @@ impl World {
             flags: Vec::new(),
             input: None,
             environment: Vec::new(),
+            product: self.product.clone(),
         }
     }
 
@@ -86,6 +88,12 @@ impl Sandbox<'_> {
     /// Another image.
     pub fn image(mut self, image: &str) -> Self {
         image.clone_into(&mut self.image);
+        self
+    }
+
+    /// By the launcher that has a wall less.
+    pub fn on_trial(mut self) -> Self {
+        self.product = super::trial_product();
         self
     }
 
@@ -139,7 +147,7 @@ impl Sandbox<'_> {
 
     /// The program and all that it is started with.
     pub fn program(&self, command: &[&str]) -> Command {
-        let mut program = Command::new(&self.world.product);
+        let mut program = Command::new(&self.product);
         let environment = self.environment.iter().map(|(name, value)| (name, value));
         program.args(self.arguments(command)).envs(environment);
         program

@@ -53,22 +53,17 @@ impl World {
         options: &[&str],
     ) -> (Output, Trace) {
         let log = self.scratch_file("strace");
-        let output = Running::start(self.strace(&log, arguments, options), input).wait();
-        (output, self.trace(&log))
+        let strace = strace(&log, options, &self.product, arguments);
+        let output = Running::start(strace, input).wait();
+        (output, Trace::of(&log, &self.product))
     }
+}
 
-    fn strace(&self, log: &Path, arguments: &[String], options: &[&str]) -> Command {
-        let mut command = Command::new("strace");
-        command.args(["--follow-forks", "--abbrev=all", "--string-limit=4096", "--output"]);
-        command.arg(log).args(options).arg(&self.product).args(arguments);
-        command
-    }
-
-    fn trace(&self, log: &Path) -> Trace {
-        let text = std::fs::read(log).expect("strace leaves a log");
-        let program = self.product.file_name().unwrap_or_default().to_string_lossy();
-        Trace::read(&String::from_utf8_lossy(&text), &program)
-    }
+fn strace(log: &Path, options: &[&str], product: &Path, arguments: &[String]) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["--follow-forks", "--abbrev=all", "--string-limit=4096", "--output"]);
+    command.arg(log).args(options).arg(product).args(arguments);
+    command
 }
 
 impl Sandbox<'_> {
@@ -86,7 +81,7 @@ impl Sandbox<'_> {
     ) -> (Output, Trace) {
         let (log, out) = (self.world.scratch_file("strace"), self.world.scratch_file("stdout"));
         let stdout = std::fs::File::create(&out).expect("a file");
-        let strace = self.world.strace(&log, &self.arguments(command), options);
+        let strace = strace(&log, options, &self.product, &self.arguments(command));
         let running = Running::watched(strace, stdout);
         let patience = Instant::now() + Duration::from_secs(60);
         while std::fs::metadata(&out).map_or(0, |it| it.len()) == 0 && Instant::now() < patience {
@@ -98,7 +93,7 @@ impl Sandbox<'_> {
         deed(&processes);
         let mut output = running.wait();
         output.stdout = std::fs::read(&out).expect("what it printed");
-        (output, self.world.trace(&log))
+        (output, Trace::of(&log, &self.product))
     }
 }
 
@@ -125,6 +120,12 @@ impl Trace {
             self.calls.entry(list).or_default().extend(calls);
         }
         self.opened.extend(other.opened);
+    }
+
+    fn of(log: &Path, product: &Path) -> Self {
+        let text = std::fs::read(log).expect("strace leaves a log");
+        let launcher = product.file_name().unwrap_or_default().to_string_lossy();
+        Self::read(&String::from_utf8_lossy(&text), &launcher)
     }
 
     fn read(text: &str, launcher: &str) -> Self {

@@ -74,7 +74,13 @@ impl Machine {
     pub fn event(&mut self) -> MachineEvent {
         let event = self.channel().receive::<MachineEvent>().map(|(event, _)| event);
         match (self, event) {
-            (Machine::Tcg { qemu, .. }, Ok(MachineEvent::Exited(seen))) => {
+            // What has said its last ends by itself: the kernel takes it apart no faster if it is killed.
+            (Machine::Kvm { vmm }, Ok(MachineEvent::Exited(exit))) => {
+                vmm.end(LAST_MOMENTS);
+                MachineEvent::Exited(exit)
+            }
+            (Machine::Tcg { qemu, devices }, Ok(MachineEvent::Exited(seen))) => {
+                devices.end(LAST_MOMENTS);
                 MachineEvent::Exited(with_qemu_exit(qemu, seen))
             }
             (_, Ok(event)) => event,

@@ -95,7 +95,10 @@ pub fn main(role: Role, walls: Option<&str>) -> ExitCode {
 
 /// What a child does first, before it reads its first message. Gives its channel.
 fn enter(role: Role) -> Result<Channel, JailError> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+    let death_signal = Some(Signal::KILL);
+    #[cfg(feature = "trial")]
+    let death_signal = death_signal.filter(|_| !trial::is("no-death-signal"));
+    rustix::process::set_parent_process_death_signal(death_signal)
         .map_err(step("be tied to the launcher"))?;
     end_if_alone().map_err(step("see the launcher"))?;
     rustix::process::setsid().map_err(step("leave the launcher's session"))?;

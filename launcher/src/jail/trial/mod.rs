@@ -6,7 +6,7 @@
 //! `COFFERDAM_TRIAL` holds words: `attempt` has each process, from behind its walls, try everything below and
 //! say on standard error what came of it; `without=LIST:CALL` takes a call off a list; `landlock=N` has no
 //! newer Landlock than this; `no-seccomp` has no filters; `open` has every list allow everything, to see what
-//! is called.
+//! is called; `no-death-signal` has no process tied to its parent.
 
 mod sys;
 
@@ -35,7 +35,12 @@ pub(super) fn family(children: &[Pid]) -> String {
 
 /// Whether processes are to try what they may not do.
 pub(super) fn attempts() -> bool {
-    words().split_whitespace().any(|word| word == "attempt")
+    is("attempt")
+}
+
+/// Whether a word stands among those of this trial.
+pub(super) fn is(word: &str) -> bool {
+    words().split_whitespace().any(|it| it == word)
 }
 
 /// What this process has to wall itself in with.
@@ -54,7 +59,7 @@ pub(super) fn fewer(mut walls: Walls) -> Walls {
 
 /// A list's program as the trial wants it.
 pub(super) fn changed(list: &str, program: Vec<sock_filter>) -> Vec<sock_filter> {
-    if words().split_whitespace().any(|word| word == "open") {
+    if is("open") {
         return vec![sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW }];
     }
     let (mut first, mut rest) = (Vec::new(), program);
