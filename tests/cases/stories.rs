@@ -115,14 +115,15 @@ fn a_full_disk(world: &World) {
     let mut canary = Canary::inside(sandbox.clone(), &[]);
     let before = canary.sings().expect("it sings before the deed");
     // What has filled it stays.
-    let hog = sandbox.start(&["sh", "-c", &deed.replace("exit 28", "sleep 15; exit 28")]);
+    let hog = sandbox.start(&["sh", "-c", &deed.replace("exit 28", "sleep 100")]);
     let filled = Instant::now();
     while place.room_bytes() > 1 << 20 {
         assert!(filled.elapsed() < Duration::from_secs(60), "it is not filled");
         std::thread::sleep(Duration::from_millis(50));
     }
     let after = canary.sings();
-    hog.wait().exits(28);
+    hog.signal(rustix::process::Signal::KILL);
+    hog.wait().exits(-9);
     assert!(after.as_ref().is_none_or(|it| !before.harm(it).is_empty()), "{after:?}");
 }
 
