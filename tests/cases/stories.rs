@@ -79,7 +79,7 @@ fn a_kernel_panic(world: &World) {
 
 /// More processes than fit want more memory than there is, and the largest goes on wanting.
 fn a_storm_for_memory(world: &World) {
-    let deed = "for n in $(seq 24); do guest-tool hoard 8 & done; exec guest-tool hoard 1024";
+    let deed = "for n in $(seq 14); do guest-tool hoard 8 & done; exec guest-tool hoard 1024";
     let sandbox = small(world);
     let outside = Outside::of(world);
     let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
@@ -90,14 +90,15 @@ fn a_storm_for_memory(world: &World) {
 
 fn a_fork_bomb(world: &World) {
     let deed = "guest-tool multiply; exit 11";
-    let sandbox = small(world).flags(&["--pids-limit", "-1"]);
+    // As many as a machine bears, of which a small one bears fewer.
+    let sandbox = small(world).machine("64m", "1").flags(&["--pids-limit", "-1"]);
     let outside = Outside::of(world);
-    let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
+    let output = outside.sees(sandbox, &["sh", "-c", deed]);
     output.exits(11);
     assert!(output.stderr.contains("Resource temporarily unavailable"), "{}", output.stderr);
     outside.finds_no_harm();
-    // Beside it, of fewer: as many as a machine bears leave a canary hardly the time to sing.
-    let sandbox = small(world).flags(&["--pids-limit", "100"]);
+    // Beside it, of fewer: so many leave a canary hardly the time to sing.
+    let sandbox = small(world).flags(&["--pids-limit", "50"]);
     assert_eq!(harm_beside(sandbox, deed, "forks"), ["forks"]);
 }
 
