@@ -79,7 +79,7 @@ fn a_kernel_panic(world: &World) {
 
 /// More processes than fit want more memory than there is, and the largest goes on wanting.
 fn a_storm_for_memory(world: &World) {
-    let deed = "for n in $(seq 24); do guest-tool hoard 8 & done; exec guest-tool hoard 1024";
+    let deed = "for n in $(seq 14); do guest-tool hoard 8 & done; exec guest-tool hoard 1024";
     let sandbox = small(world);
     let outside = Outside::of(world);
     let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
@@ -90,14 +90,15 @@ fn a_storm_for_memory(world: &World) {
 
 fn a_fork_bomb(world: &World) {
     let deed = "guest-tool multiply; exit 11";
-    let sandbox = small(world).flags(&["--pids-limit", "-1"]);
+    // As many as a machine bears, of which a small one bears fewer.
+    let sandbox = small(world).machine("64m", "1").flags(&["--pids-limit", "-1"]);
     let outside = Outside::of(world);
-    let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
+    let output = outside.sees(sandbox, &["sh", "-c", deed]);
     output.exits(11);
     assert!(output.stderr.contains("Resource temporarily unavailable"), "{}", output.stderr);
     outside.finds_no_harm();
-    // Beside it, of fewer: as many as a machine bears leave a canary hardly the time to sing.
-    let sandbox = small(world).flags(&["--pids-limit", "100"]);
+    // Beside it, of fewer: so many leave a canary hardly the time to sing.
+    let sandbox = small(world).flags(&["--pids-limit", "50"]);
     assert_eq!(harm_beside(sandbox, deed, "forks"), ["forks"]);
 }
 
@@ -115,14 +116,15 @@ fn a_full_disk(world: &World) {
     let mut canary = Canary::inside(sandbox.clone(), &[]);
     let before = canary.sings().expect("it sings before the deed");
     // What has filled it stays.
-    let hog = sandbox.start(&["sh", "-c", &deed.replace("exit 28", "sleep 15; exit 28")]);
+    let hog = sandbox.start(&["sh", "-c", &deed.replace("exit 28", "sleep 100")]);
     let filled = Instant::now();
     while place.room_bytes() > 1 << 20 {
         assert!(filled.elapsed() < Duration::from_secs(60), "it is not filled");
         std::thread::sleep(Duration::from_millis(50));
     }
     let after = canary.sings();
-    hog.wait().exits(28);
+    hog.signal(rustix::process::Signal::KILL);
+    hog.wait().exits(-9);
     assert!(after.as_ref().is_none_or(|it| !before.harm(it).is_empty()), "{after:?}");
 }
 

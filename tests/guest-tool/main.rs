@@ -146,14 +146,16 @@ fn hoard(mib: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Whoever began it tells that there can be no more; the others only stay.
+/// Whoever began it tells that there can be no more; the others stay, and take the place of who does not.
 fn multiply() -> io::Result<()> {
     let first = std::process::id();
-    let error = sys::multiply();
-    if std::process::id() == first {
-        return Err(error);
+    loop {
+        let error = sys::multiply();
+        if std::process::id() == first {
+            return Err(error);
+        }
+        std::thread::sleep(Duration::from_millis(500));
     }
-    keep()
 }
 
 fn run_as(user: &str, program: &str, arguments: &[&str]) -> io::Result<()> {

@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Where one lives in a container.
@@ -86,11 +87,6 @@ impl Canary {
         Self { child, stdin, lines }
     }
 
-    /// The process of its command.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Asks it; `None` where it is silent.
     pub fn sings(&mut self) -> Option<Song> {
         self.tells("sing").ok()?;
@@ -114,6 +110,27 @@ impl Drop for Canary {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The canary in a sibling sandbox: one for all deeds that are done at a time, so that it lives through many.
+#[derive(Debug, Default)]
+pub struct Sibling(Mutex<Weak<Mutex<Canary>>>);
+
+impl Sibling {
+    /// The one that lives, or a new one.
+    pub fn alive(&self, start: impl FnOnce() -> Canary) -> Arc<Mutex<Canary>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.upgrade().unwrap_or_else(|| {
+            let started = Arc::new(Mutex::new(start()));
+            *known = Arc::downgrade(&started);
+            started
+        })
+    }
+}
+
+/// Asks one that others ask, too.
+pub fn asked(canary: &Mutex<Canary>) -> Option<Song> {
+    canary.lock().unwrap_or_else(PoisonError::into_inner).sings()
 }
 
 /// Does a deed beside a canary, with no wall between them, until the canary tells of this harm or falls silent;

@@ -70,6 +70,8 @@ pub struct World {
     pub images: Images,
     /// What all choices that look random grow from.
     pub seed: u64,
+    /// The sandbox beside those in which something bad is done.
+    pub sibling: canary::Sibling,
     scratch: PathBuf,
     files: AtomicU32,
 }
@@ -87,7 +89,8 @@ impl World {
         assert!(product.is_file(), "{} is not there: run make build", product.display());
         let scratch = scratch.join(accelerator.name());
         std::fs::create_dir_all(scratch.join("state")).expect("a directory for the state");
-        Self { accelerator, product, outer_image, images, seed, scratch, files: AtomicU32::new(0) }
+        let (sibling, files) = (canary::Sibling::default(), AtomicU32::new(0));
+        Self { accelerator, product, outer_image, images, seed, sibling, scratch, files }
     }
 
     /// The state directory that cases share: an image is unpacked there once.

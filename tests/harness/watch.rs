@@ -3,7 +3,7 @@
 //!
 //! Owns: what is looked at, and the bounds. Never does: the deed.
 
-use super::canary::{Canary, Song, nest};
+use super::canary::{Canary, Song, asked, nest};
 use super::leftovers;
 use super::product::{Accelerator, Output, Sandbox};
 use super::{Random, World, image};
@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What all processes of a sandbox may take besides its machine's memory.
@@ -39,7 +40,7 @@ pub struct Outside<'w> {
     pub world: &'w World,
     state: PathBuf,
     nest: PathBuf,
-    canaries: Vec<(&'static str, Canary, Song)>,
+    canaries: [(&'static str, Arc<Mutex<Canary>>, Song); 2],
     stored: BTreeMap<PathBuf, String>,
     /// A word that stands outside only: in a file and in the launcher's environment.
     pub secret: String,
@@ -58,17 +59,16 @@ impl<'w> Outside<'w> {
     pub fn of(world: &'w World) -> Self {
         let state = state(world);
         let nest = nest(world);
-        let mut canaries = vec![
-            ("the canary outside", Canary::outside(world, &nest)),
-            ("the sibling sandbox", Canary::inside(small(world), &[])),
-        ];
-        let first = |canary: &mut Canary| canary.sings().expect("a canary sings before the deed");
-        let songs: Vec<Song> = canaries.iter_mut().map(|(_, canary)| first(canary)).collect();
-        let secret =
-            format!("{:016x}", Random::new(world.seed ^ u64::from(canaries[0].1.pid())).next());
+        let near = Arc::new(Mutex::new(Canary::outside(world, &nest)));
+        let sibling = world.sibling.alive(|| Canary::inside(small(world), &[]));
+        let canaries = [("the canary outside", near), ("the sibling sandbox", sibling)];
+        let canaries = canaries.map(|(who, canary)| {
+            let song = asked(&canary).unwrap_or_else(|| panic!("{who} is silent before the deed"));
+            (who, canary, song)
+        });
+        let number = Random::new(world.seed ^ u64::from(std::process::id())).next();
+        let secret = format!("secret-{number:016x}");
         fs::write(world.scratch_file("secret"), &secret).expect("a secret is written");
-        let canaries = canaries.into_iter().zip(songs).map(|((who, it), song)| (who, it, song));
-        let canaries = canaries.collect();
         Self { world, nest, canaries, stored: stored(&state), state, secret }
     }
 
@@ -99,9 +99,9 @@ impl<'w> Outside<'w> {
 
     /// Has the canaries sing again: nothing of outside has changed.
     #[track_caller]
-    pub fn finds_no_harm(mut self) {
-        for (who, canary, before) in &mut self.canaries {
-            let Some(after) = canary.sings() else { panic!("{who} is silent") };
+    pub fn finds_no_harm(self) {
+        for (who, canary, before) in &self.canaries {
+            let Some(after) = asked(canary) else { panic!("{who} is silent") };
             let harm = before.harm(&after);
             assert!(harm.is_empty(), "{who} tells of harm to {harm:?}: {before:?} {after:?}");
         }
