@@ -90,8 +90,7 @@ fn a_storm_for_memory(world: &World) {
 
 fn a_fork_bomb(world: &World) {
     let deed = "guest-tool multiply; exit 11";
-    // As many as a machine bears, of which a small one bears fewer.
-    let sandbox = small(world).machine("64m", "1").flags(&["--pids-limit", "-1"]);
+    let sandbox = small(world).flags(&["--pids-limit", "-1"]);
     let outside = Outside::of(world);
     let output = outside.sees(sandbox, &["sh", "-c", deed]);
     output.exits(11);

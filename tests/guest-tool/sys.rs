@@ -43,15 +43,10 @@ impl Drop for Traced {
     }
 }
 
-/// Forks, and its children fork, until there can be no more of them; they all stay. Its own end says why.
-pub fn multiply() -> io::Error {
-    loop {
-        // SAFETY: this program has one thread, so a child may do what the parent may.
-        match check(unsafe { libc::fork() }.into()) {
-            Ok(_) => {}
-            Err(error) => return error,
-        }
-    }
+/// Forks: true in the child.
+pub fn fork() -> io::Result<bool> {
+    // SAFETY: this program has one thread, so a child may do what the parent may.
+    check(unsafe { libc::fork() }.into()).map(|pid| pid == 0)
 }
 
 /// Detaches every program that says which devices a cgroup may open: how many.
