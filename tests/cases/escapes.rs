@@ -14,7 +14,7 @@ cases! {
 }
 
 const PRIVILEGED: &[&str] = &["--privileged"];
-const SYS_ADMIN: &[&str] = &["--cap-add", "SYS_ADMIN"];
+const SYS_ADMIN: &[&str] = &["--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"];
 /// A word that stands in the container's own environment: whoever reaches the guest finds it.
 const KNOWN: &str = "a-word-that-is-there-to-be-found";
 
@@ -208,13 +208,23 @@ fn the_agents_socket(world: &World) {
 fn the_guests_procfs(world: &World) {
     let outside = Outside::of(world);
     let trigger = r#"echo "|$helper" > /proc/sys/kernel/core_pattern; crash"#;
-    witnessed(&outside, &["--security-opt", "systempaths=unconfined"], trigger);
+    const OPEN_PATHS: [&str; 2] = ["--security-opt", "systempaths=unconfined"];
+    // AppArmor's profile keeps it from there, as Docker's does.
+    let attempt = "echo core > /proc/sys/kernel/core_pattern";
+    let output = tried(&outside, &OPEN_PATHS, attempt);
+    assert!(output.code != 0 && output.stderr.contains("Permission denied"), "{}", output.stderr);
+    let flags = [&OPEN_PATHS[..], &["--security-opt", "apparmor=unconfined"]].concat();
+    witnessed(&outside, &flags, trigger);
     outside.finds_no_harm();
 }
 
 /// Read-only, and mounted anew by who may.
 fn core_pattern(world: &World) {
     let outside = Outside::of(world);
+    // AppArmor's profile lets nobody mount, whatever the capabilities.
+    let remount = "mount -o remount,bind,rw /proc/sys";
+    let output = tried(&outside, &["--cap-add", "SYS_ADMIN"], remount);
+    assert!(output.code != 0 && output.stderr.contains("ermission denied"), "{}", output.stderr);
     let trigger = r#"
         echo "|$helper" 2> /dev/null > /proc/sys/kernel/core_pattern && echo not read-only
         mount -o remount,bind,rw /proc/sys; echo "|$helper" > /proc/sys/kernel/core_pattern; crash"#;
