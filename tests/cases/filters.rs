@@ -46,8 +46,9 @@ fn a_run(world: &World) {
 
 /// An orderly stop.
 fn a_kept_disk(world: &World) {
-    let sandbox = world.sandbox().kept();
-    let (output, trace) = sandbox.traced(&["sh", "-c", "echo kept > /file"], &[]);
+    // Two, so that one is in the guest when the other has stopped the machine.
+    let sandbox = world.sandbox().machine("256m", "2").kept();
+    let (output, trace) = sandbox.traced(&["sh", "-c", "echo kept > /file"], &UNTRACED_KVM);
     output.exits(0);
     holds(world, "a_kept_disk", &trace);
 }

@@ -101,6 +101,8 @@ fn enter(role: Role) -> Result<Channel, JailError> {
     rustix::process::set_parent_process_death_signal(death_signal)
         .map_err(step("be tied to the launcher"))?;
     end_if_alone().map_err(step("see the launcher"))?;
+    // The launcher has its own read from a descriptor; here one of them brings vCPUs out of the guest.
+    crate::sys::unblock_signals();
     rustix::process::setsid().map_err(step("leave the launcher's session"))?;
     crate::sys::close_from(3).map_err(step("close what was inherited"))?;
     gain_nothing()?;
