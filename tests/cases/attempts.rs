@@ -21,6 +21,9 @@ type Attempts = BTreeMap<String, BTreeMap<String, String>>;
 
 /// A run of the trial launcher, as an ordinary user.
 fn run(world: &World, trial: &str) -> (Output, Attempts) {
+    // The checkout may be in a place that is closed to other users.
+    let product = world.scratch_file("trial");
+    std::fs::copy(trial_product(), &product).unwrap();
     let state = world.fresh_state();
     chown(&state, Some(USER), Some(USER)).unwrap();
     for above in state.ancestors().skip(1).take_while(|path| *path != std::env::temp_dir()) {
@@ -34,7 +37,7 @@ fn run(world: &World, trial: &str) -> (Output, Attempts) {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "1000", "--regid", "1000", "--groups", &group.to_string()]);
     command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]);
-    command.arg(trial_product()).args(world.sandbox().state(&state).arguments(&["true"]));
+    command.arg(product).args(world.sandbox().state(&state).arguments(&["true"]));
     command.env("COFFERDAM_TRIAL", trial);
     let output = Running::start(command, None).wait();
     let attempts = read(&output.stderr);
