@@ -4,7 +4,7 @@
 //! As an ordinary user, because root may do what only the walls forbid others.
 
 use crate::cases;
-use crate::harness::{Accelerator, Output, Running, World, trial_product, workspace};
+use crate::harness::{Accelerator, Output, Running, World, trial_product};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Command;
@@ -65,16 +65,7 @@ fn each_process_is_refused(world: &World) {
         assert!(tried.len() > 30, "{who} tried too little: {tried:?}");
         seen.extend(tried.iter().map(|(what, answer)| format!("{who}: {what}: {answer}")));
     }
-    let name = format!("tests/expectations/attempts-{}.list", world.accelerator.name());
-    let listed = std::fs::read_to_string(workspace().join(&name)).unwrap_or_default();
-    let listed: BTreeSet<String> =
-        listed.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
-    let (more, less) = (seen.difference(&listed), listed.difference(&seen));
-    let (more, less): (Vec<_>, Vec<_>) = (more.collect(), less.collect());
-    assert!(
-        more.is_empty() && less.is_empty(),
-        "{name}: not listed: {more:#?}; not seen: {less:#?}"
-    );
+    world.sees_what_is_listed("attempts", &seen);
 }
 
 /// What of `wanted` a process of a sandbox's was not refused.

@@ -2,7 +2,7 @@
 //! says, no more and no less.
 
 use crate::cases;
-use crate::harness::{World, workspace};
+use crate::harness::World;
 use std::collections::BTreeSet;
 
 cases! {
@@ -21,16 +21,7 @@ fn a_run_opens_what_is_listed(world: &World) {
         (world.product.to_str().unwrap(), "PRODUCT"),
     ];
     let seen: BTreeSet<String> = trace.opened.iter().map(|line| plain(line, &places)).collect();
-    let name = format!("tests/expectations/opened-{}.list", world.accelerator.name());
-    let listed = std::fs::read_to_string(workspace().join(&name)).unwrap_or_default();
-    let listed: BTreeSet<String> =
-        listed.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
-    let (more, less) = (seen.difference(&listed), listed.difference(&seen));
-    let (more, less): (Vec<_>, Vec<_>) = (more.collect(), less.collect());
-    assert!(
-        more.is_empty() && less.is_empty(),
-        "{name}: not listed: {more:#?}; not seen: {less:#?}"
-    );
+    world.sees_what_is_listed("opened", &seen);
 }
 
 /// A line without what differs from run to run, and from one version of a library to the next.

@@ -13,6 +13,7 @@
 pub mod agent;
 pub mod canary;
 pub mod engine;
+pub mod expectations;
 pub mod filter_list;
 pub mod image;
 pub mod kernel;
