@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Two sandboxes at a time is what a machine of two cores bears.
+/// How many outcomes are waited for at a time; how many sandboxes run is for `cores` to say.
 const THREADS: usize = 2;
 /// Cases that run on this machine.
 const NATIVE: &[Where] = &[Where::Both, Where::Tcg, Where::AutoTcg, Where::OpenKvm];
@@ -52,18 +52,27 @@ fn main() -> ExitCode {
     if !outer.is_empty() && !arguments.list {
         images.make_demo();
     }
+    reference_host::share(images.clone(), scratch.path().to_owned(), seed);
+    let session = |prefix, cases: &[(String, harness::Case)]| {
+        let names = cases.iter().map(|(_, case)| case.name()).collect();
+        reference_host::Session::new(prefix, names)
+    };
+    let (mut kvm_session, outer_session) = (session("kvm", &kvm), session("outer", &outer));
+    if !arguments.list {
+        kvm_session = kvm_session.early();
+    }
     let mut trials = Vec::new();
     if !tcg.is_empty() && !arguments.list {
-        let world =
-            World::new(Accelerator::Tcg, images.clone(), &harness::dist(), scratch.path(), seed);
+        let world = World::new(Accelerator::Tcg, images, &harness::dist(), scratch.path(), seed);
         let kvm = NativeKvm::ask(&world);
         trials.extend(trial::native(tcg, &Arc::new(world), kvm));
     } else {
-        trials.extend(trial::hosted(tcg, "tcg"));
+        let session = session("tcg", &tcg);
+        trials.extend(trial::hosted(tcg, session));
     }
-    reference_host::share(images, scratch.path().to_owned(), seed);
-    trials.extend(trial::hosted(kvm, "kvm"));
-    trials.extend(trial::hosted(outer, "outer"));
+    // The emulated host of the KVM cases works beside them all, so their outcomes are asked for last.
+    trials.extend(trial::hosted(outer, outer_session));
+    trials.extend(trial::hosted(kvm, kvm_session));
     trial::keep_panics_quiet();
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {

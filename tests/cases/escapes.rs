@@ -19,8 +19,8 @@ const SYS_ADMIN: &[&str] = &["--cap-add", "SYS_ADMIN", "--security-opt", "apparm
 const KNOWN: &str = "a-word-that-is-there-to-be-found";
 
 /// Every program that the agent, the container's script and the kernel have started by then.
-const OF_THE_GUEST: [&str; 8] =
-    ["init", "sh", "sleep", "seq", "grep", "helper", "helper2", "trap.bait"];
+const OF_THE_GUEST: [&str; 9] =
+    ["init", "sh", "sleep", "seq", "grep", "cat", "helper", "helper2", "trap.bait"];
 
 /// Where the kernel finds a container's file when it looks from the initramfs, whose root the agent's covers.
 const PRELUDE: &str = r#"

@@ -4,14 +4,17 @@
 //! what is right; a case does.
 //!
 //! ```text
-//!   this machine ── tcg::… cases, two at a time ──▶ dist/cofferdam --accel tcg
+//!   this machine ── tcg::… cases ──▶ dist/cofferdam --accel tcg
 //!       │
 //!       ├─ boots the reference host once ── this binary again ── kvm::… cases ──▶ --accel kvm
 //!       └─ and once more ── docker, podman ── outer::… cases
+//!
+//! An emulated host has a core of this machine for all its life, a native case for as long as it runs.
 //! ```
 
 pub mod agent;
 pub mod canary;
+pub mod cores;
 pub mod engine;
 pub mod expectations;
 pub mod filter_list;

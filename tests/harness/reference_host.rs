@@ -5,7 +5,7 @@
 //! left, and the run says so at its end. A case that two machines died under has failed, and so has one
 //! that was at work when a machine's time was up.
 
-use super::{Case, Images, Outcome, World, workspace};
+use super::{Case, Images, Outcome, World, cores, workspace};
 use crate::harness::product::Accelerator;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -55,9 +55,17 @@ struct Results {
 }
 
 impl Session {
-    /// A boot for these cases.
+    /// A boot for these cases, which begins when the first is asked for.
     pub fn new(prefix: &'static str, cases: Vec<String>) -> Self {
         Self { prefix, cases, begun: OnceLock::new(), results: Arc::default() }
+    }
+
+    /// Begins already: there is much to do.
+    pub fn early(self) -> Self {
+        if !self.cases.is_empty() {
+            self.begun.get_or_init(|| self.begin());
+        }
+        self
     }
 
     /// Waits until it is known how a case went.
@@ -79,7 +87,11 @@ impl Session {
 
     fn begin(&self) {
         let (prefix, cases, results) = (self.prefix, self.cases.clone(), Arc::clone(&self.results));
-        std::thread::spawn(move || run_all(prefix, &cases, &results.0, &results.1));
+        let core = cores::take();
+        std::thread::spawn(move || {
+            let _core = core;
+            run_all(prefix, &cases, &results.0, &results.1);
+        });
     }
 }
 

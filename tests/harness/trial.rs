@@ -1,7 +1,7 @@
 //! Cases, and how each becomes one trial for each place where it runs.
 
 use super::native_kvm::NativeKvm;
-use super::{World, reference_host};
+use super::{World, cores, reference_host};
 use libtest_mimic::{Arguments, Trial};
 use std::any::Any;
 use std::cell::RefCell;
@@ -152,8 +152,11 @@ pub fn native(cases: Vec<(String, Case)>, world: &Arc<World>, kvm: NativeKvm) ->
         if let Some(why) = amiss {
             not_tested(&name, why);
         }
-        Trial::test(name, move || case.outcome(&world).into_result())
-            .with_ignored_flag(amiss.is_some())
+        let outcome = move || {
+            let _core = cores::take();
+            case.outcome(&world).into_result()
+        };
+        Trial::test(name, outcome).with_ignored_flag(amiss.is_some())
     };
     cases.into_iter().map(trial).collect()
 }
@@ -170,10 +173,9 @@ pub fn print_not_tested() {
     }
 }
 
-/// Trials that all run in one boot of the reference host, which begins when the first is asked for.
-pub fn hosted(cases: Vec<(String, Case)>, prefix: &'static str) -> Vec<Trial> {
-    let names = cases.iter().map(|(_, case)| case.name()).collect();
-    let session = Arc::new(reference_host::Session::new(prefix, names));
+/// Trials that all run in one boot of the reference host.
+pub fn hosted(cases: Vec<(String, Case)>, session: reference_host::Session) -> Vec<Trial> {
+    let session = Arc::new(session);
     let trial = |(name, case): (String, Case)| {
         let session = Arc::clone(&session);
         Trial::test(name, move || session.outcome(&case.name()).into_result())

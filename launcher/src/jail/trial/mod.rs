@@ -21,6 +21,10 @@ const LOAD_NUMBER: sock_filter = sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 };
 const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
 
+/// What a thread needs to tell what it tried: the words, and a turn at standard error, for which it waits
+/// while another has it.
+const TELLING: [libc::c_long; 2] = [libc::SYS_write, libc::SYS_futex];
+
 /// What is to be tried in this process: a child has it from the launcher.
 pub(super) fn words() -> String {
     let from_launcher = std::env::args().nth(2).filter(|_| is_child());
@@ -70,8 +74,10 @@ pub(super) fn changed(list: &str, program: Vec<sock_filter>) -> Vec<sock_filter>
             first.extend(when(call.parse().unwrap_or(u32::MAX), KILL));
         }
         if word == "attempt" {
-            first
-                .extend(when(u32::try_from(libc::SYS_write).unwrap_or(0), libc::SECCOMP_RET_ALLOW));
+            for call in TELLING {
+                let call = u32::try_from(call).unwrap_or(u32::MAX);
+                first.extend(when(call, libc::SECCOMP_RET_ALLOW));
+            }
             let returns = |code: u16| code == 0x06;
             let kills = rest.iter_mut().filter(|it| returns(it.code) && it.k == KILL);
             kills.for_each(|it| it.k = REFUSE);
