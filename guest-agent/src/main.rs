@@ -1,7 +1,8 @@
 //! PID 1 of the guest: starts containers and relays their streams. The only program in the guest.
 //!
 //! The same program is, by its arguments, the agent, the starter of one process
-//! ([`process::starter`]), or the reaper of one container ([`process::reaper`]).
+//! ([`process::starter`]), the reaper of one container ([`process::reaper`]), or a witness in one
+//! ([`process::witness`]).
 
 mod agent;
 mod apparmor;
@@ -32,6 +33,9 @@ fn main() {
         std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     if arguments.first().is_some_and(|name| name == process::reaper::REAPER_NAME) {
         process::reaper::run(arguments.get(1).map(String::as_str));
+    }
+    if arguments.first().is_some_and(|name| name == process::witness::WITNESS_NAME) {
+        process::witness::run();
     }
     if let Some(socket) = process::starter::recognise(&arguments) {
         process::starter::run(socket);

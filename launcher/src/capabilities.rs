@@ -50,6 +50,22 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
+/// A set of capabilities in words.
+pub fn in_words(set: u64) -> String {
+    let names: Vec<&str> = NAMES
+        .into_iter()
+        .zip(0..)
+        .filter(|(_, number)| set >> number & 1 == 1)
+        .map(|it| it.0)
+        .collect();
+    match names.len() {
+        0 if set == 0 => "no capability".to_owned(),
+        0 => "capabilities that Linux 6.12 does not know".to_owned(),
+        count if count == NAMES.len() => "every capability".to_owned(),
+        _ => format!("capabilities {}", names.join(", ")),
+    }
+}
+
 /// The 14 that Docker grants.
 const DOCKER_DEFAULT: [&str; 14] = [
     "CHOWN",

@@ -125,6 +125,7 @@ pub fn container_spec(
         reaper: container.reaper,
         init_id: names.init,
         init: ProcessSpec {
+            program: plan.process.program,
             args: process.args.clone(),
             env: process.env.clone(),
             cwd: process.cwd.clone(),

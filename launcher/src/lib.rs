@@ -8,6 +8,7 @@
 
 pub mod accelerator;
 pub mod agent_client;
+mod audit;
 pub mod capabilities;
 pub mod cli;
 pub mod command;

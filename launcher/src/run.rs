@@ -80,6 +80,9 @@ fn stages(
     let mut files = NamedFiles::open(&plan, args.timings.as_deref())?;
     let timings = files.take_timings();
     close_in(&plan, &choice, &files)?;
+    if args.audited {
+        crate::audit::tell_reach().map_err(Failure::plain)?;
+    }
     let (last_words, console) = LastWords::or_everything(files.take_console())?;
 
     let image = pull::image(&plan)?;

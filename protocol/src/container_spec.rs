@@ -170,6 +170,8 @@ pub struct Resources {
 /// One process to start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessSpec {
+    /// Which program it runs.
+    pub program: Program,
     /// Program and arguments; at least one. A name without a slash is looked up in PATH.
     pub args: Vec<String>,
     /// NAME=value.
@@ -188,6 +190,17 @@ pub struct ProcessSpec {
     pub rlimits: Vec<Rlimit>,
     /// What its standard streams are.
     pub stdio: Stdio,
+}
+
+/// Which program a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Program {
+    /// What its arguments name, from the files it sees.
+    Named,
+    /// The agent's own witness, under everything that would hold the named one: it says what it finds around
+    /// itself (a [`crate::Testimony`] in one frame on its standard output), and ends with its standard input.
+    /// Only as a container's first process.
+    Witness,
 }
 
 /// A set of capabilities: bit n stands for the capability numbered n in linux/capability.h.

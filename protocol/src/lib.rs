@@ -38,13 +38,15 @@ mod identifier;
 pub mod limits;
 mod message;
 pub mod port;
+mod testimony;
 
 pub use container_spec::{
     AppArmor, Capabilities, CapabilitySet, ContainerSpec, DeviceAccess, LAYERS_DISK_SERIAL,
-    LayerExtent, Mount, MountSource, NamespaceRef, Namespaces, ProcessSpec, Resources, Rlimit,
-    Rootfs, SeccompAction, SeccompArgument, SeccompComparison, SeccompProfile, SeccompRule, Stdio,
-    TerminalSize, UPPER_DISK_SERIAL, Upper,
+    LayerExtent, Mount, MountSource, NamespaceRef, Namespaces, ProcessSpec, Program, Resources,
+    Rlimit, Rootfs, SeccompAction, SeccompArgument, SeccompComparison, SeccompProfile, SeccompRule,
+    Stdio, TerminalSize, UPPER_DISK_SERIAL, Upper,
 };
 pub use exit_status::ExitStatus;
 pub use identifier::{ContainerId, IdentifierError, ProcessId, ProcessRef};
 pub use message::{Event, Failure, FailureKind, Request};
+pub use testimony::Testimony;

@@ -13,7 +13,7 @@ use std::fmt::Debug;
 /// With another version, other bytes are right: change both together.
 #[test]
 fn these_are_the_bytes_of_this_version() {
-    assert_eq!(PROTOCOL_VERSION, 2);
+    assert_eq!(PROTOCOL_VERSION, 3);
 }
 
 /// Encodes, compares with `parts` (their length goes before them), and decodes again.
@@ -49,6 +49,7 @@ const IN_THE_GUEST: &str = "00 027031";
 
 fn process_spec(stdio: Stdio) -> ProcessSpec {
     ProcessSpec {
+        program: Program::Witness,
         args: vec!["sh".to_owned(), "-c".to_owned()],
         env: vec!["A=1".to_owned()],
         cwd: "/".to_owned(),
@@ -67,7 +68,7 @@ fn process_spec(stdio: Stdio) -> ProcessSpec {
     }
 }
 /// All of it but the streams.
-const PROCESS_SPEC: &str = "02 027368 022d63  01 03413d31  012f  03753a67 \
+const PROCESS_SPEC: &str = "01 02 027368 022d63  01 03413d31  012f  03753a67 \
     01 8001 00 02 808080808020  01 00  01 04636f7265 00 ffffffffffffffffff01";
 
 fn container_spec() -> ContainerSpec {
@@ -133,7 +134,7 @@ fn the_handshake() {
         agent_started_ns: 1000,
     };
     pinned(&hello, &["02 03302e31 04362e3132 e807"]);
-    pinned(&Welcome { protocol_version: 2, realtime_ns: 128 }, &["02 8001"]);
+    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["02 8001"]);
 }
 
 #[derive(Debug)]
@@ -164,20 +165,23 @@ fn other_versions_are_told_by_their_version() {
         decoder.push(payload);
         let hello = greeting::<Hello, Refused>(&mut decoder);
         let mut decoder = Decoder::default();
-        decoder.push(&frame::encode(&Welcome { protocol_version: 2, realtime_ns: 128 }).unwrap());
+        decoder.push(
+            &frame::encode(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 })
+                .unwrap(),
+        );
         assert_eq!(greeting::<Welcome, Refused>(&mut decoder).unwrap().unwrap().realtime_ns, 128);
         hello
     };
     // Nothing else, something else, and the largest number there is.
     assert!(matches!(greeted(&[1]), Err(Refused::Version(1))));
-    assert!(matches!(greeted(&[3]), Err(Refused::Version(3))));
+    assert!(matches!(greeted(&[4]), Err(Refused::Version(4))));
     assert!(matches!(greeted(&[0x80, 1, 0xff, 0xff, 0xff]), Err(Refused::Version(128))));
     assert!(matches!(greeted(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Err(Refused::Version(u32::MAX))));
     assert!(matches!(greeted(&[0]), Err(Refused::Version(0))));
     // Of this version, but malformed; and no version at all.
-    assert!(matches!(greeted(&[2, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
+    assert!(matches!(greeted(&[3, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
     assert!(matches!(greeted(&[0xff; 8]), Err(Refused::Frame(FrameError::Malformed(_)))));
-    assert_eq!(greeted(&[2, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
+    assert_eq!(greeted(&[3, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
 }
 
 #[test]

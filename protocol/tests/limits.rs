@@ -8,6 +8,7 @@ use protocol::*;
 
 fn process() -> ProcessSpec {
     ProcessSpec {
+        program: Program::Named,
         args: vec!["true".to_owned()],
         env: Vec::new(),
         cwd: "/".to_owned(),

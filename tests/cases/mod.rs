@@ -8,6 +8,7 @@ mod agent_protocol;
 mod agent_streams;
 mod apparmor;
 mod attempts;
+mod audit;
 mod console;
 mod disasters;
 mod docker_default;
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Case> {
         filters::CASES,
         opened::CASES,
         attempts::CASES,
+        audit::CASES,
         docker_default::CASES,
         apparmor::CASES,
         strict::CASES,

@@ -165,6 +165,7 @@ impl Agent {
             (self.next_port, ours)
         });
         let spec = ProcessSpec {
+            program: protocol::Program::Named,
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             env: vec!["PATH=/bin".to_owned()],
             cwd: "/".to_owned(),

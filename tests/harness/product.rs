@@ -147,9 +147,14 @@ impl Sandbox<'_> {
 
     /// The program and all that it is started with.
     pub fn program(&self, command: &[&str]) -> Command {
+        self.program_with(&self.arguments(command))
+    }
+
+    /// The program in the same environment, started with anything.
+    pub fn program_with(&self, arguments: &[String]) -> Command {
         let mut program = Command::new(&self.product);
         let environment = self.environment.iter().map(|(name, value)| (name, value));
-        program.args(self.arguments(command)).envs(environment);
+        program.args(arguments).envs(environment);
         program
     }
 

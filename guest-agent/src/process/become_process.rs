@@ -16,7 +16,7 @@
 
 use super::identity::{Databases, Identity};
 use super::launch::Reports;
-use super::{program, reaper, surroundings};
+use super::{program, reaper, surroundings, witness};
 use crate::apparmor;
 use crate::error::{OsError, Tried, setup_failure};
 use crate::sys::{self, CapabilityState};
@@ -26,7 +26,9 @@ use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use oci_spec::runtime::Spec;
-use protocol::{AppArmor, Capabilities, DeviceAccess, Failure, FailureKind, ProcessSpec, Stdio};
+use protocol::{
+    AppArmor, Capabilities, DeviceAccess, Failure, FailureKind, ProcessSpec, Program, Stdio,
+};
 use rustix::fs::Mode;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::HashMap;
@@ -50,8 +52,10 @@ pub struct Remaining {
     pub below_dev: Vec<String>,
     /// It has a /dev of its own, and so a /dev/console.
     pub own_console: bool,
-    /// The agent's own program, where a reaper is wanted.
-    pub reaper: Option<Rc<OwnedFd>>,
+    /// A reaper is wanted.
+    pub reaper: bool,
+    /// The agent's own program, where something of it is to run.
+    pub agent: Option<Rc<OwnedFd>>,
 }
 
 impl Remaining {
@@ -71,7 +75,8 @@ impl Remaining {
                 .map(|mount| mount.destination.clone())
                 .collect(),
             own_console: true,
-            reaper: agent,
+            reaper: spec.reaper,
+            agent,
         }
     }
 }
@@ -148,10 +153,10 @@ impl BecomeProcess {
 
     /// Executes the program, in a child of the reaper where one is wanted.
     fn split_and_execute(&self, prepared: &Prepared) -> Failure {
-        if let Some(agent) = &self.remaining.reaper {
+        if self.remaining.reaper {
             match sys::fork().tried("fork", "the reaper's child") {
                 Ok(None) => reaper::become_child(),
-                Ok(Some(pid)) => return self.execute_reaper(agent, pid, prepared),
+                Ok(Some(pid)) => return self.execute_reaper(pid, prepared),
                 Err(error) => return setup_failure(&error),
             }
         }
@@ -165,6 +170,10 @@ impl BecomeProcess {
     }
 
     fn execute_program(&self, prepared: &Prepared) -> Result<std::convert::Infallible, Failure> {
+        if self.process.program == Program::Witness {
+            self.load_filter(prepared.identity.uid).map_err(|error| setup_failure(&error))?;
+            return Err(self.execute_own(&witness::arguments(), "the witness"));
+        }
         let Some(name) = self.process.args.first() else {
             let message = "no program is named".to_owned();
             return Err(Failure { kind: FailureKind::Setup, message });
@@ -177,7 +186,7 @@ impl BecomeProcess {
         Err(program::refused(name, errno))
     }
 
-    fn execute_reaper(&self, agent: &OwnedFd, child: libc::pid_t, prepared: &Prepared) -> Failure {
+    fn execute_reaper(&self, child: libc::pid_t, prepared: &Prepared) -> Failure {
         let arguments = reaper::arguments(child, &self.process.args);
         if let Err(error) = self
             .take_privileges(&prepared.identity)
@@ -187,9 +196,18 @@ impl BecomeProcess {
         }
         // A signal that comes before the reaper waits for it is kept for it.
         let _ = sys::set_signal_mask(true);
-        let error: Result<(), _> = Err(sys::execute_file(agent.as_fd(), &arguments, &[]));
-        error
-            .tried("run", "the reaper")
+        self.execute_own(&arguments, "the reaper")
+    }
+
+    /// Becomes something of the agent's own program; comes back where it cannot.
+    fn execute_own(&self, arguments: &[CString], what: &str) -> Failure {
+        let error = match &self.remaining.agent {
+            Some(agent) => sys::execute_file(agent.as_fd(), arguments, &[]),
+            None => std::io::Error::other("only a container's first process may be it"),
+        };
+        let refused: Result<(), _> = Err(error);
+        refused
+            .tried("run", what)
             .err()
             .map_or_else(|| sys::exit_now(127), |error| setup_failure(&error))
     }

@@ -7,4 +7,5 @@ pub mod limits;
 pub mod program;
 pub mod reaper;
 pub mod starter;
-pub mod surroundings;
+mod surroundings;
+pub mod witness;

@@ -18,7 +18,9 @@ use crate::{cgroup, sys};
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
-use protocol::{AppArmor, ContainerId, ContainerSpec, MountSource, ProcessSpec, SeccompProfile};
+use protocol::{
+    AppArmor, ContainerId, ContainerSpec, MountSource, ProcessSpec, Program, SeccompProfile,
+};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -138,7 +140,8 @@ fn start_container(
     let around = Surroundings { rootfs: &root, etc: &etc, joined, users };
     let specification = bundle::runtime_spec(spec, &around)?;
     specification.save(bundle.join("config.json"))?;
-    let agent = if spec.reaper { Some(Rc::new(open_agent()?)) } else { None };
+    let of_the_agent = spec.reaper || spec.init.program == Program::Witness;
+    let agent = if of_the_agent { Some(Rc::new(open_agent()?)) } else { None };
     let become_process = BecomeProcess {
         process: Rc::new(spec.init.clone()),
         filter: filter(spec.seccomp.as_ref())?,

@@ -4,10 +4,12 @@
 //! or opens anything; [`crate::plan`] does the first two. Values with a syntax of their own (sizes,
 //! limits, users) stay the text that was typed until there, so that every refusal is worded in one way.
 
+pub mod audit;
 pub mod doctor;
 pub mod ps;
 pub mod run;
 
+pub use audit::AuditArgs;
 pub use doctor::DoctorArgs;
 pub use ps::{PsArgs, RmArgs};
 pub use run::{Accelerator, Profile, RunArgs};
@@ -42,6 +44,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Say whether `run` will work here, and what helps where it will not
     Doctor(DoctorArgs),
+    /// Say which of the seven rules of isolation hold, here and for a container run like this
+    Audit(AuditArgs),
     /// List sandboxes
     Ps(PsArgs),
     /// Remove sandboxes that have ended

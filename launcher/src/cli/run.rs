@@ -198,6 +198,9 @@ pub struct RunArgs {
     /// Say nothing but errors, and that there is no hardware wall
     #[arg(short, long, help_heading = "Other")]
     pub quiet: bool,
+    /// Tell what holds the container instead of running its command: for `audit`
+    #[arg(long, hide = true)]
+    pub audited: bool,
     /// Print this help
     #[arg(long, action = ArgAction::HelpShort, help_heading = "Other")]
     help: Option<bool>,

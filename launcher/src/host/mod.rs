@@ -8,7 +8,9 @@
 //! few system calls; [`Survey`] is everything, for `doctor` only.
 
 pub mod cgroup;
+pub mod family;
 pub mod kvm;
+pub mod mounts;
 mod named;
 mod names;
 pub mod place;

@@ -54,8 +54,39 @@ impl ProcessFacts {
     }
 }
 
+/// What /proc/PID/status says of any process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessStatus {
+    /// Real, effective, saved and file system user id.
+    pub uids: Vec<u32>,
+    /// Capabilities that it has or may take: effective, permitted, inheritable and ambient ones.
+    pub capabilities: u64,
+    /// Those that a program that it executes may get.
+    pub bounding: u64,
+    /// It may gain no privilege.
+    pub no_new_privileges: bool,
+    /// Its system call filter.
+    pub seccomp: SeccompMode,
+}
+
+impl ProcessStatus {
+    /// Reads the text; `None` where something is missing in it.
+    pub fn parse(status: &str) -> Option<Self> {
+        let set = |name| u64::from_str_radix(field(status, name)?, 16).ok();
+        let held = ["CapInh", "CapPrm", "CapEff", "CapAmb"].map(set);
+        let uids = field(status, "Uid")?.split_whitespace().map(str::parse);
+        Some(Self {
+            uids: uids.collect::<Result<Vec<u32>, _>>().ok().filter(|uids| uids.len() == 4)?,
+            capabilities: held.into_iter().try_fold(0, |all, set| Some(all | set?))?,
+            bounding: set("CapBnd")?,
+            no_new_privileges: field(status, "NoNewPrivs")? == "1",
+            seccomp: seccomp_mode(status)?,
+        })
+    }
+}
+
 /// The value of a `Name:\tvalue` line.
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
 }
 

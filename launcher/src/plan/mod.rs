@@ -27,7 +27,7 @@ pub use vm_size::VmSize;
 use crate::cli::{Accelerator, RunArgs};
 use crate::error::Explain;
 use crate::host::{HostFacts, NamedInputs};
-use protocol::{ContainerId, Mount, Resources, Rlimit, TerminalSize};
+use protocol::{ContainerId, Mount, Program, Resources, Rlimit, TerminalSize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -95,6 +95,8 @@ pub struct ContainerPlan {
 /// What was chosen about the first process; the image has a say too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessChoices {
+    /// Its command, or a witness of what holds it.
+    pub program: Program,
     /// Its standard input is ours (`-i`).
     pub interactive: bool,
     /// It gets a terminal (`-t`), of this size.
@@ -214,7 +216,7 @@ impl SandboxPlan {
         Ok(Self {
             name: given(&args.name).map(names::sandbox).transpose()?,
             state_dir: args.state_dir.clone(),
-            remove: args.rm,
+            remove: args.rm || args.audited,
             accelerator: args.accel,
             vm,
             kernel: args.kernel.clone(),
@@ -257,9 +259,12 @@ impl ProcessChoices {
             return Err(PlanError::Null);
         }
         let stop_signal = given(&args.stop_signal).map(signal::parse).transpose();
+        let terminal = args.tty && !args.audited;
         Ok(Self {
-            interactive: args.interactive,
-            terminal: args.tty.then(|| facts.terminal.size.unwrap_or(DEFAULT_TERMINAL)),
+            program: if args.audited { Program::Witness } else { Program::Named },
+            // A witness ends with its standard input.
+            interactive: args.interactive || args.audited,
+            terminal: terminal.then(|| facts.terminal.size.unwrap_or(DEFAULT_TERMINAL)),
             entrypoint: args.entrypoint.clone(),
             command: args.command().to_vec(),
             env: environment::changes(args, inputs)?,

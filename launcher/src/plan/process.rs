@@ -6,6 +6,7 @@
 use super::profile::{UNPRIVILEGED_USER, is_root};
 use super::{RunPlan, environment, signal};
 use crate::error::Explain;
+use protocol::Program;
 
 /// What an image says about running it. Hostile text: checked here, and again by the agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,7 +88,10 @@ impl RunPlan {
         sandbox_id: &str,
     ) -> Result<ProcessPlan, ProcessError> {
         let choices = &self.process;
-        let args = arguments(choices.entrypoint.as_deref(), &choices.command, image);
+        let args = match choices.program {
+            Program::Named => arguments(choices.entrypoint.as_deref(), &choices.command, image),
+            Program::Witness => vec!["witness".to_owned()],
+        };
         if args.first().is_none_or(String::is_empty) {
             return Err(ProcessError::NoCommand);
         }

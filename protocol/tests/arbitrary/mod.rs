@@ -132,6 +132,7 @@ fn process_spec() -> impl Strategy<Value = ProcessSpec> {
         |((args, env, cwd, user), capabilities, fences, rlimits, stdio)| {
             let [no_new_privileges, root_refused] = fences;
             ProcessSpec {
+                program: if root_refused { Program::Witness } else { Program::Named },
                 args,
                 env,
                 cwd,

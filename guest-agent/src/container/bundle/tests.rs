@@ -28,6 +28,7 @@ fn spec() -> ContainerSpec {
         reaper: false,
         init_id: ProcessId::try_from("init".to_owned()).unwrap(),
         init: ProcessSpec {
+            program: protocol::Program::Named,
             args: vec!["prog".into()],
             env: vec!["A=b".into()],
             cwd: "/work".into(),

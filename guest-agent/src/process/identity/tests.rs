@@ -86,6 +86,7 @@ fn another_roots_files_are_read_within_it() {
     let directory = tempfile::tempdir().unwrap();
     let root = File::open(directory.path()).unwrap();
     let process = |user: &str, root_refused| ProcessSpec {
+        program: protocol::Program::Named,
         args: Vec::new(),
         env: Vec::new(),
         cwd: String::new(),

@@ -1,0 +1,166 @@
+//! `cofferdam audit`: the seven rules, by what is to be seen of a sandbox that stands, and each wall taken away
+//! in its turn.
+
+use super::engines::device_and_group;
+use crate::cases;
+use crate::harness::engine::Engine;
+use crate::harness::product::Sandbox;
+use crate::harness::{Accelerator, Output, Running, World};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+cases! {
+    Both: a_careful_container_has_every_wall, each_wall_inside_taken_away, our_own_walls_taken_away,
+        strict_is_as_careful;
+    Tcg: what_cannot_be_run_cannot_be_audited, lines_for_people;
+    Outer: docker_each_wall_outside_taken_away, podman_has_every_wall;
+}
+
+/// All that a container can do without, flag by flag.
+const CAREFUL: [&[&str]; 6] = [
+    &["--user", "1000"],
+    &["--cap-drop", "ALL"],
+    &["--security-opt", "no-new-privileges"],
+    &["--userns"],
+    &["--read-only"],
+    &["--tmpfs", "/work:noexec,nosuid,nodev"],
+];
+
+fn careful<'a>() -> Vec<&'a str> {
+    CAREFUL.concat()
+}
+
+fn audit(sandbox: &Sandbox<'_>, json: bool) -> Output {
+    let mut arguments = sandbox.arguments(&["never", "run"]);
+    arguments[0] = "audit".to_owned();
+    if json {
+        arguments.insert(1, "--json".to_owned());
+    }
+    Running::start(sandbox.program_with(&arguments), None).wait()
+}
+
+/// The findings of one side, or of both, that do not hold.
+fn amiss(output: &Output, side: Option<&str>) -> BTreeSet<String> {
+    let said: Value = serde_json::from_slice(&output.exits(0).stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}\n{}", output.text(), output.stderr));
+    assert_eq!(said["version"], 1);
+    let rules = said["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), 7, "{said}");
+    let findings = rules.iter().flat_map(|rule| rule["findings"].as_array().unwrap());
+    let amiss = findings.filter(|it| it["holds"] == false);
+    let amiss = amiss.filter(|it| side.is_none_or(|side| it["where"] == side));
+    amiss.map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn names(list: &[&str]) -> BTreeSet<String> {
+    list.iter().map(|&name| name.to_owned()).collect()
+}
+
+fn a_careful_container_has_every_wall(world: &World) {
+    let output = audit(&world.sandbox().flags(&careful()), true);
+    assert_eq!(amiss(&output, Some("inside")), names(&[]), "{}", output.text());
+    let outside = amiss(&output, Some("outside"));
+    // Our own stand wherever we are; the hardware's, only where there is hardware.
+    for own in ["own-seccomp", "own-landlock", "no-new-privileges"] {
+        assert!(!outside.contains(own), "{}", output.text());
+    }
+    let emulated = world.accelerator == Accelerator::Tcg;
+    assert_eq!(outside.contains("hardware-wall"), emulated, "{}", output.text());
+    // It is run as root here.
+    assert!(outside.contains("our-processes"), "{}", output.text());
+}
+
+fn strict_is_as_careful(world: &World) {
+    let output =
+        audit(&world.sandbox().flags(&["--profile", "strict", "--writable", "/work"]), true);
+    assert_eq!(amiss(&output, Some("inside")), names(&[]), "{}", output.text());
+}
+
+fn each_wall_inside_taken_away(world: &World) {
+    let taken: [(&[&str], &[&str]); 10] = [
+        (&["--user", "0"], &["container-user"]),
+        (&["--cap-add", "SYS_ADMIN"], &["container-user"]),
+        (&["--security-opt", "seccomp=unconfined"], &["container-seccomp"]),
+        (&["--security-opt", "apparmor=unconfined"], &["container-label"]),
+        (&["--tmpfs", "/more:exec"], &["container-mounts"]),
+        // From here on: without one of the careful flags.
+        (CAREFUL[0], &["container-user"]),
+        (CAREFUL[1], &[]),
+        (CAREFUL[3], &["container-users"]),
+        (CAREFUL[4], &["container-root"]),
+        (&["--privileged"], &["container-seccomp", "container-label"]),
+    ];
+    for (flags, expected) in taken {
+        let kept: Vec<&str> =
+            CAREFUL.iter().filter(|it| **it != flags).flat_map(|it| it.iter().copied()).collect();
+        let is_taken = CAREFUL.contains(&flags);
+        let flags = if is_taken { kept } else { [&kept[..], flags].concat() };
+        let sandbox = world.sandbox().flags(&flags);
+        let found = amiss(&audit(&sandbox, true), Some("inside"));
+        assert_eq!(found, names(expected), "{flags:?}");
+    }
+}
+
+/// By the launcher that can be told to build fewer.
+fn our_own_walls_taken_away(world: &World) {
+    for (trial, name) in [("no-seccomp", "own-seccomp"), ("landlock=0", "own-landlock")] {
+        let sandbox = world.sandbox().flags(&careful()).on_trial();
+        let output = audit(&sandbox.launcher_env("COFFERDAM_TRIAL", trial), true);
+        let outside = amiss(&output, Some("outside"));
+        let own: Vec<&String> = outside.iter().filter(|it| it.starts_with("own-")).collect();
+        assert_eq!(own, [name], "{}", output.text());
+    }
+}
+
+fn what_cannot_be_run_cannot_be_audited(world: &World) {
+    let output = audit(&world.sandbox().image("oci:/nowhere"), true);
+    output.exits(125).complains(&["/nowhere"]);
+    assert_eq!(output.text(), "");
+    let output = audit(&world.sandbox().flags(&["--no-such-flag"]), false);
+    output.exits(125).complains(&["--no-such-flag"]);
+    world.command(&["audit"]).exits(125).complains(&["hint: see cofferdam audit --help"]);
+}
+
+fn lines_for_people(world: &World) {
+    let output = audit(&world.sandbox(), false);
+    output
+        .exits(0)
+        .shows("1  not root, capabilities dropped: does not hold\n")
+        .shows("    no  inside   container-user     — user 0 with capabilities CHOWN, ")
+        .shows("        hint: --profile strict\n")
+        .shows("    ok  inside   own-kernel         — its kernel 6.12")
+        .shows(" of 7 rules hold\n");
+    assert_eq!(output.stderr, "");
+}
+
+fn in_engine(engine: Engine, world: &World, flags: &[&str]) -> Output {
+    let mut arguments = vec!["audit", "--json", "--quiet", "--vm-memory", "256m", "--vm-cpus", "1"];
+    arguments.extend(careful());
+    arguments.push("oci:/images/plain");
+    engine.run(world, &[&device_and_group()[..], flags].concat(), &arguments)
+}
+
+fn docker_each_wall_outside_taken_away(world: &World) {
+    // This engine maps no users, and its state is a volume; who made an image nobody asks.
+    const NEVER: [&str; 3] = ["image-policy", "outer-mounts", "outer-users"];
+    let taken: [(&[&str], &[&str]); 5] = [
+        (&[], &[]),
+        (&["--user", "0:0"], &["our-processes"]),
+        (&["--security-opt", "seccomp=unconfined"], &["engine-seccomp"]),
+        (&["--security-opt", "apparmor=unconfined"], &["engine-label"]),
+        (&["--read-only=false"], &["outer-root"]),
+    ];
+    for (flags, expected) in taken {
+        let output = in_engine(Engine::Docker, world, flags);
+        let expected = [&NEVER[..], expected].concat();
+        assert_eq!(amiss(&output, None), names(&expected), "{flags:?}: {}", output.text());
+    }
+}
+
+fn podman_has_every_wall(world: &World) {
+    let output = in_engine(Engine::Podman, world, &[]);
+    let amiss = amiss(&output, None);
+    for name in ["our-processes", "own-seccomp", "own-landlock", "engine-seccomp", "outer-root"] {
+        assert!(!amiss.contains(name), "{}", output.text());
+    }
+}
