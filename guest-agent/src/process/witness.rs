@@ -24,11 +24,17 @@ pub fn arguments() -> Vec<CString> {
 
 /// Says it on standard output, and ends when standard input does.
 pub fn run() -> ! {
-    let said =
-        frame::encode(&testimony()).is_ok_and(|bytes| std::io::stdout().write_all(&bytes).is_ok());
+    let said = say(&testimony()).is_ok();
     // Its surroundings stay for as long as somebody looks at them from outside.
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
     sys::exit_now(if said { 0 } else { 1 })
+}
+
+fn say(testimony: &Testimony) -> std::io::Result<()> {
+    let bytes = frame::encode(testimony).map_err(std::io::Error::other)?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(&bytes)?;
+    out.flush()
 }
 
 fn testimony() -> Testimony {

@@ -8,6 +8,7 @@ use crate::host::mounts::{self, MountPoint};
 use crate::host::process::{ProcessStatus, SeccompMode};
 use crate::outer_walls::Around;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+use std::collections::BTreeSet;
 
 /// The place, as it was before anything was run in it.
 #[derive(Debug, Clone)]
@@ -189,15 +190,19 @@ pub fn loose_mounts(mounts: &[MountPoint], writable: &[String]) -> (bool, String
         let lacking: Vec<&str> = FENCES.into_iter().filter(|fence| !mount.has(fence)).collect();
         (!lacking.is_empty()).then(|| format!("{} is not {}", mount.path, lacking.join(", ")))
     };
-    let loose: Vec<String> = concerned.iter().filter_map(lacks).collect();
+    // What is mounted over another of its kind is said once.
+    let loose: BTreeSet<String> = concerned.iter().filter_map(lacks).collect();
     if !loose.is_empty() {
-        return (false, loose.join("; "));
+        return (false, joined(loose, "; "));
     }
-    let paths: Vec<&str> = concerned.iter().map(|mount| mount.path.as_str()).collect();
-    match paths.as_slice() {
-        [] => (true, "nothing that is mounted can be written to".to_owned()),
-        _ => (true, format!("noexec, nosuid and nodev: {}", paths.join(", "))),
+    match concerned.iter().map(|mount| mount.path.clone()).collect::<BTreeSet<_>>() {
+        none if none.is_empty() => (true, "nothing that is mounted can be written to".to_owned()),
+        paths => (true, format!("noexec, nosuid and nodev: {}", joined(paths, ", "))),
     }
+}
+
+fn joined(words: BTreeSet<String>, between: &str) -> String {
+    words.into_iter().collect::<Vec<_>>().join(between)
 }
 
 fn is_below(path: &str, top: &str) -> bool {

@@ -10,6 +10,7 @@ use protocol::Testimony;
 use protocol::frame::{Decoder, FrameError};
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// The launcher's own line: whether it can still look around in the file system.
@@ -70,7 +71,7 @@ pub fn tell_reach() -> io::Result<()> {
 /// Any [`SandboxError`].
 pub fn look_into(arguments: &[OsString]) -> Result<Seen, SandboxError> {
     let mut command = Command::new("/proc/self/exe");
-    command.args(["run", "--audited"]).args(arguments);
+    command.arg0("cofferdam").args(["run", "--audited"]).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut launcher = command.spawn().map_err(SandboxError::Start)?;
     let walled = crate::jail::confine_launcher().map_err(SandboxError::Confine);

@@ -82,69 +82,66 @@ fn where_all_stands_only_the_images_maker_is_unknown() {
     assert_eq!(held, 6);
 }
 
+type Take = fn(&mut Place, &mut Seen);
+
+fn swap(seen: &mut Seen, from: &str, to: &str) {
+    assert!(seen.testimony.status.contains(from));
+    seen.testimony.status = seen.testimony.status.replace(from, to);
+}
+
+fn of_vmm(seen: &mut Seen) -> &mut ProcessStatus {
+    seen.processes[1].status.as_mut().unwrap()
+}
+
+/// What is taken away, which finding says so, and in which words.
+const TAKEN: [(Take, &str, &str); 27] = [
+    (|_, seen| of_vmm(seen).uids[2] = 0, "our-processes", "cofferdam-vmm: root"),
+    (|_, seen| of_vmm(seen).capabilities = 1 << 21, "our-processes", "SYS_ADMIN"),
+    (|_, seen| seen.processes[0].status = None, "our-processes", "cofferdam: the kernel"),
+    (|place, _| place.uid_map = "0 0 4294967295\n".into(), "outer-users", "root outside"),
+    (|place, _| place.uid_map.clear(), "", ""),
+    (|_, seen| seen.processes[1].name = "qemu-system-x86_64".into(), "hardware-wall", "emulated"),
+    (|_, seen| seen.processes[1].name = "other".into(), "hardware-wall", "no process"),
+    (|place, seen| place.boot_id = seen.testimony.boot_id.clone(), "own-kernel", "no kernel"),
+    (|_, seen| seen.testimony.boot_id.clear(), "own-kernel", "no kernel"),
+    (|place, _| place.around.process.label = None, "engine-label", "no security module"),
+    (|place, _| place.around.process.label = Some("unconfined".into()), "engine-label", "unconf"),
+    (|_, seen| of_vmm(seen).seccomp = SeccompMode::Filter(1), "own-seccomp", "cofferdam-vmm"),
+    (|_, seen| seen.closed_in = false, "own-landlock", "could list"),
+    (|_, seen| of_vmm(seen).no_new_privileges = false, "no-new-privileges", "cofferdam-vmm"),
+    (|place, _| place.around.readonly_root = false, "outer-root", "can be written"),
+    (|place, _| place.mounts[2].options.retain(|it| it != "noexec"), "outer-mounts", "/state"),
+    (|_, seen| swap(seen, "Uid:\t1000\t1000", "Uid:\t0\t0"), "container-user", "user 0"),
+    (|_, seen| swap(seen, "CapEff:\t0", "CapEff:\t200000"), "container-user", "SYS_ADMIN"),
+    (
+        |_, seen| {
+            swap(seen, "CapBnd:\t0", "CapBnd:\t1");
+            swap(seen, "NoNewPrivs:\t1", "NoNewPrivs:\t0");
+        },
+        "container-user",
+        "a setuid program gets it capabilities CHOWN",
+    ),
+    (|_, seen| swap(seen, "Seccomp:\t2", "Seccomp:\t0"), "container-seccomp", "no filter"),
+    (|_, seen| seen.testimony.uid_map = "0 0 4294967295".into(), "container-users", "user 0"),
+    (|_, seen| seen.testimony.uid_map.clear(), "container-users", "user 0"),
+    (|_, seen| seen.testimony.label = "x (complain)".into(), "container-label", "complain"),
+    (|_, seen| seen.testimony.label.clear(), "container-label", "no label"),
+    (
+        |_, seen| seen.testimony.mounts = INNER_MOUNTS.replace("/ / ro", "/ / rw"),
+        "container-root",
+        "can be written",
+    ),
+    (
+        |_, seen| seen.testimony.mounts = INNER_MOUNTS.replace("/tmp rw,nosuid", "/tmp rw"),
+        "container-mounts",
+        "/tmp is not nosuid",
+    ),
+    (|_, seen| seen.testimony.agent_version = "9".into(), "guest-versions", "agent 9"),
+];
+
 #[test]
 fn each_wall_that_is_taken_away_is_named_alone() {
-    type Take = fn(&mut Place, &mut Seen);
-    fn swap(seen: &mut Seen, from: &str, to: &str) {
-        assert!(seen.testimony.status.contains(from));
-        seen.testimony.status = seen.testimony.status.replace(from, to);
-    }
-    fn of_vmm(seen: &mut Seen) -> &mut ProcessStatus {
-        seen.processes[1].status.as_mut().unwrap()
-    }
-    let taken: [(Take, &str, &str); 27] = [
-        (|_, seen| of_vmm(seen).uids[2] = 0, "our-processes", "cofferdam-vmm: root"),
-        (|_, seen| of_vmm(seen).capabilities = 1 << 21, "our-processes", "SYS_ADMIN"),
-        (|_, seen| seen.processes[0].status = None, "our-processes", "cofferdam: the kernel"),
-        (|place, _| place.uid_map = "0 0 4294967295\n".into(), "outer-users", "root outside"),
-        (|place, _| place.uid_map.clear(), "", ""),
-        (
-            |_, seen| seen.processes[1].name = "qemu-system-x86_64".into(),
-            "hardware-wall",
-            "emulated",
-        ),
-        (|_, seen| seen.processes[1].name = "other".into(), "hardware-wall", "no process"),
-        (|place, seen| place.boot_id = seen.testimony.boot_id.clone(), "own-kernel", "no kernel"),
-        (|_, seen| seen.testimony.boot_id.clear(), "own-kernel", "no kernel"),
-        (|place, _| place.around.process.label = None, "engine-label", "no security module"),
-        (
-            |place, _| place.around.process.label = Some("unconfined".into()),
-            "engine-label",
-            "unconf",
-        ),
-        (|_, seen| of_vmm(seen).seccomp = SeccompMode::Filter(1), "own-seccomp", "cofferdam-vmm"),
-        (|_, seen| seen.closed_in = false, "own-landlock", "could list"),
-        (|_, seen| of_vmm(seen).no_new_privileges = false, "no-new-privileges", "cofferdam-vmm"),
-        (|place, _| place.around.readonly_root = false, "outer-root", "can be written"),
-        (|place, _| place.mounts[2].options.retain(|it| it != "noexec"), "outer-mounts", "/state"),
-        (|_, seen| swap(seen, "Uid:\t1000\t1000", "Uid:\t0\t0"), "container-user", "user 0"),
-        (|_, seen| swap(seen, "CapEff:\t0", "CapEff:\t200000"), "container-user", "SYS_ADMIN"),
-        (
-            |_, seen| {
-                swap(seen, "CapBnd:\t0", "CapBnd:\t1");
-                swap(seen, "NoNewPrivs:\t1", "NoNewPrivs:\t0");
-            },
-            "container-user",
-            "a setuid program gets it capabilities CHOWN",
-        ),
-        (|_, seen| swap(seen, "Seccomp:\t2", "Seccomp:\t0"), "container-seccomp", "no filter"),
-        (|_, seen| seen.testimony.uid_map = "0 0 4294967295".into(), "container-users", "user 0"),
-        (|_, seen| seen.testimony.uid_map.clear(), "container-users", "user 0"),
-        (|_, seen| seen.testimony.label = "x (complain)".into(), "container-label", "complain"),
-        (|_, seen| seen.testimony.label.clear(), "container-label", "no label"),
-        (
-            |_, seen| seen.testimony.mounts = INNER_MOUNTS.replace("/ / ro", "/ / rw"),
-            "container-root",
-            "can be written",
-        ),
-        (
-            |_, seen| seen.testimony.mounts = INNER_MOUNTS.replace("/tmp rw,nosuid", "/tmp rw"),
-            "container-mounts",
-            "/tmp is not nosuid",
-        ),
-        (|_, seen| seen.testimony.agent_version = "9".into(), "guest-versions", "agent 9"),
-    ];
-    for (take, name, evidence) in taken {
+    for (take, name, evidence) in TAKEN {
         let (mut place, mut seen) = (place(), seen());
         take(&mut place, &mut seen);
         let mut amiss = amiss(&place, &seen);
