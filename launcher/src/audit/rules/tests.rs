@@ -57,7 +57,7 @@ fn seen() -> Seen {
         closed_in: true,
         testimony: Testimony {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel_release: "6.12.0".to_owned(),
+            kernel_release: "6.12.0-cofferdam".to_owned(),
             boot_id: "22222222-2222-2222-2222-222222222222".to_owned(),
             status: words.to_owned(),
             uid_map: "0 100000 65536\n".to_owned(),
@@ -94,7 +94,7 @@ fn of_vmm(seen: &mut Seen) -> &mut ProcessStatus {
 }
 
 /// What is taken away, which finding says so, and in which words.
-const TAKEN: [(Take, &str, &str); 27] = [
+const TAKEN: [(Take, &str, &str); 28] = [
     (|_, seen| of_vmm(seen).uids[2] = 0, "our-processes", "cofferdam-vmm: root"),
     (|_, seen| of_vmm(seen).capabilities = 1 << 21, "our-processes", "SYS_ADMIN"),
     (|_, seen| seen.processes[0].status = None, "our-processes", "cofferdam: the kernel"),
@@ -137,6 +137,7 @@ const TAKEN: [(Take, &str, &str); 27] = [
         "/tmp is not nosuid",
     ),
     (|_, seen| seen.testimony.agent_version = "9".into(), "guest-versions", "agent 9"),
+    (|_, seen| seen.testimony.kernel_release = "6.1".into(), "guest-versions", "kernel 6.1,"),
 ];
 
 #[test]
