@@ -12,6 +12,7 @@ use std::process::Command;
 cases! {
     Both: each_process_is_refused, without_filters_it_is_still_closed_in,
         without_landlock_it_is_still_filtered;
+    Tcg: what_a_newer_landlock_adds_is_used;
 }
 
 const USER: u32 = 1000;
@@ -127,4 +128,21 @@ fn without_landlock_it_is_still_filtered(world: &World) {
     done.retain(|line| !line.starts_with("cofferdam-qemu: list /"));
     done.retain(|line| !line.starts_with("cofferdam-qemu: make a file"));
     assert_eq!(done, [""; 0]);
+}
+
+/// Landlock alone, as old as the oldest that is met (2), as one that knows of signals (6), and as this
+/// machine's: each closes what those before it do, and no more is left open than its own words say.
+fn what_a_newer_landlock_adds_is_used(world: &World) {
+    const OF_ALL: [&str; 4] = ["open /etc/passwd", "list /", "trace ", "read the memory of "];
+    const SIGNALS: [&str; 2] = ["signal the launcher", "signal a sibling"];
+    let doctor = world.command(&["doctor", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    let check =
+        said["checks"].as_array().unwrap().iter().find(|it| it["name"] == "landlock").unwrap();
+    for (version, signals_are_closed) in [(2, false), (6, true), (u8::MAX, true)] {
+        let (_, attempts) = run(world, &format!("attempt no-seccomp landlock={version}"));
+        assert_eq!(succeeded(&attempts, &OF_ALL), [""; 0], "{version}: {check}");
+        let signals = succeeded(&attempts, &SIGNALS);
+        assert_eq!(signals.is_empty(), signals_are_closed, "{version}: {signals:?}; {check}");
+    }
 }
