@@ -4,6 +4,7 @@
 //!   cli::RunArgs ─┐
 //!   host::HostFacts ─┴▶ plan::RunPlan ─▶ container_spec, vm_config
 //!   host::Survey ─▶ doctor
+//!   outer_walls::Around + a sandbox that stands ─▶ audit
 //! ```
 
 pub mod accelerator;
