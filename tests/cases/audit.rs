@@ -105,8 +105,7 @@ fn each_wall_inside_taken_away(world: &World) {
 /// By the launcher that can be told to build fewer.
 fn our_own_walls_taken_away(world: &World) {
     for (trial, name) in [("no-seccomp", "own-seccomp"), ("landlock=0", "own-landlock")] {
-        let sandbox = world.sandbox().flags(&careful()).on_trial();
-        let output = audit(&sandbox.launcher_env("COFFERDAM_TRIAL", trial), true);
+        let output = audit(&world.sandbox().flags(&careful()).trying(trial), true);
         let outside = amiss(&output, Some("outside"));
         let own: Vec<&String> = outside.iter().filter(|it| it.starts_with("own-")).collect();
         assert_eq!(own, [name], "{}", output.text());

@@ -1,6 +1,6 @@
 //! Long runs, for `make soak` alone: many sandboxes, many kills, much data.
 
-use super::{kills, limits, repeat};
+use super::{filters, kills, limits, repeat};
 use crate::cases;
 use crate::harness::kernel::{Misdeed, tiny};
 use crate::harness::{Kind, Random, World, image};
@@ -17,7 +17,7 @@ pub const BYTES: u64 = 1 << 30;
 
 cases! {
     Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, a_gibibyte_comes_back,
-        all_the_cpus_there_can_be;
+        all_the_cpus_there_can_be, each_call_taken_off_its_list_is_missed;
     Kvm: kills_of_the_vmm, kills_of_the_probe_of_a_good_kvm, a_hang_at_boot_without_a_word_of_it;
     Tcg: kills_of_the_emulator, kills_of_its_devices;
     OpenKvm: kills_of_the_probe;
@@ -26,6 +26,10 @@ cases! {
 fn many_in_a_row(world: &World) {
     let state = world.fresh_state();
     repeat::in_a_row(world, &state, RUNS);
+}
+
+fn each_call_taken_off_its_list_is_missed(world: &World) {
+    assert_eq!(filters::unmissed(world), [""; 0]);
 }
 
 fn all_the_cpus_there_can_be(world: &World) {

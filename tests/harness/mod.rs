@@ -76,6 +76,8 @@ pub struct World {
     pub seed: u64,
     /// The sandbox beside those in which something bad is done.
     pub sibling: canary::Sibling,
+    /// The words of a trial, where all runs are one.
+    pub trial: Option<String>,
     scratch: PathBuf,
     files: AtomicU32,
 }
@@ -94,7 +96,25 @@ impl World {
         let scratch = scratch.join(accelerator.name());
         std::fs::create_dir_all(scratch.join("state")).expect("a directory for the state");
         let (sibling, files) = (canary::Sibling::default(), AtomicU32::new(0));
-        Self { accelerator, product, outer_image, images, seed, sibling, scratch, files }
+        let trial = None;
+        Self { accelerator, product, outer_image, images, seed, sibling, trial, scratch, files }
+    }
+
+    /// The same place, where every run is a trial of these words.
+    pub fn on_trial(&self, words: &str) -> Self {
+        let scratch = self.scratch_file("trial");
+        std::fs::create_dir_all(scratch.join("state")).expect("a directory for the state");
+        Self {
+            accelerator: self.accelerator,
+            product: trial_product(),
+            outer_image: self.outer_image.clone(),
+            images: self.images.clone(),
+            seed: self.seed,
+            sibling: canary::Sibling::default(),
+            trial: Some(words.to_owned()),
+            scratch,
+            files: AtomicU32::new(0),
+        }
     }
 
     /// The state directory that cases share: an image is unpacked there once.

@@ -42,7 +42,7 @@ pub struct Sandbox<'w> {
     quiet: bool,
     flags: Vec<String>,
     pub(super) input: Option<Vec<u8>>,
-    environment: Vec<(String, String)>,
+    pub(super) environment: Vec<(String, String)>,
     pub(super) product: PathBuf,
 }
 
@@ -63,6 +63,7 @@ impl World {
             environment: Vec::new(),
             product: self.product.clone(),
         }
+        .trying(self.trial.as_deref().unwrap_or_default())
     }
 
     /// Such a run with further flags and a shell script, to its end.
@@ -91,9 +92,19 @@ impl Sandbox<'_> {
         self
     }
 
-    /// By the launcher that has a wall less.
-    pub fn on_trial(mut self) -> Self {
+    /// By the launcher that tries its walls, or has one less, as these words of a trial say; with none, by the
+    /// real one.
+    pub fn trying(mut self, words: &str) -> Self {
+        const TRIAL: &str = "COFFERDAM_TRIAL";
+        if words.is_empty() {
+            return self;
+        }
         self.product = super::trial_product();
+        let before = self.environment.iter_mut().find(|(name, _)| name == TRIAL);
+        match before {
+            Some((_, before)) => *before = format!("{before} {words}"),
+            None => self.environment.push((TRIAL.to_owned(), words.to_owned())),
+        }
         self
     }
 

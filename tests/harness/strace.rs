@@ -13,6 +13,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// What stands for the call that a process was killed for.
+const KILLED: &str = "a call that killed it";
+
 /// What a traced run did.
 #[derive(Debug, Default)]
 pub struct Trace {
@@ -20,6 +23,8 @@ pub struct Trace {
     pub calls: BTreeMap<String, BTreeSet<String>>,
     /// What each process opened by name, and the sockets it made: `PROCESS: CALL WHAT`.
     pub opened: BTreeSet<String>,
+    /// The lists that something was killed behind, or was told that there is no such call.
+    pub stopped: BTreeSet<String>,
 }
 
 /// Who a thread is.
@@ -53,7 +58,8 @@ impl World {
         options: &[&str],
     ) -> (Output, Trace) {
         let log = self.scratch_file("strace");
-        let strace = strace(&log, options, &self.product, arguments);
+        let mut strace = strace(&log, options, &self.product, arguments);
+        strace.envs(self.trial.iter().map(|words| ("COFFERDAM_TRIAL", words)));
         let output = Running::start(strace, input).wait();
         (output, Trace::of(&log, &self.product))
     }
@@ -69,7 +75,11 @@ fn strace(log: &Path, options: &[&str], product: &Path, arguments: &[String]) ->
 impl Sandbox<'_> {
     /// Runs it with a command under strace, with options of strace's, to its end.
     pub fn traced(&self, command: &[&str], options: &[&str]) -> (Output, Trace) {
-        self.world.traced(&self.arguments(command), self.input.clone(), options)
+        let log = self.world.scratch_file("strace");
+        let mut strace = strace(&log, options, &self.product, &self.arguments(command));
+        strace.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let output = Running::start(strace, self.input.clone()).wait();
+        (output, Trace::of(&log, &self.product))
     }
 
     /// The same; once it prints something, a deed is done to its processes, the launcher first.
@@ -81,7 +91,8 @@ impl Sandbox<'_> {
     ) -> (Output, Trace) {
         let (log, out) = (self.world.scratch_file("strace"), self.world.scratch_file("stdout"));
         let stdout = std::fs::File::create(&out).expect("a file");
-        let strace = strace(&log, options, &self.product, &self.arguments(command));
+        let mut strace = strace(&log, options, &self.product, &self.arguments(command));
+        strace.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let running = Running::watched(strace, stdout);
         let patience = Instant::now() + Duration::from_secs(60);
         while std::fs::metadata(&out).map_or(0, |it| it.len()) == 0 && Instant::now() < patience {
@@ -120,6 +131,7 @@ impl Trace {
             self.calls.entry(list).or_default().extend(calls);
         }
         self.opened.extend(other.opened);
+        self.stopped.extend(other.stopped);
     }
 
     fn of(log: &Path, product: &Path) -> Self {
@@ -154,6 +166,11 @@ impl Trace {
                 known.insert(call.name.to_owned());
             }
             started.get(&at).map(|child| threads.insert(*child, thread.clone()));
+            if call.is_stopped() {
+                trace
+                    .stopped
+                    .extend(thread.lists.last().map(|list| format!("{list}: {}", call.name)));
+            }
             if call.ended {
                 trace.opened.extend(opened(&thread, call, launcher));
                 let thread = threads.entry(call.thread).or_default();
@@ -161,6 +178,13 @@ impl Trace {
             }
         }
         trace
+    }
+}
+
+impl Call<'_> {
+    /// Whether a list has stopped it: the process is killed, or told that there is no such call.
+    fn is_stopped(&self) -> bool {
+        self.name == KILLED || (self.ended && self.text.contains(" = -1 ENOSYS "))
     }
 }
 
@@ -206,7 +230,10 @@ fn calls(text: &str) -> Vec<Call<'_>> {
         let Some((thread, words)) = line.split_once(' ') else { continue };
         let Ok(thread) = thread.parse() else { continue };
         let words = words.trim_start();
-        if let Some(resumed) = words.strip_prefix("<... ") {
+        if words.starts_with("+++ killed by SIGSYS") {
+            let text = unfinished.remove(&thread).unwrap_or_default();
+            calls.push(Call { thread, name: KILLED, text, begins: false, ended: false });
+        } else if let Some(resumed) = words.strip_prefix("<... ") {
             let Some((name, rest)) = resumed.split_once(" resumed>") else { continue };
             let text = unfinished.remove(&thread).unwrap_or_default() + rest;
             calls.push(Call { thread, name, text, begins: false, ended: true });
