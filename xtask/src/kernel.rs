@@ -9,6 +9,7 @@
 
 mod compile;
 mod configure;
+pub mod hardening;
 pub mod reproducible;
 mod source;
 

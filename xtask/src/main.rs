@@ -34,6 +34,7 @@ mod soak;
 mod test;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -81,6 +82,12 @@ enum Command {
     Test,
     /// Refuse dependencies of unknown licence or origin
     Licences,
+    /// Hold the guest kernel against what is recorded of kernel-hardening-checker's verdicts
+    Hardening {
+        /// The checker's own verdicts instead: what its `-m json` printed of this kernel
+        #[arg(long)]
+        verdicts: Option<PathBuf>,
+    },
     /// Measure what it costs, as root
     Measure,
     /// Run the long tests, as root
@@ -126,6 +133,9 @@ fn dispatch(command: &Command) -> Result<()> {
         }
         Command::Test => test::all(&workspace),
         Command::Licences => licences::check(&workspace),
+        Command::Hardening { verdicts } => {
+            kernel::hardening::check(&workspace, verdicts.as_deref())
+        }
         Command::Measure => measure::all(&workspace),
         Command::Soak => soak::run(&workspace),
         Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), *seconds),

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::progress::{self, Task, heading};
 use crate::run::Accelerator;
 use crate::workspace::Workspace;
-use crate::{build, contents, form, measure, process, reference_host, run, setup};
+use crate::{build, contents, form, kernel, measure, process, reference_host, run, setup};
 
 const REFERENCE_HOST: &str = "tests/reference-host/boot";
 
@@ -30,6 +30,8 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     heading("Tests of the VMM on the reference host's KVM");
     machine_tests(workspace)?;
     let built = build::all(workspace)?;
+    heading("The guest kernel's hardening");
+    kernel::hardening::check(workspace, None)?;
     heading("What the outer images hold");
     contents::check(&built)?;
     heading("Costs");
