@@ -22,13 +22,16 @@ const UNTRACED_KVM: [&str; 2] = ["--seccomp-bpf", "--trace=!ioctl"];
 
 /// What the lists say of a case, held against what was seen.
 fn holds(world: &World, case: &str, trace: &Trace) {
-    assert!(trace.stopped.is_empty(), "{case}: lists stopped {:?}", trace.stopped);
+    assert!(trace.killed.is_empty(), "{case}: killed behind {:?}", trace.killed);
     let accelerator = world.accelerator.name();
     let nothing = BTreeSet::new();
     for FilterList { name, calls } in all_lists(accelerator) {
         let seen = trace.calls.get(&name).unwrap_or(&nothing);
         let named = calls.iter().filter(|call| call.is_needed_by(accelerator, case));
         let unneeded: Vec<_> = named.filter(|call| !seen.contains(&call.name)).collect();
+        let denied = calls.iter().filter(|call| trace.is_denied(&name, &call.name));
+        let denied: Vec<_> = denied.collect();
+        assert!(denied.is_empty(), "{name}.list has what was denied in {case}: {denied:?}");
         assert!(
             unneeded.is_empty(),
             "{name}.list names {case} for what it does without: {unneeded:?}; seen: {seen:?}"

@@ -23,8 +23,12 @@ pub struct Trace {
     pub calls: BTreeMap<String, BTreeSet<String>>,
     /// What each process opened by name, and the sockets it made: `PROCESS: CALL WHAT`.
     pub opened: BTreeSet<String>,
-    /// The lists that something was killed behind, or was told that there is no such call.
-    pub stopped: BTreeSet<String>,
+    /// Of the calls for which each list is the last: those that the kernel took, once at least, and those for
+    /// which it was told that there is no such call.
+    granted: BTreeSet<(String, String)>,
+    denied: BTreeSet<(String, String)>,
+    /// The lists that a process was killed behind.
+    pub killed: BTreeSet<String>,
 }
 
 /// Who a thread is.
@@ -131,7 +135,21 @@ impl Trace {
             self.calls.entry(list).or_default().extend(calls);
         }
         self.opened.extend(other.opened);
-        self.stopped.extend(other.stopped);
+        self.granted.extend(other.granted);
+        self.denied.extend(other.denied);
+        self.killed.extend(other.killed);
+    }
+
+    /// Whether a call was asked for behind a list, and never granted.
+    pub fn is_denied(&self, list: &str, call: &str) -> bool {
+        let it = (list.to_owned(), call.to_owned());
+        self.denied.contains(&it) && !self.granted.contains(&it)
+    }
+
+    fn answered(&mut self, list: &str, call: &Call<'_>) {
+        let denied = call.text.contains(" = -1 ENOSYS ");
+        let answers = if denied { &mut self.denied } else { &mut self.granted };
+        answers.insert((list.to_owned(), call.name.to_owned()));
     }
 
     fn of(log: &Path, product: &Path) -> Self {
@@ -166,25 +184,19 @@ impl Trace {
                 known.insert(call.name.to_owned());
             }
             started.get(&at).map(|child| threads.insert(*child, thread.clone()));
-            if call.is_stopped() {
-                trace
-                    .stopped
-                    .extend(thread.lists.last().map(|list| format!("{list}: {}", call.name)));
+            if call.name == KILLED {
+                trace.killed.extend(thread.lists.last().cloned());
             }
             if call.ended {
+                if let Some(list) = thread.lists.last() {
+                    trace.answered(list, call);
+                }
                 trace.opened.extend(opened(&thread, call, launcher));
                 let thread = threads.entry(call.thread).or_default();
                 thread.went_through(call, launcher);
             }
         }
         trace
-    }
-}
-
-impl Call<'_> {
-    /// Whether a list has stopped it: the process is killed, or told that there is no such call.
-    fn is_stopped(&self) -> bool {
-        self.name == KILLED || (self.ended && self.text.contains(" = -1 ENOSYS "))
     }
 }
 
