@@ -41,6 +41,7 @@ use clap::{Parser, Subcommand};
 
 use crate::build::Built;
 use crate::run::Accelerator;
+use crate::soak::Part;
 use crate::workspace::Workspace;
 
 #[derive(Parser)]
@@ -83,8 +84,15 @@ enum Command {
     Licences,
     /// Measure what it costs, as root
     Measure,
-    /// Run the long tests, as root
-    Soak,
+    /// Run what takes long, as root: tests, fuzzing, a checker of memory
+    Soak {
+        /// This part alone
+        #[arg(long)]
+        part: Option<Part>,
+        /// How long each fuzz target runs now, in seconds: until it has had an hour in all
+        #[arg(long, default_value_t = 3600)]
+        fuzz_seconds: u32,
+    },
     /// Feed parsers with what a coverage-guided fuzzer thinks of; what crashes one is kept
     Fuzz {
         /// One target of `tests/fuzz`; without, every one
@@ -127,7 +135,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Test => test::all(&workspace),
         Command::Licences => licences::check(&workspace),
         Command::Measure => measure::all(&workspace),
-        Command::Soak => soak::run(&workspace),
+        Command::Soak { part, fuzz_seconds } => soak::run(&workspace, *part, *fuzz_seconds),
         Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), *seconds),
     }
 }
