@@ -32,6 +32,12 @@ pub enum AgentError {
     /// It sent what is no message.
     #[error("the guest agent sent what cannot be understood")]
     Frame(#[from] FrameError),
+    /// It tells of what it was not asked for, and does not stop.
+    #[error("the guest agent told {0} times of what it was not asked for")]
+    Unasked(u32),
+    /// It tells of an end that no process has.
+    #[error("the guest agent says that a process was ended by signal {0}, and there is none")]
+    NoSuchSignal(u8),
     /// It is of another version.
     #[error("the guest agent does not fit this launcher")]
     Version(#[from] VersionMismatch),

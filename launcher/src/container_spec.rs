@@ -162,4 +162,4 @@ fn stdio(plan: &RunPlan, ports: StreamPorts) -> Stdio {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

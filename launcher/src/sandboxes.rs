@@ -91,7 +91,7 @@ fn table(records: &[Record], now: SystemTime) -> String {
             shortened(&record.command.join(" "), 30),
             format!("{} ago", ago(age)),
             status,
-            record.name.clone().unwrap_or_default(),
+            shortened(record.name.as_deref().unwrap_or_default(), 64),
         ]);
     }
     let mut widths = [0; 6];
@@ -123,5 +123,20 @@ fn ago(age: Duration) -> String {
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record is a file that anybody may have written.
+    #[test]
+    fn no_name_is_too_long_to_be_listed() {
+        let id = protocol::ContainerId::try_from("long".to_owned()).unwrap();
+        let long = "x".repeat(100_000);
+        let record = Record::new(id, Some(long.clone()), long.clone(), vec![long]);
+        let table = table(&[record], SystemTime::now());
+        assert!(table.lines().all(|line| line.chars().count() < 300), "{}", table.len());
     }
 }

@@ -15,9 +15,9 @@ use crate::jail::channel::{Channel, ChannelError};
 use crate::jail::machine::MachineEvent;
 use crate::outcome::Outcome;
 use crate::session::{SupervisorMessage, TerminalMessage, ends_a_process};
-use protocol::{ContainerSpec, Event, ProcessRef, Request, Stdio};
+use protocol::{ContainerSpec, Event, ExitStatus, ProcessRef, Request, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::time::{Duration, Instant};
 use vmm::VmExit;
 
@@ -27,6 +27,11 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a guest may take to sync and unmount.
 const POWER_OFF: Duration = Duration::from_secs(60);
+
+/// How often the agent may tell of what it was not asked for. An honest one never does.
+const UNASKED_MAX: u32 = 100;
+/// The signals that there are.
+const SIGNALS: RangeInclusive<u8> = 1..=64;
 
 /// SIGHUP: the terminal is gone.
 const HANG_UP: u8 = 1;
@@ -87,6 +92,8 @@ pub struct Supervisor<'a> {
     agent_gone: bool,
     /// All output is with whoever reads it.
     output_ended: bool,
+    /// How often the agent has told of what it was not asked for.
+    unasked: u32,
     deadline: Option<Instant>,
     /// What was reached when.
     pub timings: Timings,
@@ -116,6 +123,7 @@ impl<'a> Supervisor<'a> {
             stage,
             agent_gone,
             output_ended,
+            unasked: 0,
             deadline,
             timings,
         }
@@ -213,6 +221,11 @@ impl<'a> Supervisor<'a> {
             (Stage::Running, Event::Exited { process, status, out_of_memory })
                 if process == self.init =>
             {
+                if let ExitStatus::Signal(signal) = status
+                    && !SIGNALS.contains(&signal)
+                {
+                    return Err(AgentError::NoSuchSignal(signal));
+                }
                 self.timings.exited = Some(Instant::now());
                 return self.drain(Outcome::Exited { status, out_of_memory });
             }
@@ -222,7 +235,12 @@ impl<'a> Supervisor<'a> {
                 return self.drain(Outcome::TimedOut(self.job.timeout.unwrap_or_default()));
             }
             // Anything else is out of order, or of a process nobody asked for: a claim not believed.
-            _ => {}
+            _ => {
+                self.unasked += 1;
+                if self.unasked > UNASKED_MAX {
+                    return Err(AgentError::Unasked(self.unasked));
+                }
+            }
         }
         Ok(Step::Continue(()))
     }
@@ -341,3 +359,6 @@ impl<'a> Supervisor<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

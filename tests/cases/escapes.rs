@@ -10,7 +10,7 @@ use protocol::port::CONTROL_PORT;
 
 cases! {
     Both: privileged, sys_admin_with_release_agent, sys_admin_with_cgroup_devices, sys_ptrace, sys_module,
-        dac_read_search, the_agents_socket, the_guests_procfs, core_pattern, uevent_helper, binfmt_misc;
+        dac_read_search, the_agents_socket, every_port_of_the_host, the_guests_procfs, core_pattern, uevent_helper, binfmt_misc;
 }
 
 const PRIVILEGED: &[&str] = &["--privileged"];
@@ -201,6 +201,22 @@ fn the_agents_socket(world: &World) {
     let trigger = r#"echo "|$helper" > /proc/sys/kernel/core_pattern; crash; sleep 30"#;
     let deed = format!("{PRELUDE} echo usurp {CONTROL_PORT} > /helper.job\n {trigger}; exit 0");
     tried(&outside, PRIVILEGED, &deed).exits(125).complains(&["the sandbox is lost"]);
+    outside.finds_no_harm();
+}
+
+/// Whoever has a vsock may try every port, and many at a time: each is refused, and nothing outside grows.
+fn every_port_of_the_host(world: &World) {
+    let outside = Outside::of(world);
+    let stretches = "0 1100 1; 1101 65535 101; 2147483000 2147484000 50; 4294967000 4294967295 5";
+    let deed = format!(
+        "echo '{stretches}' | tr ';' '\\n' | while read first last step; do \
+             guest-tool knock 2 $first $last $step; done; \
+         for n in $(seq 8); do guest-tool knock 2 1 200 1 & done; wait"
+    );
+    let output = tried(&outside, PRIVILEGED, &deed);
+    let text = output.exits(0).text();
+    let refused = text.lines().filter(|line| line.ends_with("(os error 104)"));
+    assert_eq!((text.lines().count(), refused.count()), (12, 12), "{text}");
     outside.finds_no_harm();
 }
 

@@ -18,6 +18,7 @@ mod engines;
 mod escapes;
 mod exit_codes;
 mod filters;
+mod hostile_state;
 mod image_config;
 mod kills;
 mod layers;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::CASES,
         signals::CASES,
         records::CASES,
+        hostile_state::CASES,
         console::CASES,
         doctor::CASES,
         disasters::CASES,

@@ -6,6 +6,7 @@ use crate::sys;
 use rustix::mount::MountFlags;
 use rustix::net::{AddressFamily, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
@@ -77,6 +78,21 @@ pub fn shocker(path: &str) -> io::Result<String> {
 pub fn vsock(cid: u32, port: u32) -> io::Result<String> {
     sys::vsock_connect(cid, port)?;
     Ok(format!("connected to {cid}:{port}"))
+}
+
+/// Connects to every so many vsock ports of a stretch; gives how often there was which answer.
+pub fn knock(cid: u32, first: u32, last: u32, step: usize) -> io::Result<String> {
+    let mut answers = BTreeMap::<String, u32>::new();
+    for port in (first..=last).step_by(step) {
+        let answer = match sys::vsock_connect(cid, port) {
+            Ok(()) => format!("connected to {port}"),
+            Err(error) => error.to_string(),
+        };
+        *answers.entry(answer).or_default() += 1;
+    }
+    let lines: Vec<String> =
+        answers.into_iter().map(|(answer, count)| format!("{count} {answer}")).collect();
+    Ok(lines.join("\n"))
 }
 
 /// Asks the kernel to load a module; one that is empty is refused as such where it loads any.

@@ -13,6 +13,7 @@
 //!   guest-tool as UID PROGRAM …       becomes a program as another user
 //!   guest-tool witness KNOWN SECRET   says where it runs, and where those words are (`witness.rs`)
 //!   guest-tool unguard | shocker PATH | vsock CID PORT | module | puppet PID     (`deeds.rs`)
+//!   guest-tool knock CID FIRST LAST STEP                       many vsock ports (`deeds.rs`)
 //!   helper…                           the same program, started by the guest's kernel (`kernel_helper.rs`)
 //! ```
 
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         ["shocker", path] => told(deeds::shocker(path)),
         ["module"] => told(deeds::module()),
         ["vsock", cid, port] => told(number(cid).and_then(|cid| deeds::vsock(cid, number(port)?))),
+        ["knock", cid, first, last, step] => told(knock([cid, first, last], step)),
         ["puppet", pid] => told(number(pid).and_then(deeds::puppet)),
         _ => {
             eprintln!("guest-tool: no such job: {arguments:?}");
@@ -125,6 +127,11 @@ fn hear(path: &str, seed: &str, mib: &str) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::other(format!("{path} is longer than it was written"))),
     }
+}
+
+fn knock(numbers: [&str; 3], step: &str) -> io::Result<String> {
+    let [cid, first, last] = numbers.map(number);
+    deeds::knock(cid?, first?, last?, number(step)?)
 }
 
 fn number<T: FromStr<Err = ParseIntError>>(word: &str) -> io::Result<T> {

@@ -3,7 +3,7 @@
 use crate::arch::{self, ArchError, BootData, layout};
 use crate::bus::Bus;
 use crate::cmdline::{self, CmdlineError};
-use crate::config::{Descriptors, FdSlot, FileExtent, VmConfig};
+use crate::config::{Descriptors, DiskConfig, FdSlot, FileExtent, VmConfig};
 use crate::kernel::{self, KernelError, LoadedKernel, Source};
 use crate::kvm::{self, KvmError};
 use crate::memory::{self, MemoryError};
@@ -120,7 +120,7 @@ pub fn boot(
     let (kernel, initramfs) = loaded?;
     memory::register(&machine, &memory)?;
 
-    let devices = devices(config, &descriptors, offers, threads)?;
+    let devices = devices(&config.disks, &descriptors, offers, threads)?;
     let devices = attach(devices, &machine, &memory)?;
     let serial = attach_serial(config, &descriptors, &machine)?;
     let slots: Vec<_> = (0u8..).map(layout::device_slot).take(devices.len()).collect();
@@ -171,14 +171,14 @@ fn load(
 }
 
 /// The devices, in the order the guest finds them.
-fn devices(
-    config: &VmConfig,
+pub(crate) fn devices(
+    disks: &[DiskConfig],
     descriptors: &Descriptors,
     offers: Offers,
     threads: Threads,
 ) -> Result<Vec<Box<dyn VirtioDevice>>, BootError> {
     let mut devices: Vec<Box<dyn VirtioDevice>> = Vec::new();
-    for disk in &config.disks {
+    for disk in disks {
         let block = Block::new(disk, descriptors, threads)
             .map_err(|source| BootError::Disk { serial: disk.serial.clone(), source })?;
         devices.push(Box::new(block));

@@ -1,11 +1,12 @@
 //! What a guest may do, as functions from bytes: for fuzzing alone, with the feature of that name.
 //!
 //! Owns: the way from bytes to guest memory, rings and registers. Never does: start a thread, so that the
-//! same bytes always take the same way.
+//! same bytes always take the same way; but for [`driver`], to which the devices' own threads belong.
 
 #![allow(clippy::expect_used, reason = "what is checked here fails by a panic")]
 
 use crate::config::{DiskConfig, FdSlot, FileExtent};
+use crate::hostile::{self, DEVICES, Machine};
 use crate::kernel::{Source, load_kernel};
 use crate::memory;
 use crate::virtio::block::{Extents, Limits, Parsed, Work};
@@ -126,6 +127,21 @@ pub fn kernel(bytes: &[u8]) {
     if let Ok(kernel) = load_kernel(&memory, source, KERNEL_MEMORY_BYTES) {
         assert!(kernel.entry < kernel.end && kernel.end <= KERNEL_MEMORY_BYTES, "{kernel:?}");
     }
+}
+
+/// A driver of all devices of a machine at once, with their threads: whatever it does, the next that is
+/// honest finds them well.
+pub fn driver(bytes: &[u8]) {
+    static MEMORY: OnceLock<Memory> = OnceLock::new();
+    let mut machine = Machine::new(cleared(&MEMORY, Machine::MEMORY_BYTES));
+    (0..DEVICES).for_each(|device| machine.start(device));
+    hostile::operations::perform(&mut machine, bytes);
+    machine.is_well();
+}
+
+/// What QEMU, or who has taken it over, says of a device on its connection.
+pub fn vhost_user(bytes: &[u8]) {
+    hostile::frontend::speak(bytes);
 }
 
 /// A device that only keeps its queues.

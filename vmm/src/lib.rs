@@ -23,6 +23,8 @@ mod cmdline;
 mod config;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+#[cfg(any(test, feature = "fuzzing"))]
+mod hostile;
 mod kernel;
 mod kvm;
 mod memory;

@@ -42,6 +42,7 @@ use clap::{Parser, Subcommand};
 
 use crate::build::Built;
 use crate::run::Accelerator;
+use crate::soak::Part;
 use crate::workspace::Workspace;
 
 #[derive(Parser)]
@@ -90,8 +91,15 @@ enum Command {
     },
     /// Measure what it costs, as root
     Measure,
-    /// Run the long tests, as root
-    Soak,
+    /// Run what takes long, as root: tests, fuzzing, a checker of memory
+    Soak {
+        /// This part alone
+        #[arg(long)]
+        part: Option<Part>,
+        /// How long each fuzz target runs now, in seconds: until it has had an hour in all
+        #[arg(long, default_value_t = 3600)]
+        fuzz_seconds: u32,
+    },
     /// Feed parsers with what a coverage-guided fuzzer thinks of; what crashes one is kept
     Fuzz {
         /// One target of `tests/fuzz`; without, every one
@@ -137,7 +145,7 @@ fn dispatch(command: &Command) -> Result<()> {
             kernel::hardening::check(&workspace, verdicts.as_deref())
         }
         Command::Measure => measure::all(&workspace),
-        Command::Soak => soak::run(&workspace),
+        Command::Soak { part, fuzz_seconds } => soak::run(&workspace, *part, *fuzz_seconds),
         Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), *seconds),
     }
 }

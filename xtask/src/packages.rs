@@ -40,6 +40,7 @@ pub const NEEDED: &[(&str, &str)] = &[
     ("secilc", "the form of SELinux's policy"),
     ("strace", "tests of what our processes ask the kernel for"),
     ("tmux", "tests of terminals"),
+    ("valgrind", "the fuzz targets' inputs once more, in make soak"),
 ];
 
 /// Packages that another may stand in for, and the program that is proof of it. Docker's own packages

@@ -1,4 +1,5 @@
-//! `make soak`: the long tests, and the kernel built once more; README's account of both.
+//! `make soak`: the long tests, and the kernel built once more; README's account of both. Then the fuzz targets,
+//! for hours, and their inputs under valgrind.
 
 use std::fs;
 
@@ -7,19 +8,46 @@ use serde_json::Value;
 
 use crate::progress::heading;
 use crate::workspace::Workspace;
-use crate::{build, kernel, process, readme, setup};
+use crate::{build, fuzz, kernel, process, readme, setup};
 
 const COMMAND: &str = "make soak";
 /// What all choices of the long tests grow from, so that a run can be had again.
 const SEED: &str = "1";
 const RESULTS: &str = "tests/soak.json";
 
-/// Runs the long tests, builds the kernel once more, and writes what came of it: as JSON, and in README.
+/// A part of what takes long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// The long tests and the kernel's second build.
+    Tests,
+    /// The fuzz targets, until each has had its hour.
+    Fuzz,
+    /// Their inputs under a checker of memory.
+    Memcheck,
+}
+
+/// Does all that takes long, or a part; of fuzzing, so many seconds for each target.
 ///
 /// # Errors
-/// Where one failed, after that is written.
-pub fn run(workspace: &Workspace) -> Result<()> {
+/// Those of each part; one that fails does not keep the others from their turn.
+pub fn run(workspace: &Workspace, part: Option<Part>, fuzz_seconds: u32) -> Result<()> {
     setup::want_root("soak")?;
+    let is_wanted = |it| part.is_none_or(|part| part == it);
+    let mut went = Ok(());
+    if is_wanted(Part::Tests) {
+        went = went.and(long_tests(workspace));
+    }
+    if is_wanted(Part::Memcheck) {
+        went = went.and(fuzz::memcheck::run(workspace));
+    }
+    if is_wanted(Part::Fuzz) {
+        went = went.and(fuzz::soak::run(workspace, fuzz_seconds));
+    }
+    went
+}
+
+/// Runs the long tests, builds the kernel once more, and writes what came of it: as JSON, and in README.
+fn long_tests(workspace: &Workspace) -> Result<()> {
     build::all(workspace)?;
     heading("Long tests");
     let mut soak = workspace.cargo();

@@ -52,11 +52,7 @@ pub fn all(workspace: &Workspace) -> Result<()> {
 
 /// What needs a KVM that works is built here and run there.
 fn machine_tests(workspace: &Workspace) -> Result<()> {
-    let mut build = workspace.cargo();
-    build.args(["test", "--locked", "--package", "vmm", "--test", "machine", "--no-run"]);
-    let messages = process::capture(build.arg("--message-format=json"))?;
-    let program = messages.lines().rev().find_map(executable);
-    let program = program.context("cargo named no program for vmm's machine tests")?;
+    let program = program(workspace, &["--package", "vmm", "--test", "machine"])?;
     let task = Task::begin("machine tests");
     let text = reference_host::capture(|| {
         let mut boot = Command::new(workspace.root.join(REFERENCE_HOST));
@@ -66,6 +62,18 @@ fn machine_tests(workspace: &Workspace) -> Result<()> {
     task.end();
     progress::output(&text);
     Ok(())
+}
+
+/// Builds the program of a test.
+///
+/// # Errors
+/// Those of cargo.
+pub fn program(workspace: &Workspace, which: &[&str]) -> Result<String> {
+    let mut build = workspace.cargo();
+    build.args(["test", "--locked", "--no-run", "--message-format=json"]).args(which);
+    let messages = process::capture(&mut build)?;
+    let program = messages.lines().rev().find_map(executable);
+    program.with_context(|| format!("cargo named no program for {}", which.join(" ")))
 }
 
 /// The program that one of cargo's messages is about.

@@ -18,6 +18,8 @@
 //! and only the blob's digest was computed by one that did not. If that parser is ever subverted, it
 //! can so spoil its own blob's layer, and no other image's.
 
+#[cfg(test)]
+mod hostile;
 mod partial;
 mod recorded;
 #[cfg(test)]
@@ -28,14 +30,17 @@ use crate::layer::error::is_full;
 use partial::{NewFile, PartialDirectory};
 pub(crate) use recorded::Stretch;
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const FORMAT: &str = "cofferdam store 1\n";
 const IMAGE_UNIT_BYTES: u64 = 4096;
+/// More than any small file of the store's has.
+const MAX_NOTE_BYTES: u64 = 1024;
 /// What is left free for others on the volume: at most this much, and at most a sixteenth of it.
 const RESERVE_BYTES: u64 = 64 << 20;
 
@@ -123,15 +128,10 @@ impl Store {
     /// [`StoreError::Io`].
     pub fn find(&self, key: &LayerKey) -> Result<Option<StoredLayer>, StoreError> {
         let path = self.layer_path(key);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StoreError::Io { action: "open", path, source }),
-        };
-        let metadata = file.metadata().map_err(failed("look at", &path))?;
-        let length = metadata.len();
+        let Some(file) = open_regular(&path)? else { return Ok(None) };
+        let length = file.metadata().map_err(failed("look at", &path))?.len();
         // Someone else may have cut it. One that cannot be an image is none, and is made again.
-        let whole = metadata.is_file() && length > 0 && length.is_multiple_of(IMAGE_UNIT_BYTES);
+        let whole = length > 0 && length.is_multiple_of(IMAGE_UNIT_BYTES);
         Ok(whole.then_some(StoredLayer { file, length }))
     }
 
@@ -182,16 +182,15 @@ impl Store {
 
     fn check_format(&self) -> Result<(), StoreError> {
         let path = self.root.join("format");
-        match fs::read_to_string(&path) {
-            Ok(found) if found == FORMAT => Ok(()),
-            // What a crash may leave where names reach the disk before bytes do.
-            Ok(found) if found.is_empty() => self.write_format(&path),
-            Ok(found) => {
+        let found = read_note(&path)?.unwrap_or_default();
+        match String::from_utf8_lossy(&found).as_ref() {
+            FORMAT => Ok(()),
+            // Also what a crash may leave where names reach the disk before bytes do.
+            "" => self.write_format(&path),
+            found => {
                 let found = found.chars().take(80).collect();
                 Err(StoreError::Format { path: self.root.clone(), found })
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write_format(&path),
-            Err(source) => Err(StoreError::Io { action: "read", path, source }),
         }
     }
 
@@ -257,6 +256,29 @@ impl NewLayer<'_> {
     }
 }
 
+/// Opens a file of the store's for reading. What is no file is none of ours, and is not there: a link is not
+/// followed, a pipe or a device not waited for.
+fn open_regular(path: &Path) -> Result<Option<File>, StoreError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file: File = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => file.into(),
+        // Nothing; a link; a socket.
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(errno) => return Err(failed("open", path)(errno.into())),
+    };
+    let is_file = file.metadata().map_err(failed("look at", path))?.is_file();
+    Ok(is_file.then_some(file))
+}
+
+/// Reads a file of a line or so; of one that is longer, the beginning.
+fn read_note(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(file) = open_regular(path)? else { return Ok(None) };
+    let mut note = Vec::new();
+    file.take(MAX_NOTE_BYTES).read_to_end(&mut note).map_err(failed("read", path))?;
+    Ok(Some(note))
+}
+
 fn make_directory(path: &Path) -> Result<(), StoreError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make", path))
 }
@@ -269,7 +291,7 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
 fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     loop {
         match call() {
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             other => return other,
         }
     }

@@ -7,10 +7,10 @@
 //!
 //! A record that was cut or is none is not there, so that nothing needs to be synced or locked.
 
-use super::{Store, StoreError, failed, make_directory};
+use super::{Store, StoreError, failed, make_directory, read_note};
 use crate::digest::{Algorithm, Digest};
-use std::fs::{self, Metadata};
-use std::io::{self, Write};
+use std::fs::Metadata;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -41,12 +41,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`].
     pub(crate) fn recorded(&self, stretch: &Stretch) -> Result<Option<Digest>, StoreError> {
-        let path = self.record_path(stretch);
-        match fs::read(&path) {
-            Ok(text) => Ok(std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StoreError::Io { action: "read", path, source }),
-        }
+        let text = read_note(&self.record_path(stretch))?.unwrap_or_default();
+        Ok(std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()))
     }
 
     /// Records the digest of a stretch.

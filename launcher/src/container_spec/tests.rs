@@ -5,7 +5,8 @@ use crate::plan::ImageDefaults;
 use proptest::prelude::*;
 use protocol::{CapabilitySet, DeviceAccess, TerminalSize};
 
-fn spec(line: &[&str]) -> ContainerSpec {
+/// What the agent is told for this command line.
+pub(crate) fn spec(line: &[&str]) -> ContainerSpec {
     let Ok(Parsed::Command(Command::Run(args))) = parse(["cofferdam", "run"].iter().chain(line))
     else {
         panic!("{line:?}")

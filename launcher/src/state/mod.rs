@@ -23,6 +23,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long the lock of all sandboxes is waited for: making one takes moments, sweeping large disks seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// Why the state directory could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +66,14 @@ pub enum StateError {
     /// It runs.
     #[error("sandbox {0} runs: it can be removed when it has ended")]
     Running(ContainerId),
+    /// Somebody holds the lock that is held for moments.
+    #[error("another process has held the lock of {path} for {} s", .patience.as_secs())]
+    Held {
+        /// The directory.
+        path: PathBuf,
+        /// How long it was waited for.
+        patience: Duration,
+    },
     /// A name is taken.
     #[error("the name {name:?} is in use by sandbox {id}")]
     NameTaken {
@@ -116,7 +129,7 @@ impl Sandboxes {
     /// # Errors
     /// [`StateError::NameTaken`], and where a file cannot be written.
     pub fn create(&self, record: &Record) -> Result<OwnSandbox, StateError> {
-        let _making = lock(&self.path, FlockOperation::LockExclusive)?;
+        let _making = lock_within(&self.path, PATIENCE)?;
         if let Some(name) = &record.name
             && let Some(other) = self.list()?.into_iter().find(|it| it.name.as_ref() == Some(name))
         {
@@ -135,7 +148,7 @@ impl Sandboxes {
     /// Where the directory of all of them cannot be locked or read.
     pub fn sweep(&self) -> Result<Swept, StateError> {
         let mut swept = Swept::default();
-        let _sweeping = lock(&self.path, FlockOperation::LockExclusive)?;
+        let _sweeping = lock_within(&self.path, PATIENCE)?;
         for path in self.directories()? {
             match sweep_one(&path) {
                 Ok(removed) => swept.removed += usize::from(removed),
@@ -169,11 +182,15 @@ impl Sandboxes {
     }
 
     fn directories(&self) -> Result<Vec<PathBuf>, StateError> {
-        let entries = std::fs::read_dir(&self.path).map_err(at("read", &self.path))?;
-        entries
-            .map(|entry| entry.map(|entry| entry.path()).map_err(at("read", &self.path)))
-            .filter(|path| path.as_ref().map_or(true, |path| path.is_dir()))
-            .collect()
+        let mut directories = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(at("read", &self.path))? {
+            let entry = entry.map_err(at("read", &self.path))?;
+            // Not where a link leads: nothing of ours is there.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                directories.push(entry.path());
+            }
+        }
+        Ok(directories)
     }
 }
 
@@ -280,6 +297,22 @@ fn try_lock(path: &Path) -> Result<Option<OwnedFd>, StateError> {
     }
 }
 
+/// Locks a directory that nobody holds for long.
+fn lock_within(path: &Path, patience: Duration) -> Result<OwnedFd, StateError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match lock(path, FlockOperation::NonBlockingLockExclusive) {
+            Err(StateError::Path { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => {
+                if Instant::now() >= deadline {
+                    return Err(StateError::Held { path: path.to_owned(), patience });
+                }
+                std::thread::sleep(ASK_AGAIN_AFTER);
+            }
+            other => return other,
+        }
+    }
+}
+
 /// Locks a directory until the descriptor given is closed.
 fn lock(path: &Path, operation: FlockOperation) -> Result<OwnedFd, StateError> {
     let error = |errno: rustix::io::Errno| at("lock", path)(errno.into());
@@ -289,5 +322,7 @@ fn lock(path: &Path, operation: FlockOperation) -> Result<OwnedFd, StateError> {
     Ok(directory)
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

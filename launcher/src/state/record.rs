@@ -2,8 +2,10 @@
 
 use super::{StateError, at};
 use protocol::ContainerId;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 
 const FILE_NAME: &str = "record.json";
@@ -68,7 +70,7 @@ impl Record {
     pub(super) fn read(directory: &Path) -> Result<Self, StateError> {
         use std::io::Read;
         let path = directory.join(FILE_NAME);
-        let file = std::fs::File::open(&path).map_err(at("open", &path))?;
+        let file = open_regular(&path).map_err(at("open", &path))?;
         let mut bytes = Vec::new();
         let read = file.take(MAX_RECORD_BYTES + 1).read_to_end(&mut bytes);
         if read.map_err(at("read", &path))? as u64 > MAX_RECORD_BYTES {
@@ -81,6 +83,11 @@ impl Record {
             let source = serde::de::Error::custom(format!("version {}", record.version));
             return Err(StateError::Record { path, source });
         }
+        // Whoever asks for a sandbox means the directory: a record speaks for no other.
+        if directory.file_name() != Some(record.id.as_str().as_ref()) {
+            let source = serde::de::Error::custom(format!("it is of sandbox {}", record.id));
+            return Err(StateError::Record { path, source });
+        }
         Ok(record)
     }
 
@@ -89,8 +96,27 @@ impl Record {
         let (path, new) = (directory.join(FILE_NAME), directory.join("record.json.new"));
         let json = serde_json::to_vec_pretty(self)
             .map_err(|source| StateError::Record { path: path.clone(), source })?;
-        let mut file = std::fs::File::create(&new).map_err(at("make", &new))?;
+        // One that is there is a killed process's, or leads elsewhere: nothing is written through it.
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(at("remove", &new)(error));
+            }
+            _ => {}
+        }
+        let mut file = File::create_new(&new).map_err(at("make", &new))?;
         file.write_all(&json).map_err(at("write", &new))?;
         std::fs::rename(&new, &path).map_err(at("replace", &path))
+    }
+}
+
+/// Opens a file for reading and nothing else: a link is not followed, a pipe or a device not waited for.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file: File = rustix::fs::open(path, flags, Mode::empty())?.into();
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
     }
 }

@@ -33,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "disk-template", run: payload_input::disk_template },
     Target { name: "docker-archive-manifest", run: image_input::docker_archive_manifest },
     Target { name: "env-file", run: launcher_input::env_file },
+    Target { name: "guest-driver", run: vmm::fuzzing::driver },
     Target { name: "guest-kernel", run: vmm::fuzzing::kernel },
     Target { name: "guest-registers", run: vmm::fuzzing::registers },
     Target { name: "guest-ring", run: vmm::fuzzing::disk_ring },
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "program-trailer", run: payload_input::trailer },
     Target { name: "sandbox-record", run: launcher_input::record },
     Target { name: "seccomp-profile", run: launcher_input::seccomp_profile },
+    Target { name: "vhost-user", run: vmm::fuzzing::vhost_user },
     Target { name: "words", run: launcher_input::words },
 ];
 

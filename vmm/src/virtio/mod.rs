@@ -22,8 +22,9 @@ pub(crate) mod queue;
 mod state;
 pub(crate) mod stop;
 mod sys;
-#[cfg(test)]
-mod test_driver;
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "what is checked fails by a panic")]
+pub(crate) mod test_driver;
 pub mod vhost_user;
 pub mod vsock;
 mod wakeups;
@@ -31,6 +32,10 @@ mod wakeups;
 pub use entropy::Entropy;
 pub use interrupt::Interrupt;
 pub(crate) use mmio::QUEUE_NOTIFY;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use mmio::offset;
+#[cfg(test)]
+pub(crate) use mmio::status;
 pub use mmio::{MmioTransport, RestoreError};
 pub use state::{DeviceState, MmioState, QueueState};
 

@@ -11,7 +11,8 @@ use super::queue::queue_of;
 use super::{
     Activation, DeviceState, Interrupt, Memory, MmioState, QueueState, VirtQueue, VirtioDevice,
 };
-use registers::{Effect, Offer, Registers, TRANSPORT_FEATURES, offset, status};
+use registers::{Effect, Offer, Registers, TRANSPORT_FEATURES};
+pub(crate) use registers::{offset, status};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
