@@ -2,9 +2,12 @@
 
 use launcher::capabilities;
 use launcher::cli::{self, Command, Parsed};
-use launcher::host::{HostFacts, NamedInputs};
+use launcher::host::process::ProcessStatus;
+use launcher::host::{HostFacts, NamedInputs, mounts};
 use launcher::plan::RunPlan;
 use launcher::state::Record;
+use protocol::Testimony;
+use protocol::frame::Decoder;
 use std::sync::OnceLock;
 
 /// A command line of `run`, one argument a line, to its plan.
@@ -36,4 +39,17 @@ pub fn seccomp_profile(bytes: &[u8]) {
 /// The record of a sandbox.
 pub fn record(bytes: &[u8]) {
     let _ = serde_json::from_slice::<Record>(bytes);
+}
+
+/// What the kernel says of a process and its mounts, in the words of a witness in the guest.
+pub fn testimony(bytes: &[u8]) {
+    let mut decoder = Decoder::default();
+    decoder.push(bytes);
+    if let Ok(Some(said)) = decoder.next::<Testimony>() {
+        let _ = ProcessStatus::parse(&said.status);
+        let mounts = mounts::parse(&said.mounts);
+        assert!(mounts.len() <= said.mounts.lines().count());
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let _ = (ProcessStatus::parse(&text), mounts::parse(&text));
 }

@@ -46,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "program-trailer", run: payload_input::trailer },
     Target { name: "sandbox-record", run: launcher_input::record },
     Target { name: "seccomp-profile", run: launcher_input::seccomp_profile },
+    Target { name: "testimony", run: launcher_input::testimony },
     Target { name: "vhost-user", run: vmm::fuzzing::vhost_user },
     Target { name: "words", run: launcher_input::words },
 ];
