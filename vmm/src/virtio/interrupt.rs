@@ -66,15 +66,31 @@ impl Interrupt {
     }
 }
 
+/// Whether a write neither waits nor fails: what came for an eventfd may be a pipe or a socket that nobody
+/// reads any more, and a write to that may end the process.
 fn takes_a_write(event: &EventFd) -> bool {
     let mut event = [PollFd::from_borrowed_fd(event_descriptor(event), PollFlags::OUT)];
-    poll(&mut event, Some(&NO_WAIT)).is_ok() && event[0].revents().contains(PollFlags::OUT)
+    poll(&mut event, Some(&NO_WAIT)).is_ok() && event[0].revents() == PollFlags::OUT
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::virtio::sys::event_from;
+    use std::os::unix::net::UnixStream;
     use std::time::Duration;
+
+    #[test]
+    fn a_call_that_nobody_reads_is_not_written_to() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let call = event_from(ours.into());
+        assert!(takes_a_write(&call));
+        drop(theirs);
+        assert!(!takes_a_write(&call), "a write there is SIGPIPE");
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        drop(reader);
+        assert!(!takes_a_write(&event_from(writer)), "a write there is SIGPIPE");
+    }
 
     #[test]
     fn a_call_that_takes_no_more_holds_nobody_up() {
