@@ -128,13 +128,13 @@ const CONTAINER_SPEC: [&str; 9] = [
 #[test]
 fn the_handshake() {
     let hello = Hello {
-        protocol_version: 2,
+        protocol_version: 3,
         agent_version: "0.1".to_owned(),
         kernel_release: "6.12".to_owned(),
         agent_started_ns: 1000,
     };
-    pinned(&hello, &["02 03302e31 04362e3132 e807"]);
-    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["02 8001"]);
+    pinned(&hello, &["03 03302e31 04362e3132 e807"]);
+    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["03 8001"]);
 }
 
 #[derive(Debug)]
