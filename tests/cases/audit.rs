@@ -123,9 +123,11 @@ fn what_cannot_be_run_cannot_be_audited(world: &World) {
 
 /// By itself it says what its auditor hears, and ends with its input.
 fn the_run_that_is_looked_into(world: &World) {
-    let output = world.sandbox().kept().flags(&["--audited"]).run(&["never", "run"]);
+    let state = world.fresh_state();
+    let sandbox = world.sandbox().state(&state).kept();
+    let output = sandbox.flags(&["--audited"]).run(&["never", "run"]);
     output.exits(0).shows("the root directory is closed\n").shows("CapEff:\t00000000a80425fb\n");
-    assert_eq!(leftovers::sandboxes(&world.state()), [""; 0]);
+    assert_eq!(leftovers::sandboxes(&state), [""; 0]);
 }
 
 fn lines_for_people(world: &World) {

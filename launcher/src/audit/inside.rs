@@ -1,6 +1,6 @@
 //! What the witness in the container says, judged.
 
-use super::outside::{Place, loose_mounts};
+use super::evidence::{loose_mounts, root_outside};
 use super::report::{Finding, Side};
 use crate::capabilities;
 use crate::host::mounts;
@@ -13,21 +13,6 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 fn finding(name: &'static str, holds: bool, evidence: String, hint: &'static str) -> Finding {
     Finding { side: Side::Inside, name, holds, evidence, hint: (!holds).then_some(hint) }
-}
-
-/// Nothing where no capability is held; else which.
-pub fn not_held(capabilities: u64) -> Result<(), String> {
-    if capabilities == 0 { Ok(()) } else { Err(capabilities::in_words(capabilities)) }
-}
-
-/// Who user 0 of a namespace is in the one around it, by its map (user_namespaces(7)); `None` where it has no
-/// such user.
-pub fn root_outside(uid_map: &str) -> Option<u32> {
-    let ranges = uid_map.lines().filter_map(|line| {
-        let mut numbers = line.split_whitespace().map(|word| word.parse::<u32>().ok());
-        Some((numbers.next()??, numbers.next()??))
-    });
-    ranges.into_iter().find(|(inside, _)| *inside == 0).map(|(_, outside)| outside)
 }
 
 /// Rule 1: what the container's process holds, and what it could come by.
@@ -62,8 +47,8 @@ pub fn users(said: &Testimony) -> Finding {
 }
 
 /// Rule 3: another kernel than the one outside.
-pub fn own_kernel(place: &Place, said: &Testimony) -> Finding {
-    let differs = said.boot_id.len() == 36 && said.boot_id != place.boot_id;
+pub fn own_kernel(outer_boot_id: &str, said: &Testimony) -> Finding {
+    let differs = said.boot_id.len() == 36 && said.boot_id != outer_boot_id;
     let evidence = if differs {
         format!("its kernel {} has a boot id of its own", said.kernel_release)
     } else {

@@ -12,6 +12,7 @@
 //!                                  Report ─▶ lines, or one JSON document
 //! ```
 
+mod evidence;
 mod inside;
 mod outside;
 mod report;

@@ -1,6 +1,6 @@
 //! What is to be seen of the outer container and of our processes in it.
 
-use super::inside::{not_held, root_outside};
+use super::evidence::{loose_mounts, not_held, root_outside};
 use super::report::{Finding, Side};
 use super::sandbox::Seen;
 use crate::host::family::Relative;
@@ -8,7 +8,6 @@ use crate::host::mounts::{self, MountPoint};
 use crate::host::process::{ProcessStatus, SeccompMode};
 use crate::outer_walls::Around;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use std::collections::BTreeSet;
 
 /// The place, as it was before anything was run in it.
 #[derive(Debug, Clone)]
@@ -174,39 +173,6 @@ pub fn writable_mounts(place: &Place) -> Finding {
         evidence,
         "--tmpfs DIR, to the engine: noexec, nosuid and nodev by default",
     )
-}
-
-/// Whether all that may be written to is noexec, nosuid and nodev. `/` is another finding's, and what lies
-/// below /dev and /proc is the kernel's own.
-pub fn loose_mounts(mounts: &[MountPoint], writable: &[String]) -> (bool, String) {
-    const FENCES: [&str; 3] = ["noexec", "nosuid", "nodev"];
-    let is_concerned = |mount: &&MountPoint| {
-        let kernels = ["/dev", "/proc", "/sys"].iter().any(|top| is_below(&mount.path, top));
-        let (shm, root) = (is_below(&mount.path, "/dev/shm"), mount.path == "/");
-        !root && (!kernels || shm) && !mount.is_read_only() && writable.contains(&mount.path)
-    };
-    let concerned: Vec<&MountPoint> = mounts.iter().filter(is_concerned).collect();
-    let lacks = |mount: &&MountPoint| {
-        let lacking: Vec<&str> = FENCES.into_iter().filter(|fence| !mount.has(fence)).collect();
-        (!lacking.is_empty()).then(|| format!("{} is not {}", mount.path, lacking.join(", ")))
-    };
-    // What is mounted over another of its kind is said once.
-    let loose: BTreeSet<String> = concerned.iter().filter_map(lacks).collect();
-    if !loose.is_empty() {
-        return (false, joined(loose, "; "));
-    }
-    match concerned.iter().map(|mount| mount.path.clone()).collect::<BTreeSet<_>>() {
-        none if none.is_empty() => (true, "nothing that is mounted can be written to".to_owned()),
-        paths => (true, format!("noexec, nosuid and nodev: {}", joined(paths, ", "))),
-    }
-}
-
-fn joined(words: BTreeSet<String>, between: &str) -> String {
-    words.into_iter().collect::<Vec<_>>().join(between)
-}
-
-fn is_below(path: &str, top: &str) -> bool {
-    path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Rule 6. What a digest says is verified whenever an image is unpacked; who made it, nothing says yet.

@@ -22,7 +22,7 @@ pub fn judge(place: &Place, seen: &Seen) -> Report {
         Rule::new(
             3,
             "walls around what is root",
-            vec![outside::hardware_wall(seen), inside::own_kernel(place, said)],
+            vec![outside::hardware_wall(seen), inside::own_kernel(&place.boot_id, said)],
         ),
         Rule::new(4, "security frameworks", frameworks(place, seen)),
         Rule::new(5, "read-only, and no programs where it can be written", read_only(place, seen)),

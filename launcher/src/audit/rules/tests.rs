@@ -190,7 +190,7 @@ fn its_form_is_pinned() {
 fn no_mount_of_the_kernels_own_is_asked_for_anything() {
     let list: Vec<MountPoint> = mounts::parse(OUTER_MOUNTS);
     let all: Vec<String> = list.iter().map(|mount| mount.path.clone()).collect();
-    let (holds, evidence) = outside::loose_mounts(&list, &all);
+    let (holds, evidence) = super::super::evidence::loose_mounts(&list, &all);
     assert!(holds && evidence.ends_with(": /state"), "{evidence}");
-    assert!(outside::loose_mounts(&list, &[]).0);
+    assert!(super::super::evidence::loose_mounts(&list, &[]).0);
 }
