@@ -80,7 +80,7 @@ impl Sandbox<'_> {
     /// Runs it with a command under strace, with options of strace's, to its end.
     pub fn traced(&self, command: &[&str], options: &[&str]) -> (Output, Trace) {
         let log = self.world.scratch_file("strace");
-        let mut strace = strace(&log, options, &self.product, &self.arguments(command));
+        let mut strace = strace(&log, options, &self.product, &self.patient_arguments(command));
         strace.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let output = Running::start(strace, self.input.clone()).wait();
         (output, Trace::of(&log, &self.product))
@@ -95,7 +95,7 @@ impl Sandbox<'_> {
     ) -> (Output, Trace) {
         let (log, out) = (self.world.scratch_file("strace"), self.world.scratch_file("stdout"));
         let stdout = std::fs::File::create(&out).expect("a file");
-        let mut strace = strace(&log, options, &self.product, &self.arguments(command));
+        let mut strace = strace(&log, options, &self.product, &self.patient_arguments(command));
         strace.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let running = Running::watched(strace, stdout);
         let patience = Instant::now() + Duration::from_secs(60);
@@ -109,6 +109,13 @@ impl Sandbox<'_> {
         let mut output = running.wait();
         output.stdout = std::fs::read(&out).expect("what it printed");
         (output, Trace::of(&log, &self.product))
+    }
+}
+
+impl Sandbox<'_> {
+    /// Each call of a traced process waits for strace: a guest that boots so takes its time.
+    fn patient_arguments(&self, command: &[&str]) -> Vec<String> {
+        self.clone().flags(&["--boot-timeout", "150"]).arguments(command)
     }
 }
 
