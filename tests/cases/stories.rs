@@ -28,7 +28,7 @@ fn a_setuid_root_binary(world: &World) {
     let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
     output.prints("not by itself\nhurt by 0");
     outside.finds_no_harm();
-    assert_eq!(harm_beside(sandbox, deed, FILES), [FILES]);
+    assert_eq!(harm_beside(sandbox, deed, &[FILES]), [FILES]);
 }
 
 fn a_root_shell(world: &World) {
@@ -40,11 +40,9 @@ fn a_root_shell(world: &World) {
     let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
     output.exits(0).shows("CapEff:\t000001ffffffffff\nhurt\nhurt\n2001");
     outside.finds_no_harm();
-    let harm = harm_beside(sandbox, deed, FILES);
-    assert!(
-        ["clock", FILES, "name"].iter().all(|part| harm.contains(&(*part).to_owned())),
-        "{harm:?}"
-    );
+    let awaited = ["clock", FILES, "name"];
+    let harm = harm_beside(sandbox, deed, &awaited);
+    assert!(awaited.iter().all(|part| harm.contains(&(*part).to_owned())), "{harm:?}");
 }
 
 /// The image's own disk takes no byte; the sandbox's takes all, and is the sandbox's alone.
@@ -63,7 +61,7 @@ fn a_writable_block_device(world: &World) {
     outside.finds_no_harm();
     // The same image is what it was.
     small(world).run(&["sh", "-c", "guest-tool nothing && echo whole"]).prints("whole");
-    let harm = harm_beside(sandbox, deed, FILES);
+    let harm = harm_beside(sandbox, deed, &[FILES]);
     assert!(harm == [SILENCE] || harm.contains(&FILES.to_owned()), "{harm:?}");
 }
 
@@ -74,7 +72,7 @@ fn a_kernel_panic(world: &World) {
     let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
     output.exits(125).complains(&["the guest kernel panicked: sysrq triggered crash"]);
     outside.finds_no_harm();
-    assert_eq!(harm_beside(sandbox, deed, SILENCE), [SILENCE]);
+    assert_eq!(harm_beside(sandbox, deed, &[SILENCE]), [SILENCE]);
 }
 
 /// More processes than fit want more memory than there is, and the largest goes on wanting.
@@ -85,7 +83,7 @@ fn a_storm_for_memory(world: &World) {
     let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
     output.exits(137).complains(&["the container was killed: it used more memory than it may"]);
     outside.finds_no_harm();
-    assert_eq!(harm_beside(sandbox, deed, SILENCE), [SILENCE]);
+    assert_eq!(harm_beside(sandbox, deed, &[SILENCE]), [SILENCE]);
 }
 
 fn a_fork_bomb(world: &World) {
@@ -98,7 +96,7 @@ fn a_fork_bomb(world: &World) {
     outside.finds_no_harm();
     // Beside it, of fewer: so many leave a canary hardly the time to sing.
     let sandbox = small(world).flags(&["--pids-limit", "50"]);
-    assert_eq!(harm_beside(sandbox, deed, "forks"), ["forks"]);
+    assert_eq!(harm_beside(sandbox, deed, &["forks"]), ["forks"]);
 }
 
 /// A sandbox's disk takes room where the state directory is, and no more than there is: that is the wall. Two
@@ -135,5 +133,5 @@ fn killall5_as_root(world: &World) {
     let output = outside.sees(sandbox.clone().flags(&["--init"]), &["sh", "-c", deed]);
     assert_eq!(output.exits(137).text(), "begun");
     outside.finds_no_harm();
-    assert_eq!(harm_beside(sandbox, deed, SILENCE), [SILENCE]);
+    assert_eq!(harm_beside(sandbox, deed, &[SILENCE]), [SILENCE]);
 }

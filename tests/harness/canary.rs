@@ -133,9 +133,9 @@ pub fn asked(canary: &Mutex<Canary>) -> Option<Song> {
     canary.lock().unwrap_or_else(PoisonError::into_inner).sings()
 }
 
-/// Does a deed beside a canary, with no wall between them, until the canary tells of this harm or falls silent;
-/// gives the harm it told of last.
-pub fn harm_beside(sandbox: Sandbox<'_>, deed: &str, awaited: &str) -> Vec<String> {
+/// Does a deed beside a canary, with no wall between them, until the canary tells of all this harm or falls
+/// silent; gives the harm it told of last.
+pub fn harm_beside(sandbox: Sandbox<'_>, deed: &str, awaited: &[&str]) -> Vec<String> {
     let mut canary = Canary::inside(sandbox, &["sh", "-c", deed]);
     let first = canary.sings().expect("a canary that nobody hurts sings");
     let second = canary.sings().expect("a canary that nobody hurts sings on");
@@ -145,7 +145,8 @@ pub fn harm_beside(sandbox: Sandbox<'_>, deed: &str, awaited: &str) -> Vec<Strin
     loop {
         let Some(song) = canary.sings() else { return vec!["silence".to_owned()] };
         let harm = second.harm(&song);
-        if harm.iter().any(|part| part == awaited) || begun.elapsed() > PATIENCE {
+        let told = |part: &&str| harm.iter().any(|it| it == part);
+        if awaited.iter().all(told) || begun.elapsed() > PATIENCE {
             return harm;
         }
         std::thread::sleep(Duration::from_millis(100));
