@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   e2e [FILTER] [libtest's flags]              natively on TCG; on KVM in the reference host
-//!   e2e --soak SEED [--out FILE] [--accel NAME] long runs, with their result as JSON
+//!   e2e --soak SEED [--out FILE] [--accel NAME] [--case WORDS]
+//!                                               long runs, with their result as JSON
 //! ```
 //!
 //! What runs outside and what runs in the guest stand together in one file of `cases/`.
@@ -90,7 +91,7 @@ fn scratch() -> tempfile::TempDir {
 
 fn soak_main(words: &[String]) -> ExitCode {
     let Some(order) = soak::Order::parse(words) else {
-        eprintln!("e2e --soak SEED [--out FILE] [--accel tcg|kvm]");
+        eprintln!("e2e --soak SEED [--out FILE] [--accel tcg|kvm] [--case WORDS]");
         return ExitCode::from(2);
     };
     trial::keep_panics_quiet();

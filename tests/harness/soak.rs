@@ -15,17 +15,19 @@ pub struct Order {
     seed: u64,
     out: Option<PathBuf>,
     accelerator: Option<String>,
+    case: Option<String>,
 }
 
 impl Order {
-    /// Reads `SEED [--out FILE] [--accel NAME]`.
+    /// Reads `SEED [--out FILE] [--accel NAME] [--case WORDS]`.
     pub fn parse(words: &[String]) -> Option<Self> {
         let (seed, mut rest) = words.split_first()?;
-        let mut order = Self { seed: seed.parse().ok()?, out: None, accelerator: None };
+        let mut order = Self { seed: seed.parse().ok()?, out: None, accelerator: None, case: None };
         while let [flag, value, more @ ..] = rest {
             match flag.as_str() {
                 "--out" => order.out = Some(value.into()),
                 "--accel" => order.accelerator = Some(value.clone()),
+                "--case" => order.case = Some(value.clone()),
                 _ => return None,
             }
             rest = more;
@@ -39,6 +41,8 @@ pub fn run(order: &Order, cases: &[Case], scratch: &Path) -> bool {
     // Before anything is written that differs from every commit.
     let commit = words_of("git", &["rev-parse", "HEAD"]);
     let is_changed = !words_of("git", &["status", "--porcelain"]).is_empty();
+    let is_wanted = |case: &&Case| order.case.as_deref().is_none_or(|it| case.name().contains(it));
+    let cases: &[Case] = &cases.iter().filter(is_wanted).copied().collect::<Vec<_>>();
     let images = Images::make(scratch);
     reference_host::share(images.clone(), scratch.to_owned(), order.seed);
     let wanted = |name: &str| order.accelerator.as_deref().is_none_or(|it| it == name);
