@@ -107,9 +107,10 @@ impl Disks {
             let device = find_disk(UPPER_DISK_SERIAL)?;
             fs::create_dir_all(target).tried("make", target.display())?;
             // No thread that fills the inode tables of a sparse disk with zeroes, and none that reads
-            // the bitmaps of all of it, of which a short run needs one or two.
+            // the bitmaps of all of it, of which a short run needs one or two. What is freed goes back.
             let mount = FileSystem::open("ext4")?
                 .set("source", &device.to_string_lossy())?
+                .flag("discard")?
                 .flag("noinit_itable")?
                 .flag("no_prefetch_block_bitmaps")?
                 .mount(MountAttrFlags::MOUNT_ATTR_NOATIME)?;

@@ -7,15 +7,16 @@ use crate::error::{Explain, Failure};
 use crate::outcome::Outcome;
 use crate::plan::RunPlan;
 use crate::state::{OwnSandbox, Record, Sandboxes, Status};
+use ext4::Identity;
 use image::Image;
 use payload::{Part, Payload, PayloadError};
 use protocol::ContainerId;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Why a sandbox's files could not be made or opened.
 #[derive(Debug, thiserror::Error)]
@@ -118,9 +119,9 @@ impl Sandbox {
         let record = Record::new(id, name, plan.image.clone(), command);
         let own = sandboxes.create(&record)?;
         let disk = own.create_upper(!plan.sandbox.remove)?;
-        let template = BufReader::new(PartReader::new(&program, payload.disk_template));
-        let length = payload::sparse::decode(template, &disk).map_err(SandboxError::Disk)?;
-        let upper = Stretch { file: Arc::new(disk), offset: 0, length };
+        let layout = &plan.sandbox.disk;
+        ext4::format(&disk, layout, &disk_identity()?).map_err(SandboxError::Disk)?;
+        let upper = Stretch { file: Arc::new(disk), offset: 0, length: layout.bytes() };
         Ok(Self { own, record, program, payload, upper, remove: plan.sandbox.remove })
     }
 
@@ -186,11 +187,26 @@ fn command_line(plan: &RunPlan, image: &Image) -> Vec<String> {
 /// # Errors
 /// Where the kernel gives no random bytes.
 pub fn random_id() -> Result<ContainerId, Failure> {
-    let mut bytes = [0u8; 6];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(SandboxError::Random)?;
+    let bytes: [u8; 6] = random()?;
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     ContainerId::try_from(text).map_err(Failure::plain)
+}
+
+/// A UUID of its own for a disk that is made now.
+fn disk_identity() -> Result<Identity, SandboxError> {
+    let mut uuid: [u8; 16] = random()?;
+    // Version 4, and the variant of RFC 9562.
+    uuid[6] = uuid[6] & 0x0f | 0x40;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Ok(Identity { uuid, made_at: u32::try_from(since.as_secs()).unwrap_or(u32::MAX) })
+}
+
+fn random<const COUNT: usize>() -> Result<[u8; COUNT], SandboxError> {
+    let mut bytes = [0; COUNT];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(SandboxError::Random)?;
+    Ok(bytes)
 }
 
 fn open(path: &Path) -> Result<File, SandboxError> {
@@ -207,27 +223,4 @@ fn whole(path: &Path) -> Result<Stretch, SandboxError> {
     let length =
         metadata.map_err(|source| SandboxError::Open { path: path.to_owned(), source })?.len();
     Ok(Stretch { file: Arc::new(file), offset: 0, length })
-}
-
-/// Reads one part of the binary, from its beginning to its end.
-struct PartReader<'a> {
-    file: &'a File,
-    at: u64,
-    left: u64,
-}
-
-impl<'a> PartReader<'a> {
-    fn new(file: &'a File, part: Part) -> Self {
-        Self { file, at: part.offset, left: part.length }
-    }
-}
-
-impl Read for PartReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let count = self.file.read_at(buffer.get_mut(..most).unwrap_or_default(), self.at)?;
-        self.at += count as u64;
-        self.left -= count as u64;
-        Ok(count)
-    }
 }

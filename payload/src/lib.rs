@@ -14,10 +14,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
 const MAGIC: &[u8; 8] = b"COFFRDAM";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 const TRAILER_BYTES: usize = 128;
 const ALIGNMENT: u64 = 4096;
-const PART_COUNT: usize = 3;
+const PART_COUNT: usize = 2;
 
 /// A stretch of the binary, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +35,6 @@ pub struct Payload {
     pub kernel: Part,
     /// The initramfs: an uncompressed cpio archive that holds the agent.
     pub initramfs: Part,
-    /// The template of the writable ext4 disk, in the form of [`sparse`].
-    pub disk_template: Part,
 }
 
 /// Why a binary has no payload.
@@ -93,11 +91,11 @@ impl Payload {
                 _ => Err(PayloadError::OutOfBounds { index, offset, length }),
             }
         };
-        Ok(Self { kernel: part(0)?, initramfs: part(1)?, disk_template: part(2)? })
+        Ok(Self { kernel: part(0)?, initramfs: part(1)? })
     }
 }
 
-/// Writes `binary`, then the parts (kernel, initramfs, disk template) and the trailer, to `out`.
+/// Writes `binary`, then the parts (kernel, initramfs) and the trailer, to `out`.
 ///
 /// # Errors
 /// Any of reading or writing.
@@ -120,5 +118,3 @@ pub fn append(
     }
     out.write_all(&trailer)
 }
-
-pub mod sparse;

@@ -8,10 +8,10 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 
-fn appended(binary: &[u8], parts: [&[u8]; 3]) -> File {
+fn appended(binary: &[u8], parts: [&[u8]; 2]) -> File {
     let mut file = tempfile::tempfile().unwrap();
-    let [mut kernel, mut initramfs, mut template] = parts;
-    append(binary, [&mut kernel, &mut initramfs, &mut template], &mut file).unwrap();
+    let [mut kernel, mut initramfs] = parts;
+    append(binary, [&mut kernel, &mut initramfs], &mut file).unwrap();
     file
 }
 
@@ -42,13 +42,10 @@ proptest! {
         binary in prop::collection::vec(any::<u8>(), 0..9000),
         kernel in prop::collection::vec(any::<u8>(), 0..9000),
         initramfs in prop::collection::vec(any::<u8>(), 0..5000),
-        template in prop::collection::vec(any::<u8>(), 0..5000),
     ) {
-        let file = appended(&binary, [&kernel, &initramfs, &template]);
+        let file = appended(&binary, [&kernel, &initramfs]);
         let found = Payload::locate(&file).unwrap();
-        for (part, bytes) in [
-            (found.kernel, &kernel), (found.initramfs, &initramfs), (found.disk_template, &template),
-        ] {
+        for (part, bytes) in [(found.kernel, &kernel), (found.initramfs, &initramfs)] {
             prop_assert_eq!(part.offset % 4096, 0);
             prop_assert_eq!(&read(&file, part), bytes);
         }
@@ -61,7 +58,7 @@ proptest! {
         let [a, b, c, d, e, f] = words;
         let file = with_trailer(before, [MAGIC, 1, a, b, c, d, e, f]);
         if let Ok(found) = Payload::locate(&file) {
-            for part in [found.kernel, found.initramfs, found.disk_template] {
+            for part in [found.kernel, found.initramfs] {
                 prop_assert!(part.offset.checked_add(part.length).is_some_and(|end| end <= before));
             }
         }

@@ -5,8 +5,7 @@
 //! image. Never does: caching, downloading by itself, or anything at `cofferdam`'s own run time.
 //!
 //! ```text
-//!   agent, profile ──────► initramfs                        ┐
-//!   mkfs.ext4 ───────────► disk template ► payload::sparse  ├► appended to dist/cofferdam
+//!   agent, profile ──────► initramfs ► appended to dist/cofferdam
 //!   mmdebstrap, busybox ─► layer.tar ► OCI directory, Docker archive
 //! ```
 //!
@@ -14,7 +13,6 @@
 
 pub mod apparmor;
 pub mod debian;
-pub mod disk_template;
 pub mod docker_archive;
 pub mod image_config;
 pub mod initramfs;

@@ -11,6 +11,7 @@ mod attempts;
 mod audit;
 mod console;
 mod disasters;
+mod disk;
 mod docker_default;
 mod doctor;
 mod engine_walls;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Case> {
         process::CASES,
         image_config::CASES,
         rootfs::CASES,
+        disk::CASES,
         layers::CASES,
         privileges::CASES,
         seccomp::CASES,

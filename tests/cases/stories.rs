@@ -5,9 +5,9 @@
 use crate::cases;
 use crate::harness::World;
 use crate::harness::canary::{Canary, harm_beside};
+use crate::harness::product::Sandbox;
 use crate::harness::small_disk::SmallDisk;
 use crate::harness::watch::{Outside, small};
-use std::time::{Duration, Instant};
 
 cases! {
     Both: a_setuid_root_binary, a_root_shell, a_writable_block_device, a_kernel_panic, a_storm_for_memory,
@@ -99,30 +99,40 @@ fn a_fork_bomb(world: &World) {
     assert_eq!(harm_beside(sandbox, deed, &["forks"]), ["forks"]);
 }
 
-/// A sandbox's disk takes room where the state directory is, and no more than there is: that is the wall. Two
-/// sandboxes of one such place have none between them.
+/// Two sandboxes of one place, each with a disk that fits it: who fills the one hears of it, and the other has
+/// its room. Of disks without a bound, the one that takes all leaves the other none.
 fn a_full_disk(world: &World) {
-    let deed = "dd if=/dev/zero of=/full bs=1M count=96 conv=fsync; exit 28";
-    let place = SmallDisk::new(world, "56m");
-    let sandbox = small(world).state(place.path());
+    let fill = "dd if=/dev/zero of=/full bs=1M count=96 conv=fsync";
+    let place = SmallDisk::new(world, "80m");
+    let unbounded = small(world).state(place.path());
+    let bounded = unbounded.clone().flags(&["--disk-size", "24m"]);
     let outside = Outside::of(world);
-    let output = outside.sees(sandbox.clone(), &["sh", "-c", deed]);
+    let output = outside.sees(bounded.clone(), &["sh", "-c", &format!("{fill}; exit 28")]);
+    output.exits(28);
+    assert!(output.stderr.contains("No space left on device"), "{}", output.stderr);
+    assert!(!output.stderr.contains("state directory"), "{}", output.stderr);
+    let output = outside.sees(unbounded.clone(), &["sh", "-c", &format!("{fill}; exit 28")]);
     output.exits(28).complains(&["the state directory has no room left", "hint: "]);
     assert!(output.stderr.contains("dd: "), "{}", output.stderr);
     outside.finds_no_harm();
-    let mut canary = Canary::inside(sandbox.clone(), &[]);
-    let before = canary.sings().expect("it sings before the deed");
-    // What has filled it stays.
-    let hog = sandbox.start(&["sh", "-c", &deed.replace("exit 28", "sleep 100")]);
-    let filled = Instant::now();
-    while place.room_bytes() > 1 << 20 {
-        assert!(filled.elapsed() < Duration::from_secs(60), "it is not filled");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let after = canary.sings();
-    hog.signal(rustix::process::Signal::KILL);
-    hog.wait().exits(-9);
-    assert!(after.as_ref().is_none_or(|it| !before.harm(it).is_empty()), "{after:?}");
+
+    let beside = |sandbox: &Sandbox<'_>| {
+        let mut canary = Canary::inside(bounded.clone(), &[]);
+        let before = canary.sings().expect("it sings before the deed");
+        // What has filled it stays.
+        let hog = sandbox.start(&["sh", "-c", &format!("{fill}; sleep 100")]);
+        place.settles();
+        let (room, after) = (place.room_bytes(), canary.sings());
+        hog.signal(rustix::process::Signal::KILL);
+        hog.wait().exits(-9);
+        (room, after.map(|after| before.harm(&after)))
+    };
+    let (room, harm) = beside(&bounded);
+    assert_eq!(harm, Some(Vec::new()));
+    assert!(room > 8 << 20, "{room} bytes are left");
+    let (room, harm) = beside(&unbounded);
+    assert_ne!(harm, Some(Vec::new()));
+    assert!(room < 1 << 20, "{room} bytes are left");
 }
 
 /// Everything but its own session, which is why it is given one of its own.

@@ -11,7 +11,7 @@ use protocol::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use vmm::virtio::vsock::Offers;
 use vmm::{DiskConfig, FdSlot, Threads, VmConfig, VmExit};
 
 const MEMORY_MIB: u32 = 256;
+const UPPER_BYTES: u64 = 1 << 30;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Every capability that Linux 6.12 knows.
 const ALL_CAPABILITIES: CapabilitySet = CapabilitySet((1 << 41) - 1);
@@ -188,13 +189,12 @@ impl Agent {
 
 /// The product's own kernel, initramfs and empty disk, and this layer.
 fn machine(world: &World, layer: File, layer_bytes: u64) -> (VmConfig, Vec<std::os::fd::OwnedFd>) {
-    let mut product = File::open(&world.product).unwrap();
+    let product = File::open(&world.product).unwrap();
     let parts = payload::Payload::locate(&product).unwrap();
     let upper = world.scratch_file("upper");
     let upper = File::options().read(true).write(true).create_new(true).open(upper).unwrap();
-    product.seek(SeekFrom::Start(parts.disk_template.offset)).unwrap();
-    let template = (&product).take(parts.disk_template.length);
-    let upper_bytes = payload::sparse::decode(BufReader::new(template), &upper).unwrap();
+    let layout = ext4::Layout::of_bytes(UPPER_BYTES).unwrap();
+    ext4::format(&upper, &layout, &ext4::Identity { uuid: [7; 16], made_at: 0 }).unwrap();
     let extent = |file, offset, length| vmm::FileExtent { file: FdSlot(file), offset, length };
     let disk = |serial: &str, extent, writable| DiskConfig {
         serial: serial.to_owned(),
@@ -210,7 +210,7 @@ fn machine(world: &World, layer: File, layer_bytes: u64) -> (VmConfig, Vec<std::
         cmdline: Vec::new(),
         disks: vec![
             disk(protocol::LAYERS_DISK_SERIAL, extent(2, 0, layer_bytes), false),
-            disk(protocol::UPPER_DISK_SERIAL, extent(3, 0, upper_bytes), true),
+            disk(protocol::UPPER_DISK_SERIAL, extent(3, 0, layout.bytes()), true),
         ],
         console: None,
     };

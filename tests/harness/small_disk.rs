@@ -3,6 +3,7 @@
 use super::World;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// One that is mounted.
 #[derive(Debug)]
@@ -32,6 +33,22 @@ impl SmallDisk {
     pub fn room_bytes(&self) -> u64 {
         let of = rustix::fs::statvfs(&self.0).expect("it is mounted");
         of.f_bavail * of.f_frsize
+    }
+
+    /// Waits until much of it was taken, and no more is.
+    pub fn settles(&self) {
+        const MUCH_BYTES: u64 = 12 << 20;
+        const STILL: Duration = Duration::from_secs(2);
+        let (begun, at_first) = (Instant::now(), self.room_bytes());
+        let mut last = (at_first, Instant::now());
+        while last.1.elapsed() < STILL || at_first - last.0 < MUCH_BYTES {
+            assert!(begun.elapsed() < Duration::from_secs(90), "it is not filled: {last:?}");
+            std::thread::sleep(Duration::from_millis(50));
+            let room = self.room_bytes().min(at_first);
+            if room != last.0 {
+                last = (room, Instant::now());
+            }
+        }
     }
 }
 

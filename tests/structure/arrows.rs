@@ -6,16 +6,17 @@ use toml::{Table, Value};
 
 /// Each crate, and the crates of this workspace that it may depend on. Nothing else is allowed, so
 /// that for example `vmm` cannot come to know of images, containers or the agent.
-const ARROWS: [(&str, &[&str]); 10] = [
-    ("launcher", &["image", "payload", "protocol", "vmm"]),
+const ARROWS: [(&str, &[&str]); 11] = [
+    ("launcher", &["ext4", "image", "payload", "protocol", "vmm"]),
     ("guest-agent", &["protocol"]),
     ("xtask", &["payload", "rootfs"]),
-    ("rootfs", &["payload"]),
+    ("rootfs", &[]),
     ("vmm", &[]),
     ("image", &[]),
     ("protocol", &[]),
     ("payload", &[]),
-    ("tests", &["payload", "protocol", "vmm"]),
+    ("ext4", &[]),
+    ("tests", &["ext4", "payload", "protocol", "vmm"]),
     ("tests/fuzz", &["image", "launcher", "payload", "protocol", "vmm"]),
 ];
 

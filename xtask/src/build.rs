@@ -14,7 +14,7 @@ use crate::{cache, guest, images, kernel, program};
 
 /// What was built.
 pub struct Built {
-    /// The launcher with kernel, initramfs and disk template appended.
+    /// The launcher with kernel and initramfs appended.
     pub cofferdam: PathBuf,
     /// Docker archive of `cofferdam:latest`.
     pub image: PathBuf,
@@ -72,11 +72,7 @@ pub fn trial(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 fn with_payload(workspace: &Workspace, launcher: &Path, place: &Path) -> Result<()> {
-    let parts = [
-        kernel::vmlinux(workspace)?,
-        guest::initramfs(workspace)?,
-        guest::disk_template(workspace)?,
-    ];
+    let parts = [kernel::vmlinux(workspace)?, guest::initramfs(workspace)?];
     let mut inputs = Inputs::default().identity(launcher)?;
     for part in &parts {
         inputs = inputs.identity(part)?;
@@ -87,9 +83,8 @@ fn with_payload(workspace: &Workspace, launcher: &Path, place: &Path) -> Result<
                 .map(BufReader::new)
                 .with_context(|| format!("cannot open {}", path.display()))
         };
-        let [mut kernel, mut initramfs, mut template] =
-            [open(&parts[0])?, open(&parts[1])?, open(&parts[2])?];
-        let parts: [&mut dyn Read; 3] = [&mut kernel, &mut initramfs, &mut template];
+        let [mut kernel, mut initramfs] = [open(&parts[0])?, open(&parts[1])?];
+        let parts: [&mut dyn Read; 2] = [&mut kernel, &mut initramfs];
         payload::append(open(launcher)?, parts, out)?;
         out.get_ref().set_permissions(fs::Permissions::from_mode(0o755))?;
         Ok(())

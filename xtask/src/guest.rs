@@ -1,17 +1,12 @@
 //! What the guest boots from besides its kernel.
 
-use std::fs::{self, File};
-use std::io::BufWriter;
+use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::digest::Inputs;
-use crate::progress::Task;
+use crate::program;
 use crate::workspace::Workspace;
-use crate::{cache, process, program};
-
-const TEMPLATE_RECIPE: &str = include_str!("../../rootfs/src/disk_template.rs");
 
 /// Builds the initramfs, which holds the agent and the AppArmor profile of containers.
 ///
@@ -29,29 +24,4 @@ pub fn initramfs(workspace: &Workspace) -> Result<PathBuf> {
         fs::write(&place, archive).with_context(|| format!("cannot write {}", place.display()))?;
     }
     Ok(place)
-}
-
-/// Builds the template of the writable disk, in the form of `payload::sparse`.
-///
-/// # Errors
-/// Those of mkfs.ext4 and of writing.
-pub fn disk_template(workspace: &Workspace) -> Result<PathBuf> {
-    let version = process::capture(std::process::Command::new("dpkg-query").args([
-        "-W",
-        "-f",
-        "${Version}",
-        "e2fsprogs",
-    ]))?;
-    let digest =
-        Inputs::default().text("recipe", TEMPLATE_RECIPE).text("e2fsprogs", &version).finish();
-    let entry = cache::entry(workspace, "disk-template", &digest, |place| {
-        let task = Task::begin("disk template: 100 GiB of ext4, nearly all of it holes");
-        let scratch = place.join("disk");
-        let mut out = BufWriter::new(File::create(place.join("template"))?);
-        rootfs::disk_template::write(&scratch, &mut out)?;
-        fs::remove_file(scratch)?;
-        task.end();
-        Ok(())
-    })?;
-    Ok(entry.join("template"))
 }

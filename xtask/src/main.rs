@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!   kernel ─────────────┐
-//!   agent ─► initramfs ─┼─► dist/cofferdam ─► dist/cofferdam-image.tar, dist/cofferdam-tcg-image.tar
-//!   template ───────────┘                        │
+//!   agent ─► initramfs ─┴─► dist/cofferdam ─► dist/cofferdam-image.tar, dist/cofferdam-tcg-image.tar
+//!                                                 │
 //!   images (demo, small) ────────────────────────┴─► run, test, measure, soak
 //! ```
 
@@ -62,8 +62,6 @@ enum Command {
     Agent,
     /// Build the initramfs
     Initramfs,
-    /// Build the template of the writable disk
-    Template,
     /// Build the images that tests and the demo use, and print where they are
     Images,
     /// Build dist/cofferdam and both outer images
@@ -127,7 +125,6 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Kernel => kernel::vmlinux(&workspace).map(|path| progress::result(&path)),
         Command::Agent => program::agent(&workspace).map(|path| progress::result(&path)),
         Command::Initramfs => guest::initramfs(&workspace).map(|path| progress::result(&path)),
-        Command::Template => guest::disk_template(&workspace).map(|path| progress::result(&path)),
         Command::Images => {
             progress::result(&images::small(&workspace)?.oci);
             progress::result(&images::demo(&workspace)?.oci);

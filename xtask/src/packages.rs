@@ -20,7 +20,7 @@ pub const NEEDED: &[(&str, &str)] = &[
     ("xz-utils", "unpacking its source"),
     ("ccache", "the kernel's second build"),
     ("ca-certificates", "the CA roots of the outer images"),
-    ("e2fsprogs", "the disk template"),
+    ("e2fsprogs", "tests check our disks with e2fsck"),
     ("busybox-static", "the small test image, the reference host"),
     ("mmdebstrap", "the demo's image and the TCG image"),
     ("podman", "the outer container"),

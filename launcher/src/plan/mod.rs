@@ -8,6 +8,7 @@
 //!   RunPlan + ProcessPlan + layers + ports ──▶ ContainerSpec, VmConfig (next door)
 //! ```
 
+pub mod disk_size;
 pub mod environment;
 pub mod limits;
 pub mod names;
@@ -27,6 +28,7 @@ pub use vm_size::VmSize;
 use crate::cli::{Accelerator, RunArgs};
 use crate::error::Explain;
 use crate::host::{HostFacts, NamedInputs};
+use ext4::Layout;
 use protocol::{ContainerId, Mount, Program, Resources, Rlimit, TerminalSize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,6 +61,8 @@ pub struct SandboxPlan {
     pub accelerator: Accelerator,
     /// Its size.
     pub vm: VmSize,
+    /// Its writable disk.
+    pub disk: Layout,
     /// A kernel instead of the built-in one.
     pub kernel: Option<PathBuf>,
     /// Where its serial console is written.
@@ -139,6 +143,9 @@ pub enum PlanError {
     /// A tmpfs.
     #[error(transparent)]
     Tmpfs(#[from] tmpfs::TmpfsError),
+    /// The size of its disk.
+    #[error(transparent)]
+    DiskSize(#[from] disk_size::DiskSizeError),
     /// The VM's size.
     #[error(transparent)]
     VmSize(#[from] vm_size::VmSizeError),
@@ -166,6 +173,7 @@ impl Explain for PlanError {
             PlanError::Profile(error) => error.hint(),
             PlanError::StopSignal(_) => Some(signal::SIGNAL_HINT.into()),
             PlanError::Tmpfs(error) => error.hint(),
+            PlanError::DiskSize(error) => error.hint(),
             PlanError::VmSize(error) => error.hint(),
             PlanError::NotATerminal => {
                 Some("leave --tty out where stdin is a pipe or a file".into())
@@ -219,6 +227,7 @@ impl SandboxPlan {
             remove: args.rm || args.audited,
             accelerator: args.accel,
             vm,
+            disk: disk_size::resolve(args.disk_size.as_deref())?,
             kernel: args.kernel.clone(),
             console: args.console.clone(),
             boot_timeout: limits::timeout("--boot-timeout", args.boot_timeout.as_deref())?,

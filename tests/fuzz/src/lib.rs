@@ -30,7 +30,6 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "agent-event", run: protocol_input::event },
     Target { name: "agent-request", run: protocol_input::request },
-    Target { name: "disk-template", run: payload_input::disk_template },
     Target { name: "docker-archive-manifest", run: image_input::docker_archive_manifest },
     Target { name: "env-file", run: launcher_input::env_file },
     Target { name: "guest-driver", run: vmm::fuzzing::driver },

@@ -97,6 +97,13 @@ fn times() {
 }
 
 #[test]
+fn a_disk_has_the_size_that_was_asked_for() {
+    let bytes = |line: &[&str]| plan(line).sandbox.disk.bytes();
+    assert_eq!(bytes(&[]), 100 * GIB);
+    assert_eq!(bytes(&["--disk-size", "1.5g"]), 3 * GIB / 2);
+}
+
+#[test]
 fn what_cannot_be_is_refused_in_two_lines() {
     for (line, expected) in [
         (
@@ -108,6 +115,21 @@ fn what_cannot_be_is_refused_in_two_lines() {
             &["--memory", "64"],
             "cofferdam: --memory \"64\" is less than 6m, in which no container starts\n\
              hint: a number without a unit is bytes: write 64m\n",
+        ),
+        (
+            &["--disk-size", "10"],
+            "cofferdam: --disk-size \"10\" is not between 16 MiB and 8 TiB\n\
+             hint: for example --disk-size 10g; room is taken only as it is written to\n",
+        ),
+        (
+            &["--disk-size", "9t"],
+            "cofferdam: --disk-size \"9t\" is not between 16 MiB and 8 TiB\n\
+             hint: for example --disk-size 10g; room is taken only as it is written to\n",
+        ),
+        (
+            &["--disk-size", "ten"],
+            "cofferdam: --disk-size: \"ten\" is no size\n\
+             hint: a size is a number with an optional unit b, k, m, g or t, as in 512m\n",
         ),
         (
             &["--cpus", "-1"],
