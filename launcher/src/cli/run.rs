@@ -174,7 +174,7 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub vm_cpus: Option<String>,
-    /// Size of the writable disk; only what is written takes room [default: 100g]
+    /// Most that the writable disk can hold: it is sparse [default: 100g]
     #[arg(long, value_name = "SIZE", help_heading = "Virtual machine", allow_hyphen_values = true)]
     pub disk_size: Option<String>,
     /// Boot this kernel (an ELF vmlinux) instead of the built-in one
