@@ -1,5 +1,7 @@
 //! A block that numbers are put into.
 
+use std::ops::Range;
+
 /// A block of a file system, all zeroes at first.
 pub struct Block(Vec<u8>);
 
@@ -27,9 +29,11 @@ impl Block {
         &mut self.0[offset..offset + length]
     }
 
-    /// Sets a bit, as bitmaps count them.
-    pub fn set(&mut self, bits: std::ops::Range<usize>) {
-        for bit in bits {
+    /// Sets bits, as bitmaps count them: whole bytes at once.
+    pub fn set(&mut self, bits: Range<usize>) {
+        let (first, last) = (bits.start.next_multiple_of(8).min(bits.end), bits.end & !7);
+        self.0[first / 8..last.max(first) / 8].fill(u8::MAX);
+        for bit in (bits.start..first).chain(last.max(first)..bits.end) {
             self.0[bit / 8] |= 1 << (bit % 8);
         }
     }
@@ -56,4 +60,19 @@ pub fn halves(number: u64) -> ([u8; 4], [u8; 4]) {
 #[allow(clippy::cast_possible_truncation, reason = "that is what halves are")]
 pub fn short_halves(number: u32) -> ([u8; 2], [u8; 2]) {
     ((number as u16).to_le_bytes(), ((number >> 16) as u16).to_le_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_set_wherever_they_begin_and_end() {
+        for bits in [0..0, 0..1, 0..8, 3..5, 3..8, 3..9, 7..17, 8..16, 9..33, 31..31, 5..64] {
+            let mut block = Block::new();
+            block.set(bits.clone());
+            let is_set = |bit: usize| block.bytes()[bit / 8] >> (bit % 8) & 1 == 1;
+            assert!((0..80).all(|bit| is_set(bit) == bits.contains(&bit)), "{bits:?}");
+        }
+    }
 }

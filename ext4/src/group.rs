@@ -45,7 +45,11 @@ impl Groups {
 
     /// All descriptors, one after the other.
     pub fn descriptors(&self) -> Vec<u8> {
-        (0..self.layout.groups()).flat_map(|group| self.descriptor(group)).collect()
+        let mut all = Vec::new();
+        for group in 0..self.layout.groups() {
+            all.extend_from_slice(&self.descriptor(group));
+        }
+        all
     }
 
     fn descriptor(&self, group: u64) -> [u8; DESCRIPTOR_BYTES] {
