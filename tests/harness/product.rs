@@ -1,6 +1,7 @@
 //! The real binary: how cases start it, and what they ask of what comes back.
 
-use super::World;
+use super::{World, leftovers};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -254,9 +255,9 @@ impl Running {
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).expect("a child can be signalled");
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("a child can be signalled");
     }
 
     /// Waits for its end.
@@ -270,6 +271,11 @@ impl Running {
             }
         };
         if status.is_none() {
+            // All of them: one that is left would keep the pipes open, and its mounts.
+            for pid in leftovers::descent(self.pid()) {
+                let pid = Pid::from_raw(pid.cast_signed());
+                let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+            }
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

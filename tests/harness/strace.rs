@@ -5,8 +5,8 @@
 //! A thread's lists follow from who it is and how many filters it, and those it stems from, have loaded:
 //! the launcher's, its process's, its own kind's.
 
-use super::World;
 use super::product::{Output, Running, Sandbox};
+use super::{World, leftovers};
 use rustix::process::Pid;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -102,8 +102,9 @@ impl Sandbox<'_> {
         while std::fs::metadata(&out).map_or(0, |it| it.len()) == 0 && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(20));
         }
+        let descent = leftovers::descent(running.pid()).into_iter().skip(1);
         let processes: Vec<Pid> =
-            descendants(running.pid()).into_iter().filter_map(Pid::from_raw).collect();
+            descent.filter_map(|pid| Pid::from_raw(pid.cast_signed())).collect();
         assert!(processes.len() > 1, "{processes:?}");
         deed(&processes);
         let mut output = running.wait();
@@ -117,22 +118,6 @@ impl Sandbox<'_> {
     fn patient_arguments(&self, command: &[&str]) -> Vec<String> {
         self.clone().flags(&["--boot-timeout", "150"]).arguments(command)
     }
-}
-
-/// The processes that stem from one.
-fn descendants(of: u32) -> Vec<i32> {
-    let children = |parent: i32| {
-        let path = format!("/proc/{parent}/task/{parent}/children");
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()
-    };
-    let mut found = children(of.cast_signed());
-    let mut at = 0;
-    while let Some(&parent) = found.get(at) {
-        found.extend(children(parent));
-        at += 1;
-    }
-    found
 }
 
 impl Trace {

@@ -63,7 +63,7 @@ pub struct Child {
 /// child dies with it.
 ///
 /// # Errors
-/// [`SpawnError`], and then no child is left.
+/// [`SpawnError`]; a child that was begun then ends with its channel, or with this process.
 pub fn spawn<M: Serialize>(
     role: Role,
     first: &M,
@@ -92,18 +92,15 @@ pub(crate) fn start(mut command: Command, channel: Channel) -> io::Result<Child>
     if super::trial::attempts() {
         command.stderr(Stdio::inherit());
     }
-    let (mut process, ours) = Ours::start(&mut command)?;
+    let (process, ours) = Ours::start(&mut command)?;
     match rustix::process::pidfd_open(Pid::from_child(&process), PidfdFlags::empty()) {
         Ok(pidfd) => {
             let reap_patience = REAP_PATIENCE;
             Ok(Child { process, _ours: ours, pidfd, channel, stderr, reap_patience })
         }
-        Err(errno) => {
-            // Without the descriptor nobody could watch it. Either fails only where it has ended.
-            let _ = process.kill();
-            let _ = process.wait();
-            Err(errno.into())
-        }
+        // Without the descriptor nobody could watch it, or end it: our lists have no kill by number. So it is
+        // not waited for either, and sees the end of its channel, which is dropped here.
+        Err(errno) => Err(errno.into()),
     }
 }
 
