@@ -117,7 +117,7 @@ fn each_list_allows_what_stands_on_it() {
                 free.insert(number);
             }
         }
-        assert!(listed.len() >= 5, "{name}: {listed:?}");
+        assert!(listed.len() >= 2, "{name}: {listed:?}");
         let program = list.program();
         for number in (0..600).chain([0x4000_0000, u32::MAX]) {
             let is_allowed = answer(program, number) == libc::SECCOMP_RET_ALLOW;
