@@ -65,14 +65,14 @@ fn each_list_is_within_those_around_it() {
 
 /// What a filter answers to a call whose arguments are all zero.
 fn answer(program: &[sock_filter], number: u32) -> u32 {
-    const X86_64: u32 = 0xc000_003e;
+    const ARCHITECTURE: u32 = 0xc000_003e;
     let (mut at, mut word) = (0, 0);
     loop {
         let sock_filter { code, jt, jf, k } = program[at];
         at += 1;
         let jump = |taken: bool| usize::from(if taken { jt } else { jf });
         match code {
-            0x20 => word = [number, X86_64].get(k as usize / 4).copied().unwrap_or_default(),
+            0x20 => word = [number, ARCHITECTURE].get(k as usize / 4).copied().unwrap_or_default(),
             0x54 => word &= k,
             0x05 => at += k as usize,
             0x15 => at += jump(word == k),
