@@ -12,7 +12,9 @@ cases! {
 
 fn the_console_has_the_kernels_log(world: &World) {
     let file = world.scratch_file("console");
-    world.sh(&["--console", file.to_str().unwrap()], "uname -r").exits(0);
+    // A serial port takes its time: each byte of it is an exit.
+    let flags = ["--console", file.to_str().unwrap(), "--boot-timeout", "90"];
+    world.sh(&flags, "uname -r").exits(0);
     let log = std::fs::read_to_string(&file).unwrap();
     assert!(log.contains("Linux version 6.12"), "{log}");
 }
