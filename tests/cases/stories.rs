@@ -86,6 +86,7 @@ fn a_storm_for_memory(world: &World) {
     assert_eq!(harm_beside(sandbox, deed, &[SILENCE]), [SILENCE]);
 }
 
+/// Not even without a limit of its own does a container get all processes: the agent still ends it.
 fn a_fork_bomb(world: &World) {
     let deed = "guest-tool multiply; exit 11";
     let sandbox = small(world).flags(&["--pids-limit", "-1"]);
