@@ -86,10 +86,10 @@ fn a_storm_for_memory(world: &World) {
     assert_eq!(harm_beside(sandbox, deed, &[SILENCE]), [SILENCE]);
 }
 
-/// Not even without a limit of its own does a container get all processes: the agent still ends it.
+/// Not even without a limit of its own does a container get all processes: the agent and its init still end it.
 fn a_fork_bomb(world: &World) {
     let deed = "guest-tool multiply; exit 11";
-    let sandbox = small(world).flags(&["--pids-limit", "-1"]);
+    let sandbox = small(world).flags(&["--init", "--pids-limit", "-1"]);
     let outside = Outside::of(world);
     let output = outside.sees(sandbox, &["sh", "-c", deed]);
     output.exits(11);
