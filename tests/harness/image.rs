@@ -258,12 +258,12 @@ fn base_layer(tool: &Path) -> Vec<u8> {
     layer.finish()
 }
 
-/// Sixteen MiB that do not compress, in many files.
+/// Eight MiB that do not compress, in many files.
 fn heavy_layer() -> Vec<u8> {
     let mut random = super::random::Random::new(7);
     let mut layer = Layer::new();
     layer.directory("heavy", 0o755, 0);
-    for index in 0..256 {
+    for index in 0..128 {
         layer.file(&format!("heavy/{index}"), 0o644, &random.bytes(64 * 1024));
     }
     layer.finish()

@@ -70,7 +70,8 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     progress::heading("Measuring");
     let mut is_kept = true;
     for (what, arguments) in everything(workspace, &built)? {
-        let counted = run(workspace, what, &arguments, what.runs.0)?;
+        let task = Task::begin(what.name);
+        let counted = run(workspace, what, &arguments, what.runs.0, task)?;
         let counted = counted.with_context(|| format!("{}: {NOT_COUNTED}", what.name))?;
         write(workspace, what, &document(what, &counted, &commit)?)?;
         is_kept &= counted.least() <= what.budget_million;
@@ -88,7 +89,7 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Fails where it costs more than its budget allows, or clearly more than the results beside the
+/// Beside other work: what is counted does not depend on it. Fails where it costs more than its budget allows, or clearly more than the results beside the
 /// scripts say. Gives what could not be counted, which is no success and is to be said.
 ///
 /// # Errors
@@ -96,7 +97,8 @@ pub fn all(workspace: &Workspace) -> Result<()> {
 pub fn guard(workspace: &Workspace, built: &Built) -> Result<Vec<String>> {
     let mut left_out = Vec::new();
     for (what, arguments) in everything(workspace, built)? {
-        let Some(counted) = run(workspace, what, &arguments, what.runs.1)? else {
+        let task = Task::beside(what.name);
+        let Some(counted) = run(workspace, what, &arguments, what.runs.1, task)? else {
             left_out.push(format!("{}: {NOT_COUNTED}", what.name));
             continue;
         };
@@ -128,8 +130,8 @@ fn run(
     what: &Measurement,
     arguments: &[String],
     runs: u32,
+    task: Task,
 ) -> Result<Option<Counted>> {
-    let task = Task::begin(what.name);
     let text = reference_host::count(|| {
         let mut command = Command::new(workspace.root.join(what.script));
         command.current_dir(&workspace.root).args(arguments).env("RUNS", runs.to_string());

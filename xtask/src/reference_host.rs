@@ -14,7 +14,7 @@ const STOOD_STILL: i32 = 124;
 /// More machines than this do not die by chance.
 const ATTEMPTS: u32 = 3;
 /// Several times what counting takes, in seconds: one that stands still is not waited for longer.
-const COUNT_LIMIT_S: &str = "100";
+const COUNT_LIMIT_S: &str = "120";
 
 /// Runs what `command` gives and gives its stdout.
 ///
