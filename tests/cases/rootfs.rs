@@ -27,7 +27,7 @@ fn tmpfs(world: &World) {
     output.shows("on /plain type tmpfs").shows("full\n700\nwritable");
 }
 
-/// The writable layer is a disk: this would not fit in the machine's memory four times over. What is read
+/// The writable layer is a disk: this does not fit in the machine's memory. What is read
 /// back comes from the disk, for nothing of it is left in memory.
 fn a_file_larger_than_memory(world: &World) {
     let script = format!(
