@@ -14,6 +14,7 @@ mod record;
 pub mod report;
 mod schedule;
 mod summary;
+mod surface;
 
 pub use comparison::{Change, Comparison, Verdict};
 pub use record::{
@@ -21,3 +22,4 @@ pub use record::{
 };
 pub use schedule::{Schedule, Step};
 pub use summary::{MAX_SAMPLES, Outliers, Summary};
+pub use surface::{Counts, Reached, Surface, per_unit};

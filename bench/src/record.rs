@@ -2,8 +2,9 @@
 //! read is checked before anything relies on it.
 
 use crate::summary::{MAX_SAMPLES, Summary};
+use crate::surface::{Reached, Surface};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The format of the record.
 const VERSION: u32 = 1;
@@ -13,6 +14,10 @@ pub const MAX_RECORD_BYTES: usize = 16 << 20;
 const MAX_LAYERS: usize = 32;
 /// More workloads than this are in no record.
 const MAX_WORKLOADS: usize = 512;
+/// More pieces of work at one layer than this reach nothing that is in a record.
+const MAX_WORKS: usize = 64;
+/// More system calls or reasons of exits than this are in no record.
+const MAX_NAMES: usize = 1024;
 /// The longest name or sentence in a record.
 const MAX_TEXT_BYTES: usize = 4096;
 
@@ -38,6 +43,8 @@ pub struct Record {
     pub warmups: usize,
     /// The samples, at most one entry of a workload at a layer.
     pub cells: Vec<Cell>,
+    /// What of the host's kernel was reached, where that was counted.
+    pub surfaces: Vec<Surface>,
     /// How long one fixed piece of work took between the others, in nanoseconds: what a machine does by itself.
     pub noise_ns: Vec<f64>,
     /// Whether all of it was measured.
@@ -177,6 +184,9 @@ pub enum RecordError {
         /// Their name.
         name: String,
     },
+    /// What a layer reaches that is not in the record.
+    #[error("what is reached at layer {0} is of no layer")]
+    Surface(usize),
     /// A figure that nothing has.
     #[error("{0} is no figure of anything")]
     Figure(f64),
@@ -244,11 +254,33 @@ impl Record {
             }
             within("samples", cell.samples.len(), MAX_SAMPLES)?;
         }
-        let figures = self.cells.iter().flat_map(|cell| &cell.samples).chain(&self.noise_ns);
+        self.check_surfaces()?;
+        let reached = self
+            .reached()
+            .flat_map(|it| it.calls.values().chain(it.exits.iter().flat_map(BTreeMap::values)));
+        let samples = self.cells.iter().flat_map(|cell| &cell.samples);
+        let figures = samples.chain(&self.noise_ns).chain(reached);
         match figures.copied().find(|figure| !(0.0..1e18).contains(figure)) {
             Some(figure) => Err(RecordError::Figure(figure)),
             None => Ok(()),
         }
+    }
+
+    fn check_surfaces(&self) -> Result<(), RecordError> {
+        within("pieces of work", self.surfaces.len(), MAX_LAYERS * MAX_WORKS)?;
+        let stranger = self.surfaces.iter().find(|it| it.layer >= self.layers.len());
+        if let Some(surface) = stranger {
+            return Err(RecordError::Surface(surface.layer));
+        }
+        for reached in self.reached() {
+            within("system calls", reached.calls.len(), MAX_NAMES)?;
+            within("reasons", reached.exits.as_ref().map_or(0, BTreeMap::len), MAX_NAMES)?;
+        }
+        Ok(())
+    }
+
+    fn reached(&self) -> impl Iterator<Item = &Reached> {
+        self.surfaces.iter().filter_map(|surface| surface.reached.as_ref())
     }
 
     fn texts(&self) -> impl Iterator<Item = &String> {
@@ -257,7 +289,13 @@ impl Record {
         let layers = self.layers.iter().flat_map(|layer| [&layer.name, &layer.scope]);
         let workloads = self.workloads.iter().flat_map(|it| [&it.name, &it.group, &it.scope]);
         let failures = self.cells.iter().filter_map(|cell| cell.failure.as_ref());
-        machine.into_iter().chain(layers).chain(workloads).chain(failures).chain(&self.command)
+        let works =
+            self.surfaces.iter().flat_map(|it| [Some(&it.work), it.failure.as_ref()]).flatten();
+        let reached = self
+            .reached()
+            .flat_map(|it| it.calls.keys().chain(it.exits.iter().flat_map(BTreeMap::keys)));
+        let measured = layers.chain(workloads).chain(failures).chain(works).chain(reached);
+        machine.into_iter().chain(measured).chain(&self.command)
     }
 }
 

@@ -41,9 +41,25 @@ pub(crate) fn record() -> Record {
             Cell { workload: 1, layer: 0, samples: samples(2e9), failure: None },
             Cell { workload: 1, layer: 1, samples: vec![], failure: Some("exit status 3".into()) },
         ],
+        surfaces: vec![
+            surface(0, Some((&[("execve", 1.0), ("read", 20.0)], None))),
+            surface(1, Some((&[("execve", 3.0), ("read", 2000.0)], Some(&[("npf", 1041.0)])))),
+        ],
         noise_ns: vec![1e6, 1.01e6, 0.99e6],
         ended: Ended::Complete,
     }
+}
+
+/// What a start reaches at a layer.
+type Pairs<'a> = &'a [(&'a str, f64)];
+fn surface(layer: usize, reached: Option<(Pairs<'_>, Option<Pairs<'_>>)>) -> Surface {
+    let map = |pairs: Pairs<'_>| pairs.iter().map(|(name, it)| ((*name).into(), *it)).collect();
+    let reached = reached.map(|(calls, exits)| Reached {
+        calls: map(calls),
+        exits: exits.map(map),
+        functions: exits.map(|_| 1200),
+    });
+    Surface { work: "a start".into(), layer, units: 1, reached, failure: None }
 }
 
 /// A record that somebody changed, read.
@@ -72,6 +88,12 @@ fn what_does_not_hold_together_is_refused() {
     assert!(says(|it| it.cells[0].samples[0] = -1.0).contains("-1 is no figure"));
     assert!(says(|it| it.noise_ns[0] = 1e300).contains("is no figure"));
     assert!(says(|it| it.cells[0].samples = vec![1.0; MAX_SAMPLES + 1]).contains("1001 samples"));
+    assert!(says(|it| it.surfaces[1].layer = 2).contains("at layer 2 is of no layer"));
+    assert!(says(|it| it.surfaces[0].work.clear()).contains("\"\" is empty"));
+    let absurd = |it: &mut Record| {
+        it.surfaces[0].reached.as_mut().unwrap().calls.insert("read".into(), -2.0);
+    };
+    assert!(read(absurd).unwrap_err().to_string().contains("-2 is no figure"));
     let other = Record::read(b"{\"version\": 1}").unwrap_err();
     assert!(matches!(other, RecordError::Json(_)), "{other}");
     assert!(matches!(Record::read(&vec![b' '; MAX_RECORD_BYTES + 1]), Err(RecordError::Length(_))));

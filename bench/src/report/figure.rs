@@ -38,6 +38,15 @@ fn digits(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
+/// How often something happens.
+pub(super) fn count(value: f64) -> String {
+    match value {
+        value if value >= 1e6 => scaled(value, &[(1e6, "M"), (1e9, "G")]),
+        value if value >= 99.95 || value.fract() == 0.0 => format!("{value:.0}"),
+        _ => digits(value),
+    }
+}
+
 /// A share as a percentage.
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
@@ -67,5 +76,9 @@ mod tests {
         assert_eq!(percent(-0.42), "-42 %");
         assert_eq!(times(1.0), "1.00×");
         assert_eq!(times(123.4), "123×");
+        assert_eq!(
+            [0.5, 7.0, 12.34, 4321.4, 2.5e6].map(count),
+            ["0.50", "7", "12.3", "4321", "2.50 M"]
+        );
     }
 }

@@ -2,6 +2,7 @@
 //! plot of its samples, drawn to one scale for all layers of a workload.
 
 use super::figure::{figure, percent, times};
+use super::surface::{WHAT, works};
 use super::{Measured, groups, preamble, remark, rows};
 use crate::record::{Better, Record};
 
@@ -51,7 +52,49 @@ pub fn html(record: &Record) -> String {
         page.push_str(&format!("<h2>{}</h2>\n", escaped(group)));
         workloads.into_iter().for_each(|place| page.push_str(&workload(record, place)));
     }
-    page + "</body>\n</html>\n"
+    page + &surface(record) + "</body>\n</html>\n"
+}
+
+/// What of the host's kernel each layer reaches.
+fn surface(record: &Record) -> String {
+    let works = works(record);
+    if works.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("<h2>surface</h2>\n<p>{WHAT}</p>\n");
+    for (work, rows) in works {
+        text.push_str(&format!(
+            "<h3>{}</h3>\n<div class=\"wide\"><table>\n<tr><th></th><th>calls</th><th>different</th><th>most</th>\
+             <th>exits of KVM</th><th>functions</th></tr>\n",
+            escaped(work)
+        ));
+        for row in rows {
+            let layer = escaped(row.layer);
+            text.push_str(&match &row.figures {
+                Err(why) => format!(
+                    "<tr><th scope=\"row\">{layer}</th><td class=\"failed\" colspan=\"5\">failed: {}</td></tr>\n",
+                    escaped(why)
+                ),
+                Ok(it) => format!(
+                    "<tr><th scope=\"row\">{layer}</th><td class=\"figure\">{}</td><td class=\"figure\">{}</td>\
+                     <td class=\"remark\">{}</td><td class=\"remark\">{}</td><td class=\"figure\">{}</td></tr>\n",
+                    it.calls,
+                    it.different,
+                    escaped(&it.most),
+                    escaped(&it.exits),
+                    it.functions,
+                ),
+            });
+            if let Some(remark) = row.figures.as_ref().ok().and_then(|it| it.remark.as_ref()) {
+                text.push_str(&format!(
+                    "<tr><th></th><td class=\"remark\" colspan=\"5\">{}</td></tr>\n",
+                    escaped(remark)
+                ));
+            }
+        }
+        text.push_str("</table></div>\n");
+    }
+    text
 }
 
 /// A table with a row for each layer.

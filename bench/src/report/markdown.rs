@@ -1,6 +1,7 @@
 //! The record as Markdown: a table for each group.
 
 use super::figure::{figure, percent, times};
+use super::surface::{WHAT, works};
 use super::{groups, preamble, remark, rows};
 use crate::record::Record;
 
@@ -36,6 +37,38 @@ pub fn markdown(record: &Record) -> String {
                     ),
                 });
             }
+        }
+    }
+    text.push_str(&surface(record));
+    text
+}
+
+/// What of the host's kernel each layer reaches.
+fn surface(record: &Record) -> String {
+    let works = works(record);
+    if works.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\n## surface\n\n{WHAT}\n\n| work | layer | calls | different | most | exits of KVM | functions | |\n\
+         |---|---|---|---|---|---|---|---|\n"
+    );
+    for (work, rows) in works {
+        for (number, row) in rows.into_iter().enumerate() {
+            let work = if number == 0 { escaped(work) } else { String::new() };
+            let layer = escaped(row.layer);
+            text.push_str(&match &row.figures {
+                Err(why) => format!("| {work} | {layer} | failed | | | | | {} |\n", escaped(why)),
+                Ok(it) => format!(
+                    "| {work} | {layer} | {} | {} | {} | {} | {} | {} |\n",
+                    it.calls,
+                    it.different,
+                    escaped(&it.most),
+                    escaped(&it.exits),
+                    it.functions,
+                    escaped(it.remark.as_deref().unwrap_or_default()),
+                ),
+            });
         }
     }
     text

@@ -4,6 +4,7 @@
 mod figure;
 mod html;
 mod markdown;
+mod surface;
 mod terminal;
 
 pub use html::html;

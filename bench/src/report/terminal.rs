@@ -1,6 +1,7 @@
 //! The table on a terminal, as wide as that is, with a bar for each figure.
 
 use super::figure::{figure, percent, times};
+use super::surface::{WHAT, works};
 use super::{groups, preamble, remark, rows};
 use crate::comparison::{Comparison, Verdict};
 use crate::record::{Better, Record};
@@ -47,6 +48,45 @@ pub fn terminal(record: &Record, columns: usize) -> String {
                 if let Some(remark) = row.measured.as_ref().ok().and_then(remark) {
                     text.push_str(&format!("  {}  {remark}\n", pad("", name)));
                 }
+            }
+        }
+    }
+    text.push_str(&surface(record, columns, name));
+    text
+}
+
+/// What of the host's kernel each layer reaches.
+fn surface(record: &Record, columns: usize, name: usize) -> String {
+    let works = works(record);
+    if works.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\nSURFACE\n{}", wrapped(WHAT, columns));
+    for (work, rows) in works {
+        text.push_str(&wrapped(work, columns));
+        for row in rows {
+            let layer = pad(row.layer, name);
+            let figures = match &row.figures {
+                Err(why) => {
+                    text.push_str(&format!("  {layer}  failed: {why}\n"));
+                    continue;
+                }
+                Ok(figures) => figures,
+            };
+            text.push_str(&format!(
+                "  {layer}  {:>9} calls, {:>3} different: {}\n",
+                figures.calls, figures.different, figures.most
+            ));
+            let more =
+                [(&figures.exits, "exits of KVM"), (&figures.functions, "functions of the kernel")];
+            for (figure, what) in more.into_iter().filter(|(figure, _)| !figure.is_empty()) {
+                let (number, reasons) = figure.split_once(" (").unwrap_or((figure, ""));
+                let reasons =
+                    reasons.strip_suffix(')').map(|it| format!(": {it}")).unwrap_or_default();
+                text.push_str(&format!("  {}  {number:>9} {what}{reasons}\n", pad("", name)));
+            }
+            if let Some(remark) = &figures.remark {
+                text.push_str(&format!("  {}  {remark}\n", pad("", name)));
             }
         }
     }

@@ -7,8 +7,9 @@ use super::progress::Progress;
 use super::shell::{Shell, ShellError};
 use super::start::{StartError, timed};
 use super::suite::{How, Item};
+use super::surface;
 use crate::error::{chain, clean, shortened};
-use ::bench::{Cell, Ended, Schedule, Step};
+use ::bench::{Cell, Ended, Schedule, Step, Surface};
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ const MAX_FAILURE_BYTES: usize = 400;
 pub struct Measured {
     /// One for each workload at each layer that was tried.
     pub cells: Vec<Cell>,
+    /// What of the host's kernel was reached, where that was to be counted.
+    pub surfaces: Vec<Surface>,
     /// How long the same piece of work took between them.
     pub noise_ns: Vec<f64>,
     /// Whether all was tried.
@@ -58,12 +61,14 @@ struct Bench<'a> {
     plan: &'a BenchPlan,
     patience: &'a Patience,
     shells: Vec<Option<Shell>>,
+    /// The exits of the programs whose first output was timed in this round, by layer.
+    exits: Vec<Option<f64>>,
 }
 
 /// Measures all of it, or as much as there is until somebody ends it.
 pub fn measure(plan: &BenchPlan, patience: &Patience, progress: &mut Progress) -> Measured {
     let shells = plan.layers.iter().map(|_| None).collect();
-    let mut bench = Bench { plan, patience, shells };
+    let mut bench = Bench { plan, patience, shells, exits: vec![None; plan.layers.len()] };
     let schedule = Schedule {
         workloads: plan.items.len(),
         layers: plan.layers.len(),
@@ -72,6 +77,7 @@ pub fn measure(plan: &BenchPlan, patience: &Patience, progress: &mut Progress) -
     };
     let mut measured = Measured {
         cells: Vec::new(),
+        surfaces: Vec::new(),
         noise_ns: Vec::new(),
         ended: Ended::Complete,
         guest_kernel: None,
@@ -96,10 +102,19 @@ pub fn measure(plan: &BenchPlan, patience: &Patience, progress: &mut Progress) -
             measured.noise_ns.push(noise());
         }
     }
-    progress.end();
     if measured.ended == Ended::Complete {
         measured.guest_kernel = bench.guest_kernel();
     }
+    // What stands idle beside it would be counted with the rest by whoever traces the kernel.
+    drop(bench);
+    if measured.ended == Ended::Complete && plan.surface {
+        let tell = |work: &str, layer| progress.counting(work, layer);
+        let (surfaces, interrupted) = surface::measure(&plan.layers, patience, tell);
+        measured.surfaces = surfaces;
+        measured.ended = if interrupted { Ended::Interrupted } else { Ended::Complete };
+    }
+    progress.end();
+    plan.layers.iter().for_each(Layer::tidy);
     measured
 }
 
@@ -109,8 +124,17 @@ impl Bench<'_> {
             return Err(ShellError::Ended.into());
         };
         match item.how {
-            How::Exit => Ok(self.start(place)?.exit.as_secs_f64()),
-            How::FirstOutput => Ok(self.start(place)?.first_output.as_secs_f64()),
+            How::Exit => match self.exits.get_mut(layer).and_then(Option::take) {
+                Some(exit) => Ok(exit),
+                None => Ok(self.start(place)?.exit.as_secs_f64()),
+            },
+            How::FirstOutput => {
+                let started = self.start(place)?;
+                if let Some(exit) = self.exits.get_mut(layer) {
+                    *exit = Some(started.exit.as_secs_f64());
+                }
+                Ok(started.first_output.as_secs_f64())
+            }
             How::Script(script, reading) => {
                 let answer = self.ask(layer, script)?;
                 if answer.status != 0 {
@@ -143,8 +167,8 @@ impl Bench<'_> {
     }
 
     fn guest_kernel(&mut self) -> Option<String> {
-        let nested = |layer: &Layer| matches!(layer, Layer::Nested { .. });
-        let layer = self.plan.layers.iter().position(nested)?;
+        let is_guest = |layer: &Layer| matches!(layer, Layer::Vm { .. } | Layer::Nested { .. });
+        let layer = self.plan.layers.iter().position(is_guest)?;
         let answer = self.ask(layer, "uname -r").ok()?;
         Some(shortened(&clean(answer.output.trim()), 64)).filter(|text| !text.is_empty())
     }

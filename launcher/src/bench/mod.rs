@@ -20,6 +20,7 @@ mod reading;
 mod shell;
 mod start;
 mod suite;
+mod surface;
 
 use crate::cli::BenchArgs;
 use crate::error::{Failure, report};
@@ -78,6 +79,7 @@ fn done(args: &BenchArgs) -> Result<bool, Failure> {
         repeats: plan.repeats,
         warmups: plan.warmups,
         cells: measured.cells,
+        surfaces: measured.surfaces,
         noise_ns: measured.noise_ns,
         ended: measured.ended,
     };

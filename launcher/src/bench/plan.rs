@@ -1,6 +1,6 @@
 //! What is to be measured, where and how often, made of what was typed.
 
-use super::layer::{Layer, UnknownLayer};
+use super::layer::{Layer, NAMES, UnknownLayer};
 use super::suite::{ITEMS, Item};
 use crate::cli::BenchArgs;
 use crate::error::Explain;
@@ -9,6 +9,8 @@ use ::bench::{MAX_SAMPLES, Record, RecordError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+/// The group that is counted and not timed.
+const SURFACE: &str = "surface";
 /// More rounds than this that are not kept warm nothing any more.
 const MAX_WARMUPS: usize = 100;
 
@@ -19,6 +21,8 @@ pub struct BenchPlan {
     pub layers: Vec<Layer>,
     /// What.
     pub items: Vec<Item>,
+    /// Whether what is reached of the host's kernel is counted, too.
+    pub surface: bool,
     /// How many samples of each.
     pub repeats: usize,
     /// How many rounds come before them.
@@ -64,10 +68,10 @@ pub enum PlanError {
 impl Explain for PlanError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Layer(_) => Some("host, container and nested are known".into()),
+            Self::Layer(_) => Some(format!("there are {}", NAMES.join(", "))),
             Self::Group(_) => {
                 let mut groups: Vec<&str> = ITEMS.iter().map(|item| item.group).collect();
-                groups.dedup();
+                groups.push(SURFACE);
                 groups.sort_unstable();
                 groups.dedup();
                 Some(format!("there are {}", groups.join(", ")))
@@ -89,7 +93,9 @@ impl BenchPlan {
     /// [`PlanError`].
     pub fn resolve(args: &BenchArgs) -> Result<Self, PlanError> {
         let mut layers = Vec::new();
-        for name in &args.layers {
+        let usual: Vec<String> = Layer::usual(args).into_iter().map(str::to_owned).collect();
+        let names = if args.layers.is_empty() { &usual } else { &args.layers };
+        for name in names {
             let layer = Layer::named(name, args)?;
             if layers.contains(&layer) {
                 return Err(PlanError::Twice(name.clone()));
@@ -100,6 +106,7 @@ impl BenchPlan {
         Ok(Self {
             layers,
             items: chosen(&args.suite)?,
+            surface: args.suite.is_empty() || args.suite.iter().any(|group| group == SURFACE),
             repeats: count("--repeats", &args.repeats, 1, MAX_SAMPLES)?,
             warmups: count("--warmups", &args.warmups, 0, MAX_WARMUPS)?,
             out: args.out.clone(),
@@ -111,7 +118,7 @@ impl BenchPlan {
 /// The workloads of these groups; all where none is named.
 fn chosen(groups: &[String]) -> Result<Vec<Item>, PlanError> {
     for group in groups {
-        if !ITEMS.iter().any(|item| item.group == group) {
+        if group != SURFACE && !ITEMS.iter().any(|item| item.group == group) {
             return Err(PlanError::Group(group.clone()));
         }
     }

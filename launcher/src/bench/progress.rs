@@ -30,18 +30,28 @@ impl Progress {
         let all = rounds * schedule.workloads * schedule.layers;
         let left = left(self.begun.elapsed(), self.done, all);
         self.done += 1;
+        let layer = self.layers.get(step.layer).map_or("", String::as_str);
+        let round = if schedule.keeps(step) { "round" } else { "warm-up" };
+        let number = if schedule.keeps(step) { step.round - schedule.warmups } else { step.round };
+        let done = self.done;
+        self.say(&format!("{done}/{all} · {round} {} · {workload} at {layer}{left}", number + 1));
+    }
+
+    fn say(&mut self, line: &str) {
         let due = self.told.is_none_or(|told| told.elapsed() >= NOW_AND_THEN);
         if !self.terminal && !due {
             return;
         }
         self.told = Some(Instant::now());
-        let layer = self.layers.get(step.layer).map_or("", String::as_str);
-        let round = if schedule.keeps(step) { "round" } else { "warm-up" };
-        let number = if schedule.keeps(step) { step.round - schedule.warmups } else { step.round };
-        let line =
-            format!("{}/{all} · {round} {} · {workload} at {layer}{left}", self.done, number + 1);
         let (before, after) = if self.terminal { ("\r\x1b[K", "") } else { ("", "\n") };
         let _ = write!(std::io::stderr(), "{before}{line}{after}");
+    }
+
+    /// A piece of work is counted.
+    pub fn counting(&mut self, work: &str, layer: usize) {
+        let layer = self.layers.get(layer).map_or("", String::as_str);
+        let work = work.split(':').next().unwrap_or_default();
+        self.say(&format!("surface · {work} at {layer}"));
     }
 
     /// Nothing more comes.

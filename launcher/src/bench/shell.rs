@@ -2,6 +2,8 @@
 //! in, outputs come back, each within a time and a size.
 
 use super::patience::{Cut, Patience};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -10,12 +12,14 @@ use std::time::{Duration, Instant};
 
 /// An output that is longer is not read to its end.
 const MAX_OUTPUT_BYTES: usize = 1 << 20;
+/// How long one may take to end once it has no more input.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// The shell.
 #[derive(Debug)]
 pub struct Shell {
     child: Child,
-    input: ChildStdin,
+    input: Option<ChildStdin>,
     output: ChildStdout,
     scripts: u64,
 }
@@ -65,7 +69,7 @@ impl Shell {
             .map_err(failed)?;
         let streams = child.stdin.take().zip(child.stdout.take());
         let (input, output) = streams.ok_or(ShellError::Ended)?;
-        Ok(Self { child, input, output, scripts: 0 })
+        Ok(Self { child, input: Some(input), output, scripts: 0 })
     }
 
     /// Has it run a script in a shell of its own, and waits for its end.
@@ -85,7 +89,8 @@ impl Shell {
         let line = format!(
             "sh -c '{quoted}' </dev/null 2>&1; printf '\\n%s-%s %s\\n' {front} {number} $?\n"
         );
-        self.input.write_all(line.as_bytes()).map_err(ShellError::Io)?;
+        let input = self.input.as_mut().ok_or(ShellError::Ended)?;
+        input.write_all(line.as_bytes()).map_err(ShellError::Io)?;
         self.answer(&format!("\n{front}-{number} "), within, patience)
     }
 
@@ -116,7 +121,18 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // A shell ends with its input, and what it stands in takes itself down: sooner by far than by force.
+        drop(self.input.take());
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid.filter(|_| matches!(self.child.try_wait(), Ok(None))) {
+            if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) {
+                let timeout = Timespec::try_from(FAREWELL).ok();
+                let _ = poll(&mut [PollFd::new(&handle, PollFlags::IN)], timeout.as_ref());
+            }
+            if matches!(self.child.try_wait(), Ok(None)) {
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
+        }
         let _ = self.child.wait();
     }
 }

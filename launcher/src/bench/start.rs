@@ -1,7 +1,7 @@
 //! A program started anew at a layer, timed from outside: until its first byte, and until all of it is gone.
 
 use super::patience::{Cut, Patience};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -40,12 +40,53 @@ pub enum StartError {
     Cut(#[from] Cut),
 }
 
-/// A process that ends with this.
-struct Ended(Child);
+/// A group of processes that ends with this, by force where it has not ended.
+struct Group(Child);
 
-impl Drop for Ended {
+impl Group {
+    fn start(mut command: Command) -> Result<Self, StartError> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        command.spawn().map(Self).map_err(|error| StartError::Start(name, error))
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(i32::try_from(self.0.id()).ok()?)
+    }
+
+    /// Waits for its first process, and gives how long that took.
+    fn ended(
+        &mut self,
+        begun: Instant,
+        within: Duration,
+        patience: &Patience,
+    ) -> Result<Duration, StartError> {
+        let pid = self.pid().ok_or(StartError::Silent)?;
+        let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| StartError::Io(e.into()))?;
+        patience.readable(handle.as_fd(), begun, within)?;
+        let took = begun.elapsed();
+        let status = self.0.wait().map_err(StartError::Io)?;
+        if status.success() {
+            return Ok(took);
+        }
+        let mut said = Vec::new();
+        if let Some(errors) = self.0.stderr.take() {
+            let _ = errors.take(MAX_SAID_BYTES).read_to_end(&mut said);
+        }
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        Err(StartError::Failed(status, crate::error::clean(&said)))
+    }
+}
+
+impl Drop for Group {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // One that was waited for is no group any more, and its number may be another's.
+        if !matches!(self.0.try_wait(), Ok(None)) {
+            return;
+        }
+        if let Some(pid) = self.pid() {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
         let _ = self.0.wait();
     }
 }
@@ -59,28 +100,37 @@ pub fn timed(
     within: Duration,
     patience: &Patience,
 ) -> Result<Started, StartError> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.stdout(Stdio::piped());
     let begun = Instant::now();
-    let child = command.spawn().map_err(|error| StartError::Start(name, error))?;
-    let mut child = Ended(child);
-    let raw = i32::try_from(child.0.id()).ok().and_then(Pid::from_raw).ok_or(StartError::Silent)?;
-    let handle = pidfd_open(raw, PidfdFlags::empty()).map_err(|e| StartError::Io(e.into()))?;
-    let streams = child.0.stdout.take().zip(child.0.stderr.take());
-    let (mut output, errors) = streams.ok_or(StartError::Silent)?;
+    let mut group = Group::start(command)?;
+    let mut output = group.0.stdout.take().ok_or(StartError::Silent)?;
     patience.readable(output.as_fd(), begun, within)?;
     let first_output = begun.elapsed();
     let heard = output.read(&mut [0; 64]).map_err(StartError::Io)?;
-    patience.readable(handle.as_fd(), begun, within)?;
-    let exit = begun.elapsed();
-    let status = child.0.wait().map_err(StartError::Io)?;
-    if !status.success() {
-        let mut said = Vec::new();
-        let _ = errors.take(MAX_SAID_BYTES).read_to_end(&mut said);
-        let said = String::from_utf8_lossy(&said).trim().to_owned();
-        return Err(StartError::Failed(status, crate::error::clean(&said)));
-    }
+    let exit = group.ended(begun, within, patience)?;
     if heard == 0 { Err(StartError::Silent) } else { Ok(Started { first_output, exit }) }
+}
+
+/// Waits until a command has ended whose output is of no interest, and is read; gives how long it took.
+///
+/// # Errors
+/// [`StartError`].
+pub fn ended(
+    mut command: Command,
+    within: Duration,
+    patience: &Patience,
+) -> Result<Duration, StartError> {
+    command.stdout(Stdio::piped());
+    let begun = Instant::now();
+    let mut group = Group::start(command)?;
+    let mut output = group.0.stdout.take().ok_or(StartError::Silent)?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        patience.readable(output.as_fd(), begun, within)?;
+        if output.read(&mut buffer).map_err(StartError::Io)? == 0 {
+            return group.ended(begun, within, patience);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +159,9 @@ mod tests {
         let says = |script| timed(shell(script), SOON, &patience).unwrap_err().to_string();
         assert_eq!(says("echo no luck >&2; exit 3"), "it failed (exit status: 3): no luck");
         assert_eq!(says("true"), "it ended without a word");
+        assert!(ended(shell("head -c 1000000 /dev/zero"), SOON, &patience).is_ok());
+        let failed = ended(shell("echo no luck >&2; exit 3"), SOON, &patience).unwrap_err();
+        assert!(failed.to_string().contains("no luck"), "{failed}");
         let late = timed(shell("sleep 60"), Duration::from_millis(50), &patience).unwrap_err();
         assert!(matches!(late, StartError::Cut(Cut::Late(_))), "{late}");
     }

@@ -196,4 +196,17 @@ pub const ITEMS: &[Item] = &[
         "4 KiB in order, fsync after each"
     ),
     stressor!("metadata", "files", "dentry", "--dentries 64", "files made, found and removed"),
+    Item {
+        name: "compile",
+        group: "compile",
+        unit: Unit::Seconds,
+        better: Better::Less,
+        scope: "gcc -O2 of 400 small functions, from a file to an object file",
+        how: How::Script(
+            "f=/var/tmp/compile.$$; seq 400 | \
+             awk '{printf \"int f%d(int *v, int n) { int s = %d; for (int i = 0; i < n; i++) s += v[i] * f%d(v, i); return s; }\\n\", $1, $1, ($1 > 1) ? $1 - 1 : 1}' > $f.c; \
+             begun=$(date +%s%N); gcc -O2 -w -c -o $f.o $f.c || exit; echo took $(($(date +%s%N) - begun)); rm -f $f.c $f.o",
+            Reading::After("took", 1e-9),
+        ),
+    },
 ];

@@ -12,15 +12,11 @@ use std::path::PathBuf;
                   cofferdam run.\nWhat has no such program fails by itself and alone."
 )]
 pub struct BenchArgs {
-    /// Where to measure; the first is what others are compared with
-    #[arg(
-        long,
-        value_name = "LAYERS",
-        value_delimiter = ',',
-        default_value = "host,container,nested"
-    )]
+    /// Where to measure, of host, container, vm and nested; others are compared with the first [default: all, a container
+    /// where the engine is installed]
+    #[arg(long, value_name = "LAYERS", value_delimiter = ',')]
     pub layers: Vec<String>,
-    /// What to measure: start, processor, kernel, memory, files
+    /// What to measure, of start, processor, kernel, memory, files, compile and surface [default: all]
     #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
     pub suite: Vec<String>,
     /// Samples of each workload at each layer, 1 to 1000

@@ -6,7 +6,7 @@ use crate::image_config::ImageConfig;
 /// The Debian.
 pub const TREE: Tree<'_> = Tree {
     variant: "essential",
-    packages: &["fio", "openssl", "stress-ng", "sysbench"],
+    packages: &["fio", "gcc", "libc6-dev", "openssl", "stress-ng", "sysbench"],
     hooks: &[],
 };
 
