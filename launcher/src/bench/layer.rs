@@ -22,6 +22,8 @@ pub enum Layer {
     Host,
     /// A container of an engine.
     Container {
+        /// What the layer is called.
+        name: String,
         /// The engine's program.
         engine: String,
         /// The image as it knows it.
@@ -54,15 +56,24 @@ impl Layer {
     pub fn named(name: &str, args: &BenchArgs) -> Result<Self, UnknownLayer> {
         match name {
             "host" => Ok(Self::Host),
-            "container" => {
-                let image = args.engine_image.clone().unwrap_or_else(|| args.image.clone());
-                let label = format!("{LABEL}={}", std::process::id());
-                Ok(Self::Container { engine: args.engine.clone(), image, label })
-            }
+            "container" => Ok(Self::container(name, &args.engine, args)),
             "vm" => Ok(Self::Vm { run: flags(args, &["--no-container"]) }),
             "nested" => Ok(Self::Nested { run: flags(args, &[]) }),
             _ => Err(UnknownLayer(name.to_owned())),
         }
+    }
+
+    /// The containers of an engine.
+    fn container(name: &str, engine: &str, args: &BenchArgs) -> Self {
+        let image = args.engine_image.clone().unwrap_or_else(|| args.image.clone());
+        let label = format!("{LABEL}={}", std::process::id());
+        Self::Container { name: name.to_owned(), engine: engine.to_owned(), image, label }
+    }
+
+    /// A peer, whose containers are a layer of its name; nothing where it is not installed.
+    pub fn peer(engine: &str, args: &BenchArgs) -> Option<Self> {
+        let name = engine.rsplit('/').next().unwrap_or(engine);
+        is_installed(engine).then(|| Self::container(name, engine, args))
     }
 
     /// Those that are measured where nobody names any: all, but a container only where there is an engine.
@@ -75,9 +86,10 @@ impl Layer {
     pub fn described(&self) -> ::bench::Layer {
         let (name, scope) = match self {
             Self::Host => ("host", "a process where the launcher stands".to_owned()),
-            Self::Container { engine, .. } => {
-                ("container", format!("a process in a container of {engine}, as it is by default"))
-            }
+            Self::Container { name, engine, .. } => (
+                name.as_str(),
+                format!("a process in a container of {engine}, as it is by default"),
+            ),
             Self::Vm { .. } => (
                 "vm",
                 "a process in a microVM of cofferdam, in no container: the image is its root"
@@ -123,7 +135,7 @@ impl Layer {
                 let mut words = program;
                 (words.next().unwrap_or(OsStr::new("sh")), words.collect())
             }
-            Self::Container { engine, image, label } => {
+            Self::Container { engine, image, label, .. } => {
                 let run =
                     ["run", "--rm", "--interactive", "--network", "none", "--label", label, image];
                 (OsStr::new(engine), run.into_iter().map(OsStr::new).chain(program).collect())

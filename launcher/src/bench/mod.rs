@@ -35,11 +35,24 @@ use std::process::ExitCode;
 /// Where nobody says how wide it is.
 const COLUMNS: usize = 100;
 
+/// How it ended, for those who only look at the exit code.
+enum Outcome {
+    Measured,
+    /// Something costs more than in the record it is compared with.
+    Worse,
+    /// Somebody ended it; what was measured until then is kept.
+    Interrupted,
+}
+
+/// What a shell gives for a command that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
 /// The whole command. It fails where anything costs more than in the record it is compared with.
 pub fn main(args: &BenchArgs) -> ExitCode {
     match done(args) {
-        Ok(false) => ExitCode::SUCCESS,
-        Ok(true) => ExitCode::FAILURE,
+        Ok(Outcome::Measured) => ExitCode::SUCCESS,
+        Ok(Outcome::Worse) => ExitCode::FAILURE,
+        Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(failure) => {
             report(&failure);
             ExitCode::from(failure.exit_code())
@@ -47,9 +60,12 @@ pub fn main(args: &BenchArgs) -> ExitCode {
     }
 }
 
-/// Measures and reports; gives whether anything is worse than it was.
-fn done(args: &BenchArgs) -> Result<bool, Failure> {
+/// Measures and reports.
+fn done(args: &BenchArgs) -> Result<Outcome, Failure> {
     let plan = BenchPlan::resolve(args)?;
+    for engine in &plan.absent {
+        crate::error::say(&format!("{engine} is not installed: it is left out"));
+    }
     let machine = place::machine(args)?;
     if let Some(directory) = &plan.out {
         // Found out now, and not when all is measured.
@@ -94,7 +110,12 @@ fn done(args: &BenchArgs) -> Result<bool, Failure> {
         text.push_str(&::bench::report::changes(comparison, old, columns));
     }
     std::io::stdout().write_all(text.as_bytes()).map_err(Failure::plain)?;
-    Ok(comparison.is_some_and(|(comparison, _)| comparison.is_worse()))
+    let is_worse = comparison.is_some_and(|(comparison, _)| comparison.is_worse());
+    Ok(match record.ended {
+        ::bench::Ended::Interrupted => Outcome::Interrupted,
+        ::bench::Ended::Complete if is_worse => Outcome::Worse,
+        ::bench::Ended::Complete => Outcome::Measured,
+    })
 }
 
 /// Writes the record and what is made of it, each whole or not at all.

@@ -19,6 +19,8 @@ const MAX_WARMUPS: usize = 100;
 pub struct BenchPlan {
     /// Where, the base first.
     pub layers: Vec<Layer>,
+    /// Peers that were named and are not installed.
+    pub absent: Vec<String>,
     /// What.
     pub items: Vec<Item>,
     /// Whether what is reached of the host's kernel is counted, too.
@@ -40,7 +42,7 @@ pub enum PlanError {
     #[error(transparent)]
     Layer(#[from] UnknownLayer),
     /// One layer twice.
-    #[error("--layers names {0:?} twice")]
+    #[error("{0:?} is to be measured twice")]
     Twice(String),
     /// There is no such group.
     #[error("no workloads are in a group called {0:?}")]
@@ -92,7 +94,7 @@ impl BenchPlan {
     /// # Errors
     /// [`PlanError`].
     pub fn resolve(args: &BenchArgs) -> Result<Self, PlanError> {
-        let mut layers = Vec::new();
+        let (mut layers, mut absent) = (Vec::new(), Vec::new());
         let usual: Vec<String> = Layer::usual(args).into_iter().map(str::to_owned).collect();
         let names = if args.layers.is_empty() { &usual } else { &args.layers };
         for name in names {
@@ -102,9 +104,19 @@ impl BenchPlan {
             }
             layers.push(layer);
         }
+        for engine in &args.peers {
+            match Layer::peer(engine, args) {
+                Some(layer) if layers.iter().any(|it| is_called_alike(it, &layer)) => {
+                    return Err(PlanError::Twice(engine.clone()));
+                }
+                Some(layer) => layers.push(layer),
+                None => absent.push(engine.clone()),
+            }
+        }
         let old = args.compare.as_deref().map(read).transpose()?;
         Ok(Self {
             layers,
+            absent,
             items: chosen(&args.suite)?,
             surface: args.suite.is_empty() || args.suite.iter().any(|group| group == SURFACE),
             repeats: count("--repeats", &args.repeats, 1, MAX_SAMPLES)?,
@@ -113,6 +125,10 @@ impl BenchPlan {
             old,
         })
     }
+}
+
+fn is_called_alike(one: &Layer, other: &Layer) -> bool {
+    one.described().name == other.described().name
 }
 
 /// The workloads of these groups; all where none is named.

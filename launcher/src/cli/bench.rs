@@ -37,7 +37,10 @@ pub struct BenchArgs {
     /// The engine that runs the container layer
     #[arg(long, value_name = "PROGRAM", default_value = "podman")]
     pub engine: String,
-    /// The image as that engine knows it [default: IMAGE]
+    /// Further engines whose containers are layers too, where they are installed: podman, docker
+    #[arg(long, value_name = "PROGRAMS", value_delimiter = ',')]
+    pub peers: Vec<String>,
+    /// The image as engines know it [default: IMAGE]
     #[arg(long, value_name = "IMAGE")]
     pub engine_image: Option<String>,
     /// Where images and sandboxes live
