@@ -110,6 +110,14 @@ impl Layer {
         command
     }
 
+    /// The same in a guest, with the launcher's account of it (`--timings`) in a file; nothing where there is no guest.
+    pub fn accounted(&self, program: &[&str], file: &str) -> Option<Command> {
+        let (Self::Vm { run } | Self::Nested { run }) = self else { return None };
+        let mut command = Command::new(MYSELF);
+        command.args(["run", "--timings", file]).args(run).args(program);
+        Some(command)
+    }
+
     /// Removes what an engine still has of this bench: a container may outlive the client that is ended.
     pub fn tidy(&self) {
         let Self::Container { engine, label, .. } = self else { return };
