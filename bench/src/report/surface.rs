@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 
 /// What the whole is, for those who see it first.
 pub(super) const WHAT: &str = "What the host's kernel is asked for by all processes outside, those of engines and of \
-     the VM too, for one unit of work: system calls, how many different ones, KVM's exits, and functions of that kernel \
-     that ran at all. What was not reached cannot be attacked from there.";
+     the VM too, for one unit of work: system calls, how many different ones, and KVM's exits. What was not reached cannot be attacked from there.";
 
 /// How many reasons of exits, or calls, are named.
 const NAMED: usize = 3;
@@ -31,8 +30,6 @@ pub(super) struct Figures {
     pub most: String,
     /// KVM's exits, with the commonest reasons; empty where nobody could count them.
     pub exits: String,
-    /// Functions of the host's kernel; empty where nobody could count them.
-    pub functions: String,
     /// What more there is to say.
     pub remark: Option<String>,
 }
@@ -53,7 +50,7 @@ pub(super) fn works(record: &Record) -> Vec<(&str, Vec<SurfaceRow<'_>>)> {
 
 fn figures(surface: &Surface) -> Result<Figures, &str> {
     let failure = surface.failure.as_deref();
-    let Some(Reached { calls, exits, functions }) = &surface.reached else {
+    let Some(Reached { calls, exits }) = &surface.reached else {
         return Err(failure.unwrap_or("not counted"));
     };
     let exits = exits.as_ref().map(|exits| {
@@ -66,7 +63,6 @@ fn figures(surface: &Surface) -> Result<Figures, &str> {
         different: calls.len().to_string(),
         most: most(calls),
         exits: exits.unwrap_or_default(),
-        functions: functions.map(|it| it.to_string()).unwrap_or_default(),
         remark: failure.map(str::to_owned),
     })
 }

@@ -73,17 +73,14 @@ fn surface(record: &Record, columns: usize, name: usize) -> String {
                 }
                 Ok(figures) => figures,
             };
-            text.push_str(&format!(
-                "  {layer}  {:>9} calls, {:>3} different: {}\n",
-                figures.calls, figures.different, figures.most
-            ));
-            let more =
-                [(&figures.exits, "exits of KVM"), (&figures.functions, "functions of the kernel")];
-            for (figure, what) in more.into_iter().filter(|(figure, _)| !figure.is_empty()) {
-                let (number, reasons) = figure.split_once(" (").unwrap_or((figure, ""));
-                let reasons =
-                    reasons.strip_suffix(')').map(|it| format!(": {it}")).unwrap_or_default();
-                text.push_str(&format!("  {}  {number:>9} {what}{reasons}\n", pad("", name)));
+            let calls = format!("{:>9} calls, {:>3} different", figures.calls, figures.different);
+            text.push_str(&named(&format!("  {layer}  {calls}"), &figures.most, columns));
+            if !figures.exits.is_empty() {
+                let (number, reasons) =
+                    figures.exits.split_once(" (").unwrap_or((&figures.exits, ""));
+                let reasons = reasons.strip_suffix(')').unwrap_or_default();
+                let line = format!("  {}  {number:>9} exits of KVM", pad("", name));
+                text.push_str(&named(&line, reasons, columns));
             }
             if let Some(remark) = &figures.remark {
                 text.push_str(&format!("  {}  {remark}\n", pad("", name)));
@@ -91,6 +88,16 @@ fn surface(record: &Record, columns: usize, name: usize) -> String {
         }
     }
     text
+}
+
+/// A line, and what it consists of where there is room.
+fn named(line: &str, parts: &str, columns: usize) -> String {
+    let whole = format!("{line}: {parts}\n");
+    if parts.is_empty() || whole.chars().count() > columns + 1 {
+        format!("{line}\n")
+    } else {
+        whole
+    }
 }
 
 /// What has changed, a line each: what is the same is only counted.

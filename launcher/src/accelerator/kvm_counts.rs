@@ -100,14 +100,14 @@ mod tests {
         let data = descriptions + figures.len() * (DESCRIPTION_BYTES + NAME_BYTES);
         let mut bytes = Vec::new();
         for field in [0, NAME_BYTES, figures.len(), HEADER_BYTES, descriptions, data] {
-            bytes.extend((field as u32).to_le_bytes());
+            bytes.extend(u32::try_from(field).unwrap().to_le_bytes());
         }
         bytes.extend(b"kvm-1\0\0\0");
         for (place, (name, flags, count, _)) in figures.iter().enumerate() {
             bytes.extend(flags.to_le_bytes());
             bytes.extend([0, 0]);
             bytes.extend(count.to_le_bytes());
-            bytes.extend((place as u32 * 8).to_le_bytes());
+            bytes.extend(u32::try_from(place * 8).unwrap().to_le_bytes());
             bytes.extend([0; 4]);
             let mut field = name.as_bytes().to_vec();
             field.resize(NAME_BYTES, 0);

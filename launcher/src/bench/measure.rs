@@ -107,9 +107,9 @@ pub fn measure(plan: &BenchPlan, patience: &Patience, progress: &mut Progress) -
     }
     // What stands idle beside it would be counted with the rest by whoever traces the kernel.
     drop(bench);
-    if measured.ended == Ended::Complete && plan.surface {
+    if measured.ended == Ended::Complete && !plan.works.is_empty() {
         let tell = |work: &str, layer| progress.counting(work, layer);
-        let (surfaces, interrupted) = surface::measure(&plan.layers, patience, tell);
+        let (surfaces, interrupted) = surface::measure(&plan.works, &plan.layers, patience, tell);
         measured.surfaces = surfaces;
         measured.ended = if interrupted { Ended::Interrupted } else { Ended::Complete };
     }

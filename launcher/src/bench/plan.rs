@@ -2,6 +2,7 @@
 
 use super::layer::{Layer, NAMES, UnknownLayer};
 use super::suite::{ITEMS, Item};
+use super::surface::{WORKS, Work};
 use crate::cli::BenchArgs;
 use crate::error::Explain;
 use crate::exit_code::FailureClass;
@@ -9,8 +10,6 @@ use ::bench::{MAX_SAMPLES, Record, RecordError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// The group that is counted and not timed.
-const SURFACE: &str = "surface";
 /// More rounds than this that are not kept warm nothing any more.
 const MAX_WARMUPS: usize = 100;
 
@@ -23,8 +22,8 @@ pub struct BenchPlan {
     pub absent: Vec<String>,
     /// What.
     pub items: Vec<Item>,
-    /// Whether what is reached of the host's kernel is counted, too.
-    pub surface: bool,
+    /// For what it is counted what is reached of the host's kernel.
+    pub works: Vec<Work>,
     /// How many samples of each.
     pub repeats: usize,
     /// How many rounds come before them.
@@ -72,8 +71,7 @@ impl Explain for PlanError {
         match self {
             Self::Layer(_) => Some(format!("there are {}", NAMES.join(", "))),
             Self::Group(_) => {
-                let mut groups: Vec<&str> = ITEMS.iter().map(|item| item.group).collect();
-                groups.push(SURFACE);
+                let mut groups: Vec<&str> = groups().collect();
                 groups.sort_unstable();
                 groups.dedup();
                 Some(format!("there are {}", groups.join(", ")))
@@ -118,7 +116,11 @@ impl BenchPlan {
             layers,
             absent,
             items: chosen(&args.suite)?,
-            surface: args.suite.is_empty() || args.suite.iter().any(|group| group == SURFACE),
+            works: WORKS
+                .iter()
+                .filter(|work| is_wanted(&args.suite, work.group))
+                .copied()
+                .collect(),
             repeats: count("--repeats", &args.repeats, 1, MAX_SAMPLES)?,
             warmups: count("--warmups", &args.warmups, 0, MAX_WARMUPS)?,
             out: args.out.clone(),
@@ -132,14 +134,23 @@ fn is_called_alike(one: &Layer, other: &Layer) -> bool {
 }
 
 /// The workloads of these groups; all where none is named.
-fn chosen(groups: &[String]) -> Result<Vec<Item>, PlanError> {
-    for group in groups {
-        if group != SURFACE && !ITEMS.iter().any(|item| item.group == group) {
+fn chosen(named: &[String]) -> Result<Vec<Item>, PlanError> {
+    for group in named {
+        if !groups().any(|known| known == group) {
             return Err(PlanError::Group(group.clone()));
         }
     }
-    let is_wanted = |item: &&Item| groups.is_empty() || groups.iter().any(|it| it == item.group);
-    Ok(ITEMS.iter().filter(is_wanted).copied().collect())
+    Ok(ITEMS.iter().filter(|item| is_wanted(named, item.group)).copied().collect())
+}
+
+/// The groups that there are, some of them often.
+fn groups() -> impl Iterator<Item = &'static str> {
+    ITEMS.iter().map(|item| item.group).chain(WORKS.iter().map(|work| work.group))
+}
+
+/// Whether a group was named; all are where none is.
+fn is_wanted(named: &[String], group: &str) -> bool {
+    named.is_empty() || named.iter().any(|it| it == group)
 }
 
 fn count(flag: &'static str, value: &str, least: usize, most: usize) -> Result<usize, PlanError> {

@@ -128,7 +128,7 @@ pub struct RunArgs {
     /// Grant everything inside the VM: that is what the VM is for
     #[arg(long, help_heading = "Privilege")]
     pub privileged: bool,
-    /// Run it in the VM itself, in the image but in no container: to measure one, or to look at the VM
+    /// Run it in the VM itself, in no container
     #[arg(long, help_heading = "Privilege")]
     pub no_container: bool,
     /// Add a capability, or ALL

@@ -1,5 +1,5 @@
-//! KVM's exits as KVM itself counts them for whoever has the machine: fewer reasons than the kernel's tracing knows, and
-//! nobody needs a right for it.
+//! KVM's exits as KVM itself counts them for whoever has the machine: fewer reasons than the kernel's tracing tells apart,
+//! and nobody needs a right for it.
 
 use super::SurfaceError;
 use crate::bench::layer::Layer;
