@@ -12,8 +12,6 @@ pub enum Reading {
     LastOf(&'static str, char),
     /// The number at this place of the last JSON document (RFC 6901).
     Json(&'static str),
-    /// stress-ng's 50th percentile of latency, nanoseconds, as seconds.
-    Percentile50,
 }
 
 /// Why an output has no figure.
@@ -41,7 +39,6 @@ impl Reading {
             Self::After(words, scale) => after(output, words).map(|number| number * scale),
             Self::LastOf(start, separator) => last_of(output, start, separator),
             Self::Json(place) => json(output, place),
-            Self::Percentile50 => after(output, "50.00%:").map(|ns| ns / 1e9),
         };
         let figure = found.ok_or(ReadingError::Missing)?;
         if figure > 0.0 && figure < MOST { Ok(figure) } else { Err(ReadingError::Absurd(figure)) }
@@ -100,8 +97,6 @@ stress-ng: metrc: [7] fork               4321      1.00      0.05      0.63     
         assert_eq!(Reading::LastOf("+F:", ':').of(openssl), Ok(404_168_704.0));
         let fio = "note: both\n{\"jobs\": [{\"read\": {\"iops\": 12.5}}]}\n";
         assert_eq!(Reading::Json("/jobs/0/read/iops").of(fio), Ok(12.5));
-        let cyclic = "info: latency distribution\n  25.00%:   1000 ns\n  50.00%:      52000 ns\n";
-        assert_eq!(Reading::Percentile50.of(cyclic), Ok(52e-6));
     }
 
     #[test]
@@ -115,10 +110,10 @@ stress-ng: metrc: [7] fork               4321      1.00      0.05      0.63     
 
     proptest! {
         #[test]
-        fn any_output_is_borne(output in ".{0,200}", at in 0usize..5) {
+        fn any_output_is_borne(output in ".{0,200}", at in 0usize..4) {
             let readings = [
                 Reading::Stressor("fork"), Reading::After("a", 1.0), Reading::LastOf("", ':'),
-                Reading::Json("/jobs/0/read/iops"), Reading::Percentile50,
+                Reading::Json("/jobs/0/read/iops"),
             ];
             if let Ok(figure) = readings[at].of(&output) {
                 prop_assert!(figure.is_finite() && figure > 0.0);

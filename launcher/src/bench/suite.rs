@@ -144,22 +144,16 @@ pub const ITEMS: &[Item] = &[
             Reading::After("MiB transferred (", 1024.0 * 1024.0),
         ),
     },
-    stressor!(
-        "memory latency",
-        "memory",
-        "memthrash",
-        "--memthrash-method random",
-        "reads and writes anywhere in 16 MiB"
-    ),
     Item {
-        name: "timer lateness",
-        group: "kernel",
-        unit: Unit::Seconds,
-        better: Better::Less,
-        scope: "stress-ng --cyclic, clock_nanosleep of 100 µs: how late it wakes, the middle of 1 s",
+        name: "memory in no order",
+        group: "memory",
+        unit: Unit::BytesPerSecond,
+        better: Better::More,
+        scope: "sysbench memory, one thread, at most 1 s: reads anywhere in a block of 16 MiB",
         how: How::Script(
-            "stress-ng --no-rand-seed -t 1 --cyclic 1 --cyclic-policy other --cyclic-method clock_ns --cyclic-sleep 100000",
-            Reading::Percentile50,
+            "sysbench memory --time=1 --memory-block-size=16M --memory-total-size=1T --memory-oper=read \
+             --memory-access-mode=rnd run",
+            Reading::After("MiB transferred (", 1024.0 * 1024.0),
         ),
     },
     file!(
