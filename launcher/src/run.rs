@@ -101,7 +101,9 @@ fn stages(
 
     let sandbox = Sandbox::create(&plan, &image, id)?;
     let mut streams = Streams::make(&plan)?;
-    let parts = sandbox.machine_parts(&plan, files, console, image.layers, streams.take_offers());
+    let mut parts =
+        sandbox.machine_parts(&plan, files, console, image.layers, streams.take_offers());
+    parts.counted = timings.is_some();
     let mut machine = Machine::start(&choice, &parts).map_err(Failure::plain)?;
     // The machine's processes have their own copies: ours would keep streams open that should end.
     drop(parts);
@@ -112,6 +114,7 @@ fn stages(
     let mut supervisor = Supervisor::new(&mut machine, agent, session, job);
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
+    clock.counted(machine.take_counts());
     drop(machine);
     let outcome = outcome.explained(|| last_words.reason());
     clock.reached("teardown");

@@ -9,7 +9,7 @@ use anyhow::Result;
 use rootfs::debian::{self, Tree};
 use rootfs::image_config::ImageConfig;
 use rootfs::layer::{Layer, LayerBuilder, Owner};
-use rootfs::recipes::{demo, outer, small};
+use rootfs::recipes::{bench, demo, outer, small};
 use rootfs::{docker_archive, oci_directory};
 
 use crate::digest::Inputs;
@@ -24,6 +24,7 @@ const RECIPES: &[&str] = &[
     include_str!("../../rootfs/src/image_config.rs"),
     include_str!("../../rootfs/src/layer.rs"),
     include_str!("../../rootfs/src/oci_directory.rs"),
+    include_str!("../../rootfs/src/recipes/bench.rs"),
     include_str!("../../rootfs/src/recipes/demo.rs"),
     include_str!("../../rootfs/src/recipes/small.rs"),
     demo::JOB,
@@ -49,6 +50,17 @@ pub fn demo(workspace: &Workspace) -> Result<Image> {
         layer.file(demo::JOB_PATH, 0o755, Owner::ROOT, demo::JOB.as_bytes())?;
         layer.finish()?;
         Ok((demo::config(), vec![Layer::open(&tree)?, Layer::open(&job)?]))
+    })
+}
+
+/// The image that has the programs of `cofferdam bench`.
+///
+/// # Errors
+/// Those of mmdebstrap and of writing.
+pub fn bench(workspace: &Workspace) -> Result<Image> {
+    let tree = debian_tree(workspace, "bench", &bench::TREE)?;
+    image(workspace, "bench", &Inputs::default().identity(&tree)?.finish(), |_| {
+        Ok((bench::config(), vec![Layer::open(&tree)?]))
     })
 }
 

@@ -7,7 +7,7 @@
 //!   kernel ─────────────┐
 //!   agent ─► initramfs ─┴─► dist/cofferdam ─► dist/cofferdam-image.tar, dist/cofferdam-tcg-image.tar
 //!                                                 │
-//!   images (demo, small) ────────────────────────┴─► run, test, measure, soak
+//!   images (demo, small, bench) ────────────────────────┴─► run, test, measure, soak
 //! ```
 
 mod build;
@@ -128,6 +128,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Images => {
             progress::result(&images::small(&workspace)?.oci);
             progress::result(&images::demo(&workspace)?.oci);
+            progress::result(&images::bench(&workspace)?.oci);
             Ok(())
         }
         Command::Build => build::all(&workspace).map(drop),

@@ -78,7 +78,7 @@ fn supervised<T: Send + 'static>(
     let (ours, machine) = Channel::pair().unwrap();
     let mut command = Command::new("/bin/true");
     command.stdin(Streams::null());
-    let mut process = Machine::Kvm { vmm: start(command, ours).unwrap() };
+    let mut process = Machine::Kvm { vmm: start(command, ours).unwrap(), counts: Vec::new() };
     let liar = std::thread::spawn(move || {
         let mut liar = Liar { agent, machine, terminal };
         let told = lie(&mut liar);

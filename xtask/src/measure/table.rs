@@ -37,6 +37,9 @@ pub fn of(run: &Value, kernel: &Value) -> Result<String> {
         text("host_kernel")?,
     );
     let last = &run["last_run"];
+    let count =
+        |name: &str| last["kvm"][name].as_u64().with_context(|| format!("no count of {name}"));
+    let (exits, to_vmm) = (count("exits")?, count("mmio_exits")? + count("io_exits")?);
     for (name, stages) in STAGES {
         let mut sum = 0.0;
         for stage in *stages {
@@ -47,6 +50,9 @@ pub fn of(run: &Value, kernel: &Value) -> Result<String> {
         let within = kernel.map(|ms| format!(" ({ms:.1} from the guest's start to the agent's)"));
         table.push_str(&format!("| {name}{} | {sum:.1} |\n", within.unwrap_or_default()));
     }
+    table.push_str(&format!(
+        "\nKVM left the guest {exits} times in that run, {to_vmm} of them for a register or a port.\n"
+    ));
     Ok(table)
 }
 
@@ -73,7 +79,10 @@ mod tests {
         let result = json!({
             "million_instructions": [10.0, 12.0], "budget_million_instructions": 20.0,
             "date": "2026-01-02T03:04:05Z", "commit": "abc", "guest_kernel": "6.12", "host_kernel": "6.1",
-            "last_run": { "stages_ms": stages, "guest_kernel_ms": 3.5 },
+            "last_run": {
+                "stages_ms": stages, "guest_kernel_ms": 3.5,
+                "kvm": { "exits": 1500, "mmio_exits": 300, "io_exits": 27 },
+            },
         });
         let table = of(&result, &result).unwrap();
         assert!(
@@ -85,6 +94,7 @@ mod tests {
         let figures: Vec<&str> =
             table.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit(' ').next()).collect();
         assert_eq!(figures[1..], ["1.5", "2.0", "3.0", "4.0", "5.0", "6.0", "7.0"]);
+        assert!(table.contains("left the guest 1500 times in that run, 327 of them"), "{table}");
         assert!(of(&json!({}), &result).is_err());
     }
 }
