@@ -37,9 +37,6 @@ pub fn of(run: &Value, kernel: &Value) -> Result<String> {
         text("host_kernel")?,
     );
     let last = &run["last_run"];
-    let count =
-        |name: &str| last["kvm"][name].as_u64().with_context(|| format!("no count of {name}"));
-    let (exits, to_vmm) = (count("exits")?, count("mmio_exits")? + count("io_exits")?);
     for (name, stages) in STAGES {
         let mut sum = 0.0;
         for stage in *stages {
@@ -50,9 +47,16 @@ pub fn of(run: &Value, kernel: &Value) -> Result<String> {
         let within = kernel.map(|ms| format!(" ({ms:.1} from the guest's start to the agent's)"));
         table.push_str(&format!("| {name}{} | {sum:.1} |\n", within.unwrap_or_default()));
     }
-    table.push_str(&format!(
-        "\nKVM left the guest {exits} times in that run, {to_vmm} of them for a register or a port.\n"
-    ));
+    // A KVM older than Linux 5.14 does not tell.
+    let count = |name: &str| last["kvm"][name].as_u64();
+    if let (Some(exits), Some(registers), Some(ports)) =
+        (count("exits"), count("mmio_exits"), count("io_exits"))
+    {
+        let to_vmm = registers.saturating_add(ports);
+        table.push_str(&format!(
+            "\nKVM left the guest {exits} times in that run, {to_vmm} of them for a register or a port.\n"
+        ));
+    }
     Ok(table)
 }
 
