@@ -37,6 +37,7 @@ const NO_WORK: &str = "d=$(place); dd if=/dev/zero of=/dev/null count=0 2>/dev/n
 /// Where a file may be made, in an image of whatever kind.
 const PLACE: &str = "place() { for d in /var/tmp /tmp /; do [ -w $d ] && break; done; echo $d; }";
 
+/// A start, and nothing else.
 const START: Work = Work {
     group: "start",
     unit: "a start: sh -c true, from exec to exit",
