@@ -90,7 +90,7 @@ fn what_fails_at_one_layer_fails_there_alone(world: &World) {
     assert_eq!(leftovers::files(&directory).len(), 3, "{:?}", leftovers::files(&directory));
 }
 
-/// Two thousand reads and writes are as many of the host's, and in a VM none.
+/// Twenty thousand reads and writes are as many of the host's, and in a VM none.
 fn what_is_reached_of_the_hosts_kernel(world: &World) {
     let (directory, path) = out(world);
     bench(world, &["--layers", "host,nested", "--suite", "surface", "--out", &path]).exits(0);
