@@ -7,7 +7,7 @@
 //!   kernel ─────────────┐
 //!   agent ─► initramfs ─┴─► dist/cofferdam ─► dist/cofferdam-image.tar, dist/cofferdam-tcg-image.tar
 //!                                                 │
-//!   images (demo, small, bench) ────────────────────────┴─► run, test, measure, soak
+//!   images (demo, small, bench) ──────────────────┴─► run, test, measure, soak
 //! ```
 
 mod build;

@@ -89,8 +89,9 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Beside other work: what is counted does not depend on it. Fails where it costs more than its budget allows, or clearly more than the results beside the
-/// scripts say. Gives what could not be counted, which is no success and is to be said.
+/// Fails where it costs more than its budget allows, or clearly more than the results beside the
+/// scripts say. Gives what could not be counted, which is no success and is to be said. Other work may
+/// go on beside it: what is counted does not depend on that.
 ///
 /// # Errors
 /// Where it does, and those of the scripts.
