@@ -49,7 +49,7 @@ pub fn demo(workspace: &Workspace) -> Result<Image> {
         let mut layer = LayerBuilder::new(File::create(&job)?);
         layer.file(demo::JOB_PATH, 0o755, Owner::ROOT, demo::JOB.as_bytes())?;
         layer.finish()?;
-        Ok((demo::config(), vec![Layer::open(&tree)?, Layer::open(&job)?]))
+        Ok((ImageConfig::debian(), vec![Layer::open(&tree)?, Layer::open(&job)?]))
     })
 }
 
@@ -60,7 +60,7 @@ pub fn demo(workspace: &Workspace) -> Result<Image> {
 pub fn bench(workspace: &Workspace) -> Result<Image> {
     let tree = debian_tree(workspace, "bench", &bench::TREE)?;
     image(workspace, "bench", &Inputs::default().identity(&tree)?.finish(), |_| {
-        Ok((bench::config(), vec![Layer::open(&tree)?]))
+        Ok((ImageConfig::debian(), vec![Layer::open(&tree)?]))
     })
 }
 
