@@ -22,7 +22,7 @@ pub struct Surface {
     pub units: u32,
     /// What it reached; `None` where it failed.
     pub reached: Option<Reached>,
-    /// Why nothing, or not all, was counted.
+    /// Why nothing was counted.
     pub failure: Option<String>,
 }
 

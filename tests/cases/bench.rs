@@ -6,12 +6,14 @@ use crate::harness::{Output, Running, World, leftovers};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 cases! {
     Kvm: a_start_and_what_it_reaches;
-    Tcg: what_fails_at_one_layer_fails_there_alone, what_is_reached_of_the_hosts_kernel, an_interrupted_bench_keeps_what_it_has, two_are_compared, nothing_outlives_a_bench,
+    Tcg: what_fails_at_one_layer_fails_there_alone, what_is_reached_of_the_hosts_kernel,
+        an_interrupted_bench_keeps_what_it_has, two_are_compared, any_words_make_a_record, nothing_outlives_a_bench,
         what_cannot_be_measured_is_told_before;
 }
 
@@ -192,6 +194,31 @@ fn two_are_compared(world: &World) {
     let since = |old: &str| bench(world, &[&flags[..], &[old]].concat());
     since(&changed("faster.json", 0.01)).exits(1).shows("worse   exit at host");
     since(&changed("slower.json", 100.0)).exits(0).shows("better  exit at host");
+}
+
+/// Whatever was typed, what is written is read again.
+fn any_words_make_a_record(world: &World) {
+    let (directory, _) = out(world);
+    let flags = [
+        "--layers",
+        "host,container",
+        "--engine",
+        "/no/such\nengine",
+        "--suite",
+        "start",
+        "--repeats",
+        "1",
+    ];
+    let mut name = directory.clone().into_os_string();
+    name.push(std::ffi::OsStr::from_bytes(b"\xff"));
+    let mut command = std::process::Command::new(&world.product);
+    command.args(arguments(world, &flags)).arg("--out").arg(&name);
+    Running::start(command, None).wait().exits(0).shows("no/such");
+    let record = PathBuf::from(name).join("record.json");
+    let copy =
+        world.file("record.json", &fs::read_to_string(record).unwrap()).display().to_string();
+    let flags = ["--layers", "host", "--suite", "start", "--repeats", "1", "--compare", &copy];
+    bench(world, &flags).shows("SINCE");
 }
 
 /// Killed, it leaves nothing at work.

@@ -81,15 +81,9 @@ fn surface(record: &Record) -> String {
                     it.calls,
                     it.different,
                     escaped(&it.most),
-                    escaped(&it.exits),
+                    escaped(&it.exits()),
                 ),
             });
-            if let Some(remark) = row.figures.as_ref().ok().and_then(|it| it.remark.as_ref()) {
-                text.push_str(&format!(
-                    "<tr><th></th><td class=\"remark\" colspan=\"4\">{}</td></tr>\n",
-                    escaped(remark)
-                ));
-            }
         }
         text.push_str("</table></div>\n");
     }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 /// What the whole is, for those who see it first.
 pub(super) const WHAT: &str = "What the host's kernel is asked for by all processes outside, those of engines and of \
-     the VM too, for one unit of work: system calls, how many different ones, and KVM's exits. What was not reached cannot be attacked from there.";
+     the VM too, for one unit of work: system calls, how many different ones, and KVM's exits. What was not reached cannot \
+     be attacked from there.";
 
 /// How many reasons of exits, or calls, are named.
 const NAMED: usize = 3;
@@ -28,10 +29,19 @@ pub(super) struct Figures {
     pub different: String,
     /// Those that are made most.
     pub most: String,
-    /// KVM's exits, with the commonest reasons; empty where nobody could count them.
-    pub exits: String,
-    /// What more there is to say.
-    pub remark: Option<String>,
+    /// KVM's exits, and the commonest reasons; `None` where nobody could count them.
+    pub exits: Option<(String, String)>,
+}
+
+impl Figures {
+    /// The exits as one text.
+    pub fn exits(&self) -> String {
+        match &self.exits {
+            None => String::new(),
+            Some((total, reasons)) if reasons.is_empty() => total.clone(),
+            Some((total, reasons)) => format!("{total} ({reasons})"),
+        }
+    }
 }
 
 /// The pieces of work in the record's order, each with its rows.
@@ -49,21 +59,15 @@ pub(super) fn works(record: &Record) -> Vec<(&str, Vec<SurfaceRow<'_>>)> {
 }
 
 fn figures(surface: &Surface) -> Result<Figures, &str> {
-    let failure = surface.failure.as_deref();
     let Some(Reached { calls, exits }) = &surface.reached else {
-        return Err(failure.unwrap_or("not counted"));
+        return Err(surface.failure.as_deref().unwrap_or("not counted"));
     };
-    let exits = exits.as_ref().map(|exits| {
-        let reasons = most(exits);
-        let total = count(Surface::total(exits));
-        if reasons.is_empty() { total } else { format!("{total} ({reasons})") }
-    });
+    let exits = exits.as_ref().map(|exits| (count(Surface::total(exits)), most(exits)));
     Ok(Figures {
         calls: count(Surface::total(calls)),
         different: calls.len().to_string(),
         most: most(calls),
-        exits: exits.unwrap_or_default(),
-        remark: failure.map(str::to_owned),
+        exits,
     })
 }
 

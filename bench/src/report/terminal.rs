@@ -75,15 +75,9 @@ fn surface(record: &Record, columns: usize, name: usize) -> String {
             };
             let calls = format!("{:>9} calls, {:>3} different", figures.calls, figures.different);
             text.push_str(&named(&format!("  {layer}  {calls}"), &figures.most, columns));
-            if !figures.exits.is_empty() {
-                let (number, reasons) =
-                    figures.exits.split_once(" (").unwrap_or((&figures.exits, ""));
-                let reasons = reasons.strip_suffix(')').unwrap_or_default();
-                let line = format!("  {}  {number:>9} exits of KVM", pad("", name));
+            if let Some((total, reasons)) = &figures.exits {
+                let line = format!("  {}  {total:>9} exits of KVM", pad("", name));
                 text.push_str(&named(&line, reasons, columns));
-            }
-            if let Some(remark) = &figures.remark {
-                text.push_str(&format!("  {}  {remark}\n", pad("", name)));
             }
         }
     }

@@ -1,8 +1,11 @@
 //! How a program is started at each layer.
 
-use crate::cli::{Accelerator, BenchArgs};
+use super::text;
+use crate::cli::BenchArgs;
+use crate::host::place::find_program;
+use clap::ValueEnum;
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 /// The layers there are, the least walled first.
@@ -99,7 +102,7 @@ impl Layer {
                 ("nested", "a process in a container in a microVM of cofferdam".to_owned())
             }
         };
-        ::bench::Layer { name: name.to_owned(), scope }
+        ::bench::Layer { name: text(name), scope: text(&scope) }
     }
 
     /// A command that starts this program there, with its standard streams as the program's.
@@ -158,11 +161,8 @@ impl Layer {
 
 /// What every run has: as many processors as a measurement needs that is to be the same elsewhere.
 fn flags(args: &BenchArgs, more: &[&str]) -> Vec<String> {
-    let accelerator = match args.accel {
-        Accelerator::Auto => "auto",
-        Accelerator::Kvm => "kvm",
-        Accelerator::Tcg => "tcg",
-    };
+    let accelerator = args.accel.to_possible_value();
+    let accelerator = accelerator.as_ref().map_or("auto", |value| value.get_name());
     let state_dir = args.state_dir.display().to_string();
     let flags = ["--rm", "--quiet", "--interactive", "--vm-cpus", "1", "--accel", accelerator];
     let places = ["--boot-timeout", BOOT_TIMEOUT, "--state-dir", &state_dir];
@@ -172,12 +172,7 @@ fn flags(args: &BenchArgs, more: &[&str]) -> Vec<String> {
 
 /// Whether a program is somewhere in PATH, or where it says.
 fn is_installed(program: &str) -> bool {
-    let runs = |path: &std::path::Path| {
-        path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-    };
-    if program.contains('/') {
-        return runs(program.as_ref());
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| runs(&directory.join(program)))
+    let place = if program.contains('/') { std::path::absolute(program).ok() } else { None };
+    let name = place.as_deref().and_then(Path::to_str).unwrap_or(program);
+    find_program(name, &std::env::var("PATH").unwrap_or_default()).is_some()
 }

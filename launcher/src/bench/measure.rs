@@ -7,16 +7,12 @@ use super::progress::Progress;
 use super::shell::{Shell, ShellError};
 use super::start::{StartError, timed};
 use super::suite::{How, Item};
-use super::surface;
-use crate::error::{chain, clean, shortened};
+use super::{surface, text, words};
 use ::bench::{Cell, Ended, Schedule, Step, Surface};
-use std::error::Error;
 use std::time::{Duration, Instant};
 
 /// A sample that takes longer is none: each is meant to take about a second.
 const SAMPLE: Duration = Duration::from_secs(120);
-/// What is kept of the words of something that failed.
-const MAX_FAILURE_BYTES: usize = 400;
 
 /// What was measured.
 #[derive(Debug)]
@@ -40,7 +36,7 @@ enum SampleError {
     Start(#[from] StartError),
     #[error(transparent)]
     Shell(#[from] ShellError),
-    #[error("exit status {0}: {1:?}")]
+    #[error("exit status {0}: {1}")]
     Status(u8, String),
     #[error(transparent)]
     Reading(#[from] super::reading::ReadingError),
@@ -105,7 +101,7 @@ pub fn measure(plan: &BenchPlan, patience: &Patience, progress: &mut Progress) -
     if measured.ended == Ended::Complete {
         measured.guest_kernel = bench.guest_kernel();
     }
-    // What stands idle beside it would be counted with the rest by whoever traces the kernel.
+    // What stands idle beside it would take time from it.
     drop(bench);
     if measured.ended == Ended::Complete && !plan.works.is_empty() {
         let tell = |work: &str, layer| progress.counting(work, layer);
@@ -138,8 +134,7 @@ impl Bench<'_> {
             How::Script(script, reading) => {
                 let answer = self.ask(layer, script)?;
                 if answer.status != 0 {
-                    let said = shortened(answer.output.trim(), MAX_FAILURE_BYTES);
-                    return Err(SampleError::Status(answer.status, said));
+                    return Err(SampleError::Status(answer.status, text(answer.output.trim())));
                 }
                 Ok(reading.of(&answer.output)?)
             }
@@ -170,7 +165,7 @@ impl Bench<'_> {
         let is_guest = |layer: &Layer| matches!(layer, Layer::Vm { .. } | Layer::Nested { .. });
         let layer = self.plan.layers.iter().position(is_guest)?;
         let answer = self.ask(layer, "uname -r").ok()?;
-        Some(shortened(&clean(answer.output.trim()), 64)).filter(|text| !text.is_empty())
+        Some(text(answer.output.trim()))
     }
 }
 
@@ -183,11 +178,6 @@ fn cell(cells: &mut Vec<Cell>, step: Step) -> &mut Cell {
         cells.len() - 1
     });
     &mut cells[place]
-}
-
-/// What a failure says, on one line that a record takes.
-fn words(error: &(dyn Error + 'static)) -> String {
-    shortened(&clean(&chain(error)), MAX_FAILURE_BYTES)
 }
 
 /// How long one piece of work takes this process now, in nanoseconds: it makes no system call and touches no memory.

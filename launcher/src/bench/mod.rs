@@ -1,15 +1,17 @@
 //! `cofferdam bench`: the same work at each layer, and what that costs.
 //!
 //! ```text
-//!   BenchArgs ─▶ BenchPlan ─▶ measure: a schedule of samples ─▶ Record ─▶ terminal, record.json, report.md, .html
+//!   BenchArgs ─▶ BenchPlan ─▶ measure: a schedule of samples ─▶ Record ─▶ terminal, JSON, Markdown, HTML
 //!                               │                                 ▲
 //!                               ├─ start: a program begun anew    │ place: what machine this is
-//!                               └─ shell: one that stands at a layer
+//!                               ├─ shell: one that stands at a layer
+//!                               └─ surface: what is reached of the host's kernel
 //! ```
 //!
 //! Owns: starting the work and reading its figures. Never does: statistics or reports, which the crate `bench` has.
 //! This process is not walled in: it starts programs of others, and touches nothing that a guest wrote but text.
 
+mod group;
 mod layer;
 mod measure;
 mod patience;
@@ -23,11 +25,12 @@ mod suite;
 mod surface;
 
 use crate::cli::BenchArgs;
-use crate::error::{Failure, report};
+use crate::error::{Failure, chain, clean, report, shortened};
 use ::bench::{Comparison, Record, Workload};
 use patience::Patience;
 use plan::BenchPlan;
 use progress::Progress;
+use std::error::Error;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -85,7 +88,7 @@ fn done(args: &BenchArgs) -> Result<Outcome, Failure> {
     let record = Record {
         version: Record::VERSION,
         begun,
-        command: std::env::args().skip(1).collect(),
+        command: std::env::args_os().skip(1).map(|word| text(&word.to_string_lossy())).collect(),
         machine: ::bench::Machine {
             guest_kernel: measured.guest_kernel.unwrap_or_else(|| "not asked".to_owned()),
             ..machine
@@ -116,6 +119,22 @@ fn done(args: &BenchArgs) -> Result<Outcome, Failure> {
         ::bench::Ended::Complete if is_worse => Outcome::Worse,
         ::bench::Ended::Complete => Outcome::Measured,
     })
+}
+
+/// What a record takes of what somebody typed.
+const MAX_TEXT_BYTES: usize = 4000;
+/// What is kept of the words of something that failed.
+const MAX_FAILURE_BYTES: usize = 400;
+
+/// A text as a record takes it: on one line, bounded, and not nothing.
+fn text(words: &str) -> String {
+    let text = shortened(&clean(words), MAX_TEXT_BYTES);
+    if text.is_empty() { "\"\"".to_owned() } else { text }
+}
+
+/// What a failure says, as a record takes it.
+fn words(error: &(dyn Error + 'static)) -> String {
+    shortened(&text(&chain(error)), MAX_FAILURE_BYTES)
 }
 
 /// Writes the record and what is made of it, each whole or not at all.

@@ -1,13 +1,12 @@
 //! A shell that stands at a layer for the whole bench, so that what is measured in it is not its start: scripts go
 //! in, outputs come back, each within a time and a size.
 
+use super::group::{Group, GroupError};
 use super::patience::{Cut, Patience};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// An output that is longer is not read to its end.
@@ -18,7 +17,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// The shell.
 #[derive(Debug)]
 pub struct Shell {
-    child: Child,
+    group: Group,
     input: Option<ChildStdin>,
     output: ChildStdout,
     scripts: u64,
@@ -37,8 +36,8 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
     /// It could not be started.
-    #[error("cannot start {0:?}")]
-    Start(String, #[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] GroupError),
     /// Its streams are broken.
     #[error("the layer's shell cannot be asked")]
     Io(#[source] io::Error),
@@ -59,17 +58,10 @@ impl Shell {
     /// # Errors
     /// Where it cannot be started.
     pub fn start(mut command: Command) -> Result<Self, ShellError> {
-        let name = command.get_program().to_string_lossy().into_owned();
-        let failed = |error| ShellError::Start(name, error);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(failed)?;
-        let streams = child.stdin.take().zip(child.stdout.take());
+        let mut group = Group::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let streams = group.child.stdin.take().zip(group.child.stdout.take());
         let (input, output) = streams.ok_or(ShellError::Ended)?;
-        Ok(Self { child, input: Some(input), output, scripts: 0 })
+        Ok(Self { group, input: Some(input), output, scripts: 0 })
     }
 
     /// Has it run a script in a shell of its own, and waits for its end.
@@ -121,19 +113,11 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        // A shell ends with its input, and what it stands in takes itself down: sooner by far than by force.
+        // A shell ends with its input, and what it stands in takes itself down: sooner by far than by force, which
+        // comes next.
         drop(self.input.take());
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid.filter(|_| matches!(self.child.try_wait(), Ok(None))) {
-            if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) {
-                let timeout = Timespec::try_from(FAREWELL).ok();
-                let _ = poll(&mut [PollFd::new(&handle, PollFlags::IN)], timeout.as_ref());
-            }
-            if matches!(self.child.try_wait(), Ok(None)) {
-                let _ = kill_process_group(pid, Signal::KILL);
-            }
-        }
-        let _ = self.child.wait();
+        let timeout = Timespec::try_from(FAREWELL).ok();
+        let _ = poll(&mut [PollFd::new(self.group.end(), PollFlags::IN)], timeout.as_ref());
     }
 }
 

@@ -1,15 +1,15 @@
 //! A program started anew at a layer, timed from outside: until its first byte, and until all of it is gone.
 
+use super::group::{Group, GroupError};
 use super::patience::{Cut, Patience};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// What is kept of what the program says where it fails.
-const MAX_SAID_BYTES: u64 = 4096;
+const MAX_SAID_BYTES: usize = 4096;
 
 /// How long it took.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +24,8 @@ pub struct Started {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// It could not be started.
-    #[error("cannot start {0:?}")]
-    Start(String, #[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] GroupError),
     /// Its streams are broken.
     #[error("cannot read what it says")]
     Io(#[source] io::Error),
@@ -40,54 +40,54 @@ pub enum StartError {
     Cut(#[from] Cut),
 }
 
-/// A group of processes that ends with this, by force where it has not ended.
-struct Group(Child);
+/// A command at work whose output is read here.
+struct Running<'a> {
+    group: Group,
+    output: ChildStdout,
+    begun: Instant,
+    within: Duration,
+    patience: &'a Patience,
+}
 
-impl Group {
-    fn start(mut command: Command) -> Result<Self, StartError> {
-        let name = command.get_program().to_string_lossy().into_owned();
-        command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
-        command.spawn().map(Self).map_err(|error| StartError::Start(name, error))
+impl<'a> Running<'a> {
+    fn start(
+        mut command: Command,
+        within: Duration,
+        patience: &'a Patience,
+    ) -> Result<Self, StartError> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let begun = Instant::now();
+        let mut group = Group::start(&mut command)?;
+        let output = group.child.stdout.take().ok_or(StartError::Silent)?;
+        Ok(Self { group, output, begun, within, patience })
     }
 
-    fn pid(&self) -> Option<Pid> {
-        Pid::from_raw(i32::try_from(self.0.id()).ok()?)
+    /// Waits for output, and reads some; nothing is its end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StartError> {
+        self.patience.readable(self.output.as_fd(), self.begun, self.within)?;
+        self.output.read(buffer).map_err(StartError::Io)
     }
 
     /// Waits for its first process, and gives how long that took.
-    fn ended(
-        &mut self,
-        begun: Instant,
-        within: Duration,
-        patience: &Patience,
-    ) -> Result<Duration, StartError> {
-        let pid = self.pid().ok_or(StartError::Silent)?;
-        let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| StartError::Io(e.into()))?;
-        patience.readable(handle.as_fd(), begun, within)?;
-        let took = begun.elapsed();
-        let status = self.0.wait().map_err(StartError::Io)?;
+    fn ended(mut self) -> Result<Duration, StartError> {
+        self.group.wait(self.begun, self.within, self.patience)?;
+        let took = self.begun.elapsed();
+        let status = self.group.child.wait().map_err(StartError::Io)?;
         if status.success() {
             return Ok(took);
         }
-        let mut said = Vec::new();
-        if let Some(errors) = self.0.stderr.take() {
-            let _ = errors.take(MAX_SAID_BYTES).read_to_end(&mut said);
-        }
-        let said = String::from_utf8_lossy(&said).trim().to_owned();
-        Err(StartError::Failed(status, crate::error::clean(&said)))
+        Err(StartError::Failed(status, crate::error::clean(self.last_words().trim())))
     }
-}
 
-impl Drop for Group {
-    fn drop(&mut self) {
-        // One that was waited for is no group any more, and its number may be another's.
-        if !matches!(self.0.try_wait(), Ok(None)) {
-            return;
-        }
-        if let Some(pid) = self.pid() {
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-        let _ = self.0.wait();
+    /// What it has said of why. Another process may hold the pipe: its end is not waited for.
+    fn last_words(&mut self) -> String {
+        let mut said = vec![0; MAX_SAID_BYTES];
+        let Some(mut errors) = self.group.child.stderr.take() else { return String::new() };
+        let soon = Timespec::default();
+        let is_there = poll(&mut [PollFd::new(&errors, PollFlags::IN)], Some(&soon));
+        let count = if is_there == Ok(1) { errors.read(&mut said).unwrap_or(0) } else { 0 };
+        said.truncate(count);
+        String::from_utf8_lossy(&said).into_owned()
     }
 }
 
@@ -96,41 +96,26 @@ impl Drop for Group {
 /// # Errors
 /// [`StartError`].
 pub fn timed(
-    mut command: Command,
+    command: Command,
     within: Duration,
     patience: &Patience,
 ) -> Result<Started, StartError> {
-    command.stdout(Stdio::piped());
-    let begun = Instant::now();
-    let mut group = Group::start(command)?;
-    let mut output = group.0.stdout.take().ok_or(StartError::Silent)?;
-    patience.readable(output.as_fd(), begun, within)?;
-    let first_output = begun.elapsed();
-    let heard = output.read(&mut [0; 64]).map_err(StartError::Io)?;
-    let exit = group.ended(begun, within, patience)?;
+    let mut running = Running::start(command, within, patience)?;
+    let heard = running.read(&mut [0; 64])?;
+    let first_output = running.begun.elapsed();
+    let exit = running.ended()?;
     if heard == 0 { Err(StartError::Silent) } else { Ok(Started { first_output, exit }) }
 }
 
-/// Waits until a command has ended whose output is of no interest, and is read; gives how long it took.
+/// Waits until a command has ended whose output is of no interest, and is read.
 ///
 /// # Errors
 /// [`StartError`].
-pub fn ended(
-    mut command: Command,
-    within: Duration,
-    patience: &Patience,
-) -> Result<Duration, StartError> {
-    command.stdout(Stdio::piped());
-    let begun = Instant::now();
-    let mut group = Group::start(command)?;
-    let mut output = group.0.stdout.take().ok_or(StartError::Silent)?;
+pub fn ended(command: Command, within: Duration, patience: &Patience) -> Result<(), StartError> {
+    let mut running = Running::start(command, within, patience)?;
     let mut buffer = vec![0; 1 << 16];
-    loop {
-        patience.readable(output.as_fd(), begun, within)?;
-        if output.read(&mut buffer).map_err(StartError::Io)? == 0 {
-            return group.ended(begun, within, patience);
-        }
-    }
+    while running.read(&mut buffer)? > 0 {}
+    running.ended().map(drop)
 }
 
 #[cfg(test)]

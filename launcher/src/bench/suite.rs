@@ -40,12 +40,12 @@ macro_rules! stressor {
             group: $group,
             unit: Unit::PerSecond,
             better: Better::More,
-            scope: concat!("stress-ng --", $stressor, " ", $flags, ", one worker, 1 s: ", $scope),
+            scope: concat!("stress-ng --", $stressor, $flags, ", one worker, 1 s: ", $scope),
             how: How::Script(
                 concat!(
                     "cd /tmp && stress-ng --no-rand-seed --metrics-brief -t 1 --",
                     $stressor,
-                    " 1 ",
+                    " 1",
                     $flags
                 ),
                 Reading::Stressor($stressor),
@@ -96,12 +96,12 @@ pub const ITEMS: &[Item] = &[
         scope: "echo in a new environment, image and caches warm, until all of it is gone",
         how: How::Exit,
     },
-    stressor!("integer", "processor", "cpu", "--cpu-method int64", "rounds of 64-bit arithmetic"),
+    stressor!("integer", "processor", "cpu", " --cpu-method int64", "rounds of 64-bit arithmetic"),
     stressor!(
         "floating point",
         "processor",
         "cpu",
-        "--cpu-method double",
+        " --cpu-method double",
         "rounds of double precision"
     ),
     Item {
@@ -128,7 +128,13 @@ pub const ITEMS: &[Item] = &[
     stressor!("fork", "kernel", "fork", "", "a child that ends at once"),
     stressor!("exec", "kernel", "exec", "", "a child that runs a program that ends at once"),
     stressor!("page fault", "kernel", "fault", "", "pages of a file and of none"),
-    stressor!("mmap", "kernel", "mmap", "--mmap-bytes 4m", "mapping, touching and unmapping 4 MiB"),
+    stressor!(
+        "mmap",
+        "kernel",
+        "mmap",
+        " --mmap-bytes 4m",
+        "mapping, touching and unmapping 4 MiB"
+    ),
     stressor!("futex", "kernel", "futex", "", "waking a process that waits"),
     stressor!("signal", "kernel", "sigfd", "", "a signal to another process, by a descriptor"),
     stressor!("pipe", "kernel", "pipe", "", "512 bytes to another process"),
@@ -189,7 +195,7 @@ pub const ITEMS: &[Item] = &[
         "/jobs/0/write/iops",
         "4 KiB in order, fsync after each"
     ),
-    stressor!("metadata", "files", "dentry", "--dentries 64", "files made, found and removed"),
+    stressor!("metadata", "files", "dentry", " --dentries 64", "files made, found and removed"),
     Item {
         name: "compile",
         group: "compile",

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(
     override_usage = "cofferdam bench [FLAGS] IMAGE",
-    after_help = "IMAGE has the programs that are measured (stress-ng, sysbench, fio, openssl): it is named as for \
+    after_help = "IMAGE has the programs that are measured (fio, gcc, openssl, stress-ng, sysbench): it is named as for \
                   cofferdam run.\nWhat has no such program fails by itself and alone."
 )]
 pub struct BenchArgs {

@@ -9,15 +9,12 @@ mod strace;
 use super::layer::Layer;
 use super::patience::{Cut, Patience};
 use super::start::StartError;
-use crate::error::{chain, clean, shortened};
+use super::words;
 use ::bench::{Counts, Reached, Surface, per_unit};
-use std::error::Error;
 use std::time::Duration;
 
 /// A run that takes longer is not counted: each call of a traced process waits for its tracer.
 const WITHIN: Duration = Duration::from_secs(300);
-/// What is kept of the words of something that failed.
-const MAX_FAILURE_BYTES: usize = 400;
 
 /// A piece of work.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +96,6 @@ impl SurfaceError {
 }
 
 /// What a run without any unit of work reaches at one layer.
-#[derive(Default)]
 struct Base {
     calls: Counts,
     exits: Option<Counts>,
@@ -156,11 +152,10 @@ impl Counter<'_> {
             let exits = self.exits(work.script)?.map(|exits| per_unit(&exits, &nothing, 1));
             return Ok(Reached { calls, exits });
         }
-        if base.is_none() {
-            *base = Some(Base { calls: self.calls(NO_WORK)?, exits: self.exits(NO_WORK)? });
-        }
-        let none = Base::default();
-        let base = base.as_ref().unwrap_or(&none);
+        let base = match base {
+            Some(base) => base,
+            None => base.insert(Base { calls: self.calls(NO_WORK)?, exits: self.exits(NO_WORK)? }),
+        };
         let script = format!("n={}; {}", work.units, work.script);
         let calls = per_unit(&self.calls(&script)?, &base.calls, work.units);
         let exits = self.exits(&script)?.zip(base.exits.as_ref());
@@ -182,9 +177,4 @@ impl Counter<'_> {
 /// A script with what it may call.
 fn whole(script: &str) -> String {
     if script.contains("$(place)") { format!("{PLACE}; {script}") } else { script.to_owned() }
-}
-
-/// What a failure says, on one line that a record takes.
-fn words(error: &(dyn Error + 'static)) -> String {
-    shortened(&clean(&chain(error)), MAX_FAILURE_BYTES)
 }
