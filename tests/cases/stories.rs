@@ -122,10 +122,12 @@ fn a_full_disk(world: &World) {
         let before = canary.sings().expect("it sings before the deed");
         // What has filled it stays.
         let hog = sandbox.start(&["sh", "-c", &format!("{fill}; sleep 100")]);
-        place.settles();
+        let settled = place.settles();
         let (room, after) = (place.room_bytes(), canary.sings());
         hog.signal(rustix::process::Signal::KILL);
-        hog.wait().exits(-9);
+        let hog = hog.wait();
+        assert!(settled, "it is not filled, {room} bytes are left: {hog:?}");
+        hog.exits(-9);
         (room, after.map(|after| before.harm(&after)))
     };
     let (room, harm) = beside(&bounded);

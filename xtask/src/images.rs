@@ -38,6 +38,34 @@ pub struct Image {
     pub docker_archive: PathBuf,
 }
 
+/// What an image is built for.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Name {
+    /// Most tests.
+    Small,
+    /// The demo, and what tests its job.
+    Demo,
+    /// `cofferdam bench`.
+    Bench,
+}
+
+impl Name {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Small, Self::Demo, Self::Bench];
+
+    /// Builds it, where it is not in the cache.
+    ///
+    /// # Errors
+    /// Those of writing, and of what the image is made by.
+    pub fn build(self, workspace: &Workspace) -> Result<Image> {
+        match self {
+            Self::Small => small(workspace),
+            Self::Demo => demo(workspace),
+            Self::Bench => bench(workspace),
+        }
+    }
+}
+
 /// The demo's image.
 ///
 /// # Errors
@@ -57,7 +85,7 @@ pub fn demo(workspace: &Workspace) -> Result<Image> {
 ///
 /// # Errors
 /// Those of mmdebstrap and of writing.
-pub fn bench(workspace: &Workspace) -> Result<Image> {
+fn bench(workspace: &Workspace) -> Result<Image> {
     let tree = debian_tree(workspace, "bench", &bench::TREE)?;
     image(workspace, "bench", &Inputs::default().identity(&tree)?.finish(), |_| {
         Ok((ImageConfig::debian(), vec![Layer::open(&tree)?]))
