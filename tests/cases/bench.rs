@@ -147,7 +147,7 @@ fn a_start_and_what_it_reaches(world: &World) {
     assert!((0.5..2.0).contains(&(traced / counted)), "{traced} traced, {counted} counted");
 }
 
-/// Ctrl-C on a terminal, where its progress is to be seen.
+/// Ctrl-C on a terminal, where its progress is to be seen. A window that is dragged is no reason to end.
 fn an_interrupted_bench_keeps_what_it_has(world: &World) {
     let (directory, path) = out(world);
     let flags = [
@@ -163,6 +163,8 @@ fn an_interrupted_bench_keeps_what_it_has(world: &World) {
         &path,
     ];
     let mut terminal = Terminal::start(&world.product, &arguments(world, &flags));
+    terminal.waits_for("round 2");
+    terminal.resize(30, 100);
     terminal.waits_for("round 3");
     terminal.types("\x03");
     assert_eq!(terminal.ends(), 130, "{}", terminal.text());

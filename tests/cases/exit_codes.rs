@@ -4,7 +4,8 @@ use crate::cases;
 use crate::harness::World;
 
 cases! {
-    Both: code_0, code_42, no_such_program, not_executable, a_directory, a_broken_program, killed, terminated;
+    Both: code_42, killed;
+    Guest: code_0, no_such_program, not_executable, a_directory, a_broken_program, terminated;
     Tcg: bad_flag, bad_image, bad_archive, help_is_no_error;
 }
 

@@ -4,8 +4,8 @@ use crate::cases;
 use crate::harness::World;
 
 cases! {
-    Both: layers_mean_what_the_specification_says, nodes_and_attributes_are_kept, links_are_links,
-        all_are_one_device;
+    Both: layers_mean_what_the_specification_says, all_are_one_device;
+    Guest: nodes_and_attributes_are_kept, links_are_links;
 }
 
 fn layers_mean_what_the_specification_says(world: &World) {

@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 cases! {
-    Both: signals_are_forwarded, the_program_is_pid_1, init_reaps, init_forwards_signals,
-        a_timeout_stops_with_the_stop_signal, a_timeout_kills_what_does_not_stop,
+    Both: signals_are_forwarded, a_timeout_stops_with_the_stop_signal,
+        a_timeout_kills_what_does_not_stop;
+    Guest: the_program_is_pid_1, init_reaps, init_forwards_signals,
         the_image_says_which_signal_stops, processes_left_behind_do_not_hold_it_up;
 }
 

@@ -5,7 +5,8 @@ use crate::harness::{Running, World};
 use std::process::Command;
 
 cases! {
-    Both: env, env_file, workdir, user_by_name, user_by_number, user_with_group, entrypoint, hostname;
+    Both: env;
+    Guest: env_file, workdir, user_by_name, user_by_number, user_with_group, entrypoint, hostname;
     Tcg: env_from_here, no_entrypoint, an_unknown_user_is_refused;
 }
 

@@ -37,7 +37,7 @@ impl SmallDisk {
 
     /// Waits until much of it was taken, and no more is; whether that came to be.
     pub fn settles(&self) -> bool {
-        const MUCH_BYTES: u64 = 12 << 20;
+        const MUCH_BYTES: u64 = 10 << 20;
         const STILL: Duration = Duration::from_secs(2);
         const PATIENCE: Duration = Duration::from_secs(200);
         let (begun, at_first) = (Instant::now(), self.room_bytes());

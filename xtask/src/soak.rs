@@ -46,9 +46,13 @@ pub fn run(workspace: &Workspace, part: Option<Part>, fuzz_seconds: u32) -> Resu
     went
 }
 
-/// Runs the long tests, builds the kernel once more, and writes what came of it: as JSON, and in README.
+/// Runs every test that KVM can run on it, then the long ones, builds the kernel once more, and writes what came of it: as JSON, and in README.
 fn long_tests(workspace: &Workspace) -> Result<()> {
     build::all(workspace)?;
+    heading("Every test on KVM, those too that `make test` has on TCG alone");
+    let mut everywhere = workspace.cargo();
+    everywhere.args(["test", "--locked", "--package", "tests", "--test", "e2e", "kvm::"]);
+    let went_everywhere = process::show(everywhere.env("COFFERDAM_TEST_EVERYWHERE", "1"));
     heading("Long tests");
     let mut soak = workspace.cargo();
     soak.args(["test", "--locked", "--package", "tests", "--test", "e2e", "--"]);
@@ -56,7 +60,7 @@ fn long_tests(workspace: &Workspace) -> Result<()> {
     let went_well = process::show(&mut soak);
     let is_same = kernel::reproducible::check(workspace);
     readme::write(workspace, COMMAND, &account(workspace)?)?;
-    went_well.and(is_same)
+    went_everywhere.and(went_well).and(is_same)
 }
 
 fn account(workspace: &Workspace) -> Result<String> {

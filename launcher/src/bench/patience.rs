@@ -26,8 +26,13 @@ pub enum Cut {
     Refused(#[source] Errno),
 }
 
+/// A window that is dragged ends nothing, nor does going on after a stop.
+fn is_an_end(signal: u8) -> bool {
+    ![libc::SIGWINCH, libc::SIGCONT].contains(&i32::from(signal))
+}
+
 impl Patience {
-    /// Takes this process's signals: the first that comes ends the bench.
+    /// Takes this process's signals: the first that would end a program ends the bench.
     ///
     /// # Errors
     /// Where the kernel refuses.
@@ -57,7 +62,7 @@ impl Patience {
                 Err(error) => return Err(Cut::Refused(error)),
             }
             let [signal, it] = both.map(|it| !it.revents().is_empty());
-            if signal && self.signals.next().is_some() {
+            if signal && self.signals.next().is_some_and(is_an_end) {
                 return Err(Cut::Interrupted);
             }
             if it {

