@@ -55,7 +55,7 @@ pub fn of(run: &Value, kernel: &Value) -> Result<String> {
     table.push_str(&format!("| the program alone: loaded, and ended | {alone:.1} |\n"));
     let count = |key: &str| run[key].as_u64().with_context(|| format!("no {key}"));
     table.push_str(&format!(
-        "\nThe stages are all of it but 2 % at most (checked). KVM leaves the guest {} times in such a run, and \
+        "\nThe stages are all of it but 2 % at most (checked). KVM leaves the guest {} times in such a run, and\n\
          our processes make {} system calls.\n",
         count("kvm_exits")?,
         count("system_calls")?
