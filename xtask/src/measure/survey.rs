@@ -89,6 +89,7 @@ pub fn part(workspace: &Workspace, built: &Built, commit: &str, part: Part) -> R
     Ok(Vec::new())
 }
 
+type Table = fn(&Value) -> Result<String>;
 type Document<'a> = dyn Fn(&str) -> Result<Map<String, Value>> + 'a;
 
 fn survey(
@@ -133,7 +134,7 @@ fn sizes(built: &Built, vmlinux: &Path) -> Result<Vec<(&'static str, u64)>> {
 /// Where a document lacks something.
 pub fn tables(workspace: &Workspace) -> Result<String> {
     let mut tables = String::new();
-    let table: [(_, fn(&Value) -> Result<String>); 3] =
+    let table: [(_, Table); 3] =
         [(PEERS, peers::table), (STREAMS, streams::table), (MEMORY, memory::tables)];
     for (survey, table) in table {
         if workspace.root.join(survey.results).exists() {
