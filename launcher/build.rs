@@ -16,6 +16,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const SELF: u64 = 0x5e1f_5e1f;
 /// ENOSYS: what a program that is not ours is told where its list has no such call.
 const NO_SUCH_CALL: u32 = 38;
+/// The instruction that begins every question about a call: which one it is.
+const LOAD_NUMBER: u16 = 0x20;
 
 fn main() -> Result<()> {
     let folder = Path::new("src/jail/filter");
@@ -75,22 +77,49 @@ fn compile(text: &str) -> Result<BpfProgram> {
             }
         }
     }
-    let filter = SeccompFilter::new(rules, otherwise, SeccompAction::Allow, TargetArch::x86_64)?;
-    program.extend(BpfProgram::try_from(filter)?);
+    program.extend(search(rules.into_iter().collect(), &otherwise)?);
+    Ok(program)
+}
+
+/// The filter of some rules, which are sorted by number: a binary search down to a few, which are compared one
+/// after the other. The kernel goes through a filter once for every number there is when it is loaded.
+fn search(
+    mut rules: Vec<(i64, Vec<SeccompRule>)>,
+    otherwise: &SeccompAction,
+) -> Result<BpfProgram> {
+    const FEW: usize = 4;
+    const JUMP: u16 = 0x05;
+    const JUMP_IF_NOT_BELOW: u16 = 0x35;
+    if rules.len() <= FEW {
+        let rules = rules.into_iter().collect();
+        let (allow, arch) = (SeccompAction::Allow, TargetArch::x86_64);
+        return Ok(SeccompFilter::new(rules, otherwise.clone(), allow, arch)?.try_into()?);
+    }
+    let upper = rules.split_off(rules.len() / 2);
+    let middle = u32::try_from(upper.first().map_or(0, |(number, _)| *number))?;
+    let (lower, upper) = (search(rules, otherwise)?, search(upper, otherwise)?);
+    let mut program = vec![
+        step(LOAD_NUMBER, 0, 0, 0),
+        step(JUMP_IF_NOT_BELOW, 0, 1, middle),
+        step(JUMP, 0, 0, u32::try_from(lower.len())?),
+    ];
+    program.extend(lower.into_iter().chain(upper));
     Ok(program)
 }
 
 /// Answers a call as a kernel does that does not know it.
 fn refuse(call: i64) -> Result<[sock_filter; 3]> {
-    const LOAD_NUMBER: u16 = 0x20;
     const JUMP_IF_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
-    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     Ok([
         step(LOAD_NUMBER, 0, 0, 0),
         step(JUMP_IF_EQUAL, 0, 1, u32::try_from(call)?),
         step(RETURN, 0, 0, SeccompAction::Errno(NO_SUCH_CALL).into()),
     ])
+}
+
+fn step(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter { code, jt, jf, k }
 }
 
 fn number_of(name: &str) -> Result<i64> {

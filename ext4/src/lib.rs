@@ -32,7 +32,7 @@ use std::os::unix::fs::FileExt;
 /// What tells one file system from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
-    /// Its UUID, of which its checksums and the order of its directories depend, too.
+    /// Its UUID, on which its checksums and the order of its directories depend, too.
     pub uuid: [u8; 16],
     /// When it was made, in seconds since 1970.
     pub made_at: u32,

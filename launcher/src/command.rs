@@ -14,6 +14,7 @@ pub fn main() -> ExitCode {
         Ok(Parsed::Command(Command::Run(args))) => return ExitCode::from(crate::run::run(&args)),
         Ok(Parsed::Command(Command::Doctor(args))) => return crate::doctor::main(&args),
         Ok(Parsed::Command(Command::Audit(args))) => return crate::audit::main(&args),
+        Ok(Parsed::Command(Command::Bench(args))) => return crate::bench::main(&args),
         Ok(Parsed::Command(Command::Ps(args))) => {
             confined().and_then(|()| sandboxes::ps(&args)).and_then(|text| print(&text))
         }

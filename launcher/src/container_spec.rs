@@ -4,7 +4,7 @@
 
 use crate::capabilities;
 use crate::error::Failure;
-use crate::plan::{ProcessPlan, RunPlan};
+use crate::plan::{ProcessPlan, RunPlan, Security};
 use protocol::{
     ContainerId, ContainerSpec, LayerExtent, NamespaceRef, Namespaces, ProcessId, ProcessSpec,
     Rootfs, Stdio, Upper, port,
@@ -115,7 +115,7 @@ pub fn container_spec(
         hostname: process.hostname.clone(),
         rootfs: Rootfs { layers, upper: Upper::Disk, readonly: container.readonly_root },
         mounts: container.mounts.clone(),
-        namespaces: namespaces(security.own_users),
+        namespaces: namespaces(security),
         devices: security.devices,
         resources: container.resources,
         seccomp: security.seccomp.clone(),
@@ -143,8 +143,20 @@ pub fn container_spec(
     }
 }
 
-fn namespaces(own_users: bool) -> Namespaces {
-    let user = if own_users { NamespaceRef::New } else { NamespaceRef::Guest };
+fn namespaces(security: &Security) -> Namespaces {
+    if security.guest_namespaces {
+        let guest = || NamespaceRef::Guest;
+        return Namespaces {
+            mount: NamespaceRef::New,
+            pid: guest(),
+            network: guest(),
+            uts: guest(),
+            ipc: guest(),
+            cgroup: guest(),
+            user: guest(),
+        };
+    }
+    let user = if security.own_users { NamespaceRef::New } else { NamespaceRef::Guest };
     Namespaces { user, ..Namespaces::default() }
 }
 

@@ -4,12 +4,14 @@
 //!   cli::RunArgs ─┐
 //!   host::HostFacts ─┴▶ plan::RunPlan ─▶ container_spec, vm_config
 //!   host::Survey ─▶ doctor
+//!   cli::BenchArgs ─▶ bench
 //!   outer_walls::Around + a sandbox that stands ─▶ audit
 //! ```
 
 pub mod accelerator;
 pub mod agent_client;
 mod audit;
+mod bench;
 pub mod capabilities;
 pub mod cli;
 pub mod command;

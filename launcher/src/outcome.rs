@@ -22,6 +22,8 @@ pub enum Outcome {
     NotStarted(Failure),
     /// `--timeout` ended it.
     TimedOut(Duration),
+    /// A witness, in place of the container's command, was not done in time.
+    WitnessTimedOut(Duration),
     /// A signal came while nothing ran that could have got it.
     Interrupted(u8),
     /// The machine could not be made: the causes, outermost first.
@@ -93,6 +95,10 @@ impl Outcome {
             Outcome::TimedOut(after) => {
                 (format!("the container was stopped after {} s (--timeout)", after.as_secs()), None)
             }
+            Outcome::WitnessTimedOut(after) => (
+                format!("the witness in the container was not done within {} s", after.as_secs()),
+                Some("--boot-timeout gives it longer"),
+            ),
             Outcome::MachineRefused(causes) => {
                 (format!("cannot boot the microVM: {}", causes.join(": ")), None)
             }

@@ -81,10 +81,11 @@ fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn walled() -> Around {
+    /// Where every wall stands.
+    pub(crate) fn walled() -> Around {
         Around {
             process: ProcessFacts {
                 uid: 1000,
@@ -93,11 +94,11 @@ mod tests {
                 capabilities: Some(0),
                 no_new_privileges: Some(true),
                 seccomp: Some(SeccompMode::Filter(1)),
-                label: None,
+                label: Some("cofferdam (enforce)".to_owned()),
                 descriptors: (None, None),
             },
             readonly_root: true,
-            own: Walls { seccomp: true, landlock: 2 },
+            own: Walls { seccomp: true, landlock: 6 },
         }
     }
 

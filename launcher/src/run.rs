@@ -23,7 +23,8 @@ use crate::session::{Ending, SupervisorMessage};
 use crate::streams::Streams;
 use crate::supervisor::{Job, Supervisor};
 use crate::timings::Clock;
-use protocol::{ContainerSpec, Request};
+use protocol::{ContainerSpec, Program, Request};
+use std::time::Duration;
 
 /// Runs a container in a new microVM, with this process's terminal as its own. Gives the exit code.
 pub fn run(args: &RunArgs) -> u8 {
@@ -100,7 +101,9 @@ fn stages(
 
     let sandbox = Sandbox::create(&plan, &image, id)?;
     let mut streams = Streams::make(&plan)?;
-    let parts = sandbox.machine_parts(&plan, files, console, image.layers, streams.take_offers());
+    let mut parts =
+        sandbox.machine_parts(&plan, files, console, image.layers, streams.take_offers());
+    parts.counted = timings.is_some();
     let mut machine = Machine::start(&choice, &parts).map_err(Failure::plain)?;
     // The machine's processes have their own copies: ours would keep streams open that should end.
     drop(parts);
@@ -111,6 +114,7 @@ fn stages(
     let mut supervisor = Supervisor::new(&mut machine, agent, session, job);
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
+    clock.counted(machine.take_counts());
     drop(machine);
     let outcome = outcome.explained(|| last_words.reason());
     clock.reached("teardown");
@@ -194,12 +198,18 @@ fn fitting(spec: ContainerSpec) -> Result<ContainerSpec, Failure> {
 }
 
 fn job(plan: &RunPlan, process: &ProcessPlan, choice: &Choice, spec: ContainerSpec) -> Job {
+    let boot_timeout = plan.sandbox.boot_timeout.unwrap_or(choice.boot_timeout());
+    let (timeout, stop_timeout) = match spec.init.program {
+        Program::Named => (plan.sandbox.timeout, plan.sandbox.stop_timeout),
+        // It has little to do, but a guest that lies would never be done: what a boot may take is enough.
+        Program::Witness => (Some(boot_timeout), Some(Duration::ZERO)),
+    };
     Job {
         spec,
-        boot_timeout: plan.sandbox.boot_timeout.unwrap_or(choice.boot_timeout()),
-        timeout: plan.sandbox.timeout,
+        boot_timeout,
+        timeout,
         stop_signal: process.stop_signal,
-        stop_timeout: plan.sandbox.stop_timeout,
+        stop_timeout,
         keep_disk: !plan.sandbox.remove,
     }
 }

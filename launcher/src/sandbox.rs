@@ -154,6 +154,7 @@ impl Sandbox {
             memory_mib: plan.sandbox.vm.memory_mib,
             vcpus: plan.sandbox.vm.vcpus,
             console,
+            counted: false,
             offers,
         }
     }

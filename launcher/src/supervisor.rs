@@ -15,7 +15,7 @@ use crate::jail::channel::{Channel, ChannelError};
 use crate::jail::machine::MachineEvent;
 use crate::outcome::Outcome;
 use crate::session::{SupervisorMessage, TerminalMessage, ends_a_process};
-use protocol::{ContainerSpec, Event, ExitStatus, ProcessRef, Request, Stdio};
+use protocol::{ContainerSpec, Event, ExitStatus, ProcessRef, Program, Request, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::time::{Duration, Instant};
@@ -232,7 +232,7 @@ impl<'a> Supervisor<'a> {
             (Stage::Stopping, Event::Exited { process, .. }) if process == self.init => {
                 let patience = Instant::now() + OUTPUT_PATIENCE;
                 self.deadline = Some(self.deadline.map_or(patience, |at| at.min(patience)));
-                return self.drain(Outcome::TimedOut(self.job.timeout.unwrap_or_default()));
+                return self.drain(self.timed_out());
             }
             // Anything else is out of order, or of a process nobody asked for: a claim not believed.
             _ => {
@@ -340,12 +340,20 @@ impl<'a> Supervisor<'a> {
             }
             // Dropping the machine is a SIGKILL to all that is in it; a kept disk is synced first.
             Stage::Stopping | Stage::Draining(_) => {
-                return self.finish(Outcome::TimedOut(self.job.timeout.unwrap_or_default()));
+                return self.finish(self.timed_out());
             }
         };
         self.stage = Stage::Stopping;
         let request = Request::Signal { process: self.init.clone(), signal };
         self.tell(&request)
+    }
+
+    fn timed_out(&self) -> Outcome {
+        let after = self.job.timeout.unwrap_or_default();
+        match self.job.spec.init.program {
+            Program::Named => Outcome::TimedOut(after),
+            Program::Witness => Outcome::WitnessTimedOut(after),
+        }
     }
 
     fn has_terminal(&self) -> bool {

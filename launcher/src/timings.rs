@@ -1,5 +1,6 @@
 //! When the stages of a run were reached, for `--timings FILE`.
 
+use crate::accelerator::kvm_counts::KvmCounts;
 use crate::supervisor::Timings;
 use serde_json::{Map, Value, json};
 use std::fs::File;
@@ -13,13 +14,14 @@ pub struct Clock {
     last: Instant,
     stages: Vec<(&'static str, Duration)>,
     kernel: Option<Duration>,
+    counts: Option<KvmCounts>,
 }
 
 impl Clock {
     /// Starts now.
     pub fn start() -> Self {
         let now = Instant::now();
-        Self { started: now, last: now, stages: Vec::new(), kernel: None }
+        Self { started: now, last: now, stages: Vec::new(), kernel: None, counts: None }
     }
 
     /// The stage of this name ends now.
@@ -33,6 +35,11 @@ impl Clock {
         self.reached_at("boot", timings.agent);
         self.reached_at("container", timings.started);
         self.reached_at("process", timings.exited);
+    }
+
+    /// What KVM counted of the machine.
+    pub fn counted(&mut self, counts: Option<KvmCounts>) {
+        self.counts = counts;
     }
 
     fn reached_at(&mut self, stage: &'static str, at: Option<Instant>) {
@@ -55,6 +62,7 @@ impl Clock {
             "total_ms": ms(self.last.saturating_duration_since(self.started)),
             "guest_kernel_ms": self.kernel.map(ms),
             "stages_ms": stages,
+            "kvm": self.counts,
         });
         file.write_all(format!("{document:#}\n").as_bytes())
     }

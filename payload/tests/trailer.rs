@@ -33,6 +33,7 @@ fn with_trailer(before: u64, words: [u64; 8]) -> File {
 }
 
 const MAGIC: u64 = u64::from_le_bytes(*b"COFFRDAM");
+const VERSION: u64 = 2;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
@@ -56,7 +57,7 @@ proptest! {
     #[test]
     fn no_trailer_leads_outside_the_file(before in 0u64..20_000, words in any::<[u64; 6]>()) {
         let [a, b, c, d, e, f] = words;
-        let file = with_trailer(before, [MAGIC, 1, a, b, c, d, e, f]);
+        let file = with_trailer(before, [MAGIC, VERSION, a, b, c, d, e, f]);
         if let Ok(found) = Payload::locate(&file) {
             for part in [found.kernel, found.initramfs] {
                 prop_assert!(part.offset.checked_add(part.length).is_some_and(|end| end <= before));
@@ -82,13 +83,13 @@ fn another_version_is_named() {
 
 #[test]
 fn parts_at_the_edges_are_told_from_those_beyond() {
-    let whole = with_trailer(100, [MAGIC, 1, 0, 100, 100, 0, 50, 50]);
+    let whole = with_trailer(100, [MAGIC, VERSION, 0, 100, 100, 0, 0, 0]);
     assert_eq!(Payload::locate(&whole).unwrap().kernel, Part { offset: 0, length: 100 });
     for (words, which) in [
-        ([MAGIC, 1, 0, 101, 0, 0, 0, 0], 0),
-        ([MAGIC, 1, 0, 0, 101, 0, 0, 0], 1),
-        ([MAGIC, 1, 0, 0, 0, 0, u64::MAX, 2], 2),
-        ([MAGIC, 1, 1, u64::MAX, 0, 0, 0, 0], 0),
+        ([MAGIC, VERSION, 0, 101, 0, 0, 0, 0], 0),
+        ([MAGIC, VERSION, 0, 0, 101, 0, 0, 0], 1),
+        ([MAGIC, VERSION, 0, 0, u64::MAX, 2, 0, 0], 1),
+        ([MAGIC, VERSION, 1, u64::MAX, 0, 0, 0, 0], 0),
     ] {
         let refused = Payload::locate(&with_trailer(100, words));
         assert!(

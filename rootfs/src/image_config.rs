@@ -24,6 +24,16 @@ pub struct ImageConfig {
 }
 
 impl ImageConfig {
+    /// How a Debian runs that is asked for nothing else: a shell, and where its programs are.
+    #[must_use]
+    pub fn debian() -> Self {
+        Self {
+            env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()],
+            cmd: vec!["/bin/sh".into()],
+            ..Self::default()
+        }
+    }
+
     /// The configuration file of an image of these `layers`, lowest first.
     #[must_use]
     pub fn to_json(&self, layers: &[Layer]) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! What is in each image: one file per image.
 
+pub mod bench;
 pub mod demo;
 pub mod outer;
 pub mod small;

@@ -7,8 +7,7 @@ use std::process::Command;
 
 cases! {
     Both: too_much_memory_is_death_without_a_limit_too, too_little_memory_to_start_is_told,
-        all_processes_are_not_there_to_be_had, a_container_cannot_raise_its_own_limits,
-        a_kept_disk_is_clean;
+        a_container_cannot_raise_its_own_limits, a_kept_disk_is_clean;
 }
 
 fn too_much_memory_is_death_without_a_limit_too(world: &World) {
@@ -30,12 +29,6 @@ fn too_little_memory_to_start_is_told(world: &World) {
         output.code,
         output.stderr
     );
-}
-
-/// A container that forks for all it is worth, and then ends as it likes.
-fn all_processes_are_not_there_to_be_had(world: &World) {
-    let script = "(bomb() { (bomb) & (bomb) & wait; }; bomb) 2>/dev/null & sleep 4; exit 5";
-    world.sandbox().flags(&["--init"]).machine("256m", "1").sh(script).exits(5);
 }
 
 fn a_container_cannot_raise_its_own_limits(world: &World) {

@@ -5,14 +5,14 @@ use super::engines::device_and_group;
 use crate::cases;
 use crate::harness::engine::Engine;
 use crate::harness::product::Sandbox;
-use crate::harness::{Accelerator, Output, Running, World, leftovers};
+use crate::harness::{Accelerator, Output, Running, World, leftovers, workspace};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 cases! {
     Both: a_careful_container_has_every_wall, our_own_walls_taken_away, strict_is_as_careful;
     Tcg: each_wall_inside_taken_away, what_cannot_be_run_cannot_be_audited, lines_for_people, the_run_that_is_looked_into;
-    Outer: docker_each_wall_outside_taken_away, podman_has_every_wall;
+    Outer: docker_says_what_readme_shows, docker_each_wall_outside_taken_away, podman_has_every_wall;
 }
 
 /// All that a container can do without, flag by flag.
@@ -125,8 +125,14 @@ fn what_cannot_be_run_cannot_be_audited(world: &World) {
 fn the_run_that_is_looked_into(world: &World) {
     let state = world.fresh_state();
     let sandbox = world.sandbox().state(&state).kept();
-    let output = sandbox.flags(&["--audited"]).run(&["never", "run"]);
+    let output = sandbox.clone().flags(&["--audited"]).run(&["never", "run"]);
     output.exits(0).shows("the root directory is closed\n").shows("CapEff:\t00000000a80425fb\n");
+    assert_eq!(leftovers::sandboxes(&state), [""; 0]);
+    // Where that never ends, as where the guest lies about it, it ends by itself.
+    let mut program = sandbox.flags(&["--audited", "--boot-timeout", "30"]).program(&[]);
+    let (running, _input) = Running::with_stdin(&mut program, true);
+    let late = "the witness in the container was not done within 30 s\nhint: --boot-timeout";
+    running.wait().exits(125).complains(&[late]).shows("CapEff:");
     assert_eq!(leftovers::sandboxes(&state), [""; 0]);
 }
 
@@ -151,6 +157,25 @@ fn in_engine(engine: Engine, world: &World, flags: &[&str]) -> Output {
     }
     arguments.push("oci:/images/plain");
     engine.run(world, &[&device_and_group()[..], flags].concat(), &arguments)
+}
+
+/// Word for word, but for the release of the guest's kernel.
+fn docker_says_what_readme_shows(world: &World) {
+    const FLAGS: &str = "audit --user 1000 --cap-drop ALL --security-opt seccomp=unconfined";
+    let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
+    assert!(
+        readme.contains(&format!("    $ docker run … cofferdam:latest {FLAGS} oci:")),
+        "{FLAGS}"
+    );
+    let arguments: Vec<&str> = FLAGS.split(' ').chain(["oci:/images/plain"]).collect();
+    let output = Engine::Docker.run(world, &device_and_group(), &arguments);
+    let said: String = output.exits(0).text().lines().map(|line| format!("    {line}\n")).collect();
+    let masked = |text: &str| {
+        let is_release = |word: &&str| word.trim_end_matches(',').ends_with("-cofferdam");
+        let kept = text.split(' ').map(|word| if is_release(&word) { "RELEASE" } else { word });
+        kept.collect::<Vec<_>>().join(" ")
+    };
+    assert!(masked(&readme).contains(&masked(&said)), "README shows otherwise:\n{said}");
 }
 
 fn docker_each_wall_outside_taken_away(world: &World) {

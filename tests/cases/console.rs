@@ -1,7 +1,7 @@
 //! What is said besides the container's own words, and which kernel boots.
 
 use crate::cases;
-use crate::harness::{World, kernel};
+use crate::harness::{Accelerator, World, kernel};
 use serde_json::Value;
 
 cases! {
@@ -12,7 +12,9 @@ cases! {
 
 fn the_console_has_the_kernels_log(world: &World) {
     let file = world.scratch_file("console");
-    world.sh(&["--console", file.to_str().unwrap()], "uname -r").exits(0);
+    // A serial port takes its time: each byte of it is an exit.
+    let flags = ["--console", file.to_str().unwrap(), "--boot-timeout", "90"];
+    world.sh(&flags, "uname -r").exits(0);
     let log = std::fs::read_to_string(&file).unwrap();
     assert!(log.contains("Linux version 6.12"), "{log}");
 }
@@ -29,6 +31,14 @@ fn timings(world: &World) {
     let (kernel, boot) =
         (said["guest_kernel_ms"].as_f64().unwrap(), stages["boot"].as_f64().unwrap());
     assert!(kernel > 1.0 && kernel < boot, "{said}");
+    match world.accelerator {
+        Accelerator::Kvm => {
+            let kvm = &said["kvm"];
+            let (all, port) = (kvm["exits"].as_u64().unwrap(), kvm["io_exits"].as_u64().unwrap());
+            assert!(all > 500 && port > 0 && port < all, "{kvm}");
+        }
+        Accelerator::Tcg => assert!(said["kvm"].is_null(), "{said}"),
+    }
 }
 
 fn another_kernel(world: &World) {

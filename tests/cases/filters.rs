@@ -12,7 +12,7 @@ use syscalls::Sysno;
 
 cases! {
     Both: a_run, a_kept_disk, a_console, a_discard, a_reset_device, a_stopped_sandbox,
-        a_swept_store, an_outer_init;
+        interrupted_waits, a_swept_store, an_outer_init;
     Kvm: a_crash, a_probe, a_slow_clock, a_lost_launcher;
 }
 
@@ -35,6 +35,13 @@ fn holds(world: &World, case: &str, trace: &Trace) {
         assert!(
             unneeded.is_empty(),
             "{name}.list names {case} for what it does without: {unneeded:?}; seen: {seen:?}"
+        );
+        let restarted = trace.restarted.iter().filter(|(list, _)| *list == name);
+        let restarted: Vec<_> = restarted.map(|(_, call)| call).collect();
+        let can_go_on = calls.iter().any(|call| call.name == "restart_syscall");
+        assert!(
+            can_go_on || restarted.is_empty(),
+            "{name}.list lacks restart_syscall, by which {restarted:?} goes on where it was stopped"
         );
     }
 }
@@ -127,6 +134,19 @@ fn a_stopped_sandbox(world: &World) {
     let (output, trace) = world.sandbox().traced_while(&command, &[], stop);
     output.prints("up\non");
     holds(world, "a_stopped_sandbox", &trace);
+}
+
+/// Every other wait of each thread is broken off, by a signal that nobody hears, and QEMU, whose threads block
+/// that one, is stopped in every other of its sleeps. All of them go on: those for a given time by a call of
+/// their own. The image takes a moment to unpack, so that the launcher waits, too.
+fn interrupted_waits(world: &World) {
+    let waits = "--inject=futex,poll,ppoll,epoll_pwait,read,recvmsg,wait4:signal=SIGURG:when=1+2";
+    let sleeps = "--inject=clock_nanosleep:signal=SIGSTOP:when=1+2";
+    let (state, heavy) = (world.fresh_state(), &world.images.heavy);
+    let sandbox = world.sandbox().state(&state).image(heavy).input(b"heard\n".to_vec());
+    let (output, trace) = sandbox.traced_and_continued(&["cat"], &[waits, sleeps]);
+    output.prints("heard");
+    holds(world, "interrupted_waits", &trace);
 }
 
 /// A launcher that is killed where the kernel does not tell its children: they see it by their channel.

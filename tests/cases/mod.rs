@@ -9,6 +9,7 @@ mod agent_streams;
 mod apparmor;
 mod attempts;
 mod audit;
+mod bench;
 mod console;
 mod disasters;
 mod disk;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Case> {
         opened::CASES,
         attempts::CASES,
         audit::CASES,
+        bench::CASES,
         docker_default::CASES,
         apparmor::CASES,
         strict::CASES,

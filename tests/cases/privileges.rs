@@ -5,7 +5,7 @@ use crate::harness::World;
 
 cases! {
     Both: capabilities_are_dockers, cap_add, cap_drop, a_user_has_none, no_new_privileges,
-        privileged_may_do_what_root_does, the_unprivileged_may_not;
+        privileged_may_do_what_root_does, the_unprivileged_may_not, no_container_at_all;
 }
 
 const SETS: &str = "grep -E '^Cap(Eff|Bnd)' /proc/self/status | cut -f 2";
@@ -51,6 +51,28 @@ fn no_new_privileges(world: &World) {
     sandbox.run(&ask).shows("NoNewPrivs:\t0").shows("CapEff:\t0000000000002000");
     let sandbox = sandbox.flags(&["--security-opt", "no-new-privileges"]);
     sandbox.run(&ask).shows("NoNewPrivs:\t1").shows("CapEff:\t0000000000000000");
+}
+
+/// The image is its root, and all else is the guest's own: its first process is the agent.
+fn no_container_at_all(world: &World) {
+    let script = "cat /proc/1/comm; grep ^Seccomp: /proc/self/status | cut -f 2; \
+                  [ -e /proc/$$/root/bin/busybox ] && echo in the image; \
+                  mkdir -p /mnt && mount -t tmpfs none /mnt && echo mounted; \
+                  cat /proc/self/attr/current";
+    let output = world.sh(&["--no-container"], script);
+    let text = output.exits(0).text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[1..4], ["0", "in the image", "mounted"], "{text}");
+    assert_eq!(lines[0], "init", "{text}");
+    assert_eq!(lines[4], "unconfined", "{text}");
+    let within = world.sh(&["--privileged"], "cat /proc/1/comm").text();
+    assert_ne!(lines[0], within, "a container has a first process of its own");
+    for (flags, words) in [
+        (&["--no-container", "--userns"][..], "--userns contradicts --no-container"),
+        (&["--no-container", "--profile", "strict"], "--no-container contradicts --profile strict"),
+    ] {
+        world.sh(flags, "true").exits(125).complains(&[words]);
+    }
 }
 
 fn privileged_may_do_what_root_does(world: &World) {

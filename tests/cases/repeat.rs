@@ -4,12 +4,12 @@ use crate::cases;
 use crate::harness::{World, leftovers};
 
 cases! {
-    Both: ten_in_a_row, three_at_once, a_first_use_by_two_at_once;
+    Both: five_in_a_row, three_at_once, a_first_use_by_two_at_once;
 }
 
-fn ten_in_a_row(world: &World) {
+fn five_in_a_row(world: &World) {
     let state = world.fresh_state();
-    in_a_row(world, &state, 10);
+    in_a_row(world, &state, 5);
 }
 
 /// Runs many, each its own answer; at the end the state directory is as after the first.
@@ -51,7 +51,7 @@ fn a_first_use_by_two_at_once(world: &World) {
     let script = ["sh", "-c", "cat /heavy/* | wc -c"];
     let running = [sandbox.start(&script), sandbox.start(&script)];
     for output in running.map(crate::harness::Running::wait) {
-        output.prints("16777216");
+        output.prints("8388608");
     }
     let single = world.fresh_state();
     world.sandbox().state(&single).image(&world.images.heavy).run(&script).exits(0);

@@ -78,11 +78,14 @@ impl Images {
     /// Adds the demo's.
     pub fn make_demo(&mut self) {
         let mut xtask = Command::new(env!("CARGO"));
-        xtask.args(["xtask", "images"]).current_dir(super::workspace()).stderr(Stdio::inherit());
+        xtask
+            .args(["xtask", "images", "demo"])
+            .current_dir(super::workspace())
+            .stderr(Stdio::inherit());
         let output = xtask.output().unwrap_or_else(|error| panic!("cannot start cargo: {error}"));
-        assert!(output.status.success(), "cargo xtask images: {}", output.status);
+        assert!(output.status.success(), "cargo xtask images demo: {}", output.status);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        said.lines().last().expect("it says where they are").clone_into(&mut self.demo);
+        said.trim_end().clone_into(&mut self.demo);
     }
 
     fn fields(&mut self) -> [(&'static str, &mut String); 10] {
@@ -258,12 +261,12 @@ fn base_layer(tool: &Path) -> Vec<u8> {
     layer.finish()
 }
 
-/// Sixteen MiB that do not compress, in many files.
+/// Eight MiB that do not compress, in many files.
 fn heavy_layer() -> Vec<u8> {
     let mut random = super::random::Random::new(7);
     let mut layer = Layer::new();
     layer.directory("heavy", 0o755, 0);
-    for index in 0..256 {
+    for index in 0..128 {
         layer.file(&format!("heavy/{index}"), 0o644, &random.bytes(64 * 1024));
     }
     layer.finish()

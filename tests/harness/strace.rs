@@ -6,11 +6,12 @@
 //! the launcher's, its process's, its own kind's.
 
 use super::product::{Output, Running, Sandbox};
-use super::{World, leftovers};
-use rustix::process::Pid;
+use super::{Kind, World, leftovers};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// What stands for the call that a process was killed for.
@@ -23,6 +24,8 @@ pub struct Trace {
     pub calls: BTreeMap<String, BTreeSet<String>>,
     /// What each process opened by name, and the sockets it made: `PROCESS: CALL WHAT`.
     pub opened: BTreeSet<String>,
+    /// The waits behind each list that go on, once they were stopped, by restart_syscall.
+    pub restarted: BTreeSet<(String, String)>,
     /// Of the calls for which each list is the last: those that the kernel took, once at least, and those for
     /// which it was told that there is no such call.
     granted: BTreeSet<(String, String)>,
@@ -80,9 +83,29 @@ impl Sandbox<'_> {
     /// Runs it with a command under strace, with options of strace's, to its end.
     pub fn traced(&self, command: &[&str], options: &[&str]) -> (Output, Trace) {
         let log = self.world.scratch_file("strace");
-        let mut strace = strace(&log, options, &self.product, &self.patient_arguments(command));
-        strace.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let strace = self.under_strace(&log, options, command);
         let output = Running::start(strace, self.input.clone()).wait();
+        (output, Trace::of(&log, &self.product))
+    }
+
+    /// The same; where its QEMU is stopped, it goes on in a moment.
+    pub fn traced_and_continued(&self, command: &[&str], options: &[&str]) -> (Output, Trace) {
+        let log = self.world.scratch_file("strace");
+        let running = Running::start(self.under_strace(&log, options, command), self.input.clone());
+        let (root, (runs, ended)) = (running.pid(), channel::<()>());
+        let go_on = move || {
+            while ended.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
+                let family = leftovers::family(root).into_iter();
+                let qemu = family.filter(|it| it.kind == Some(Kind::Qemu));
+                let pids = qemu.filter_map(|it| Pid::from_raw(it.pid.cast_signed()));
+                // One that has just ended needs nothing.
+                pids.for_each(|pid| _ = kill_process(pid, Signal::CONT));
+            }
+        };
+        let going_on = std::thread::spawn(go_on);
+        let output = running.wait();
+        drop(runs);
+        going_on.join().expect("it only sends signals");
         (output, Trace::of(&log, &self.product))
     }
 
@@ -95,9 +118,7 @@ impl Sandbox<'_> {
     ) -> (Output, Trace) {
         let (log, out) = (self.world.scratch_file("strace"), self.world.scratch_file("stdout"));
         let stdout = std::fs::File::create(&out).expect("a file");
-        let mut strace = strace(&log, options, &self.product, &self.patient_arguments(command));
-        strace.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let running = Running::watched(strace, stdout);
+        let running = Running::watched(self.under_strace(&log, options, command), stdout);
         let patience = Instant::now() + Duration::from_secs(60);
         while std::fs::metadata(&out).map_or(0, |it| it.len()) == 0 && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(20));
@@ -114,9 +135,12 @@ impl Sandbox<'_> {
 }
 
 impl Sandbox<'_> {
-    /// Each call of a traced process waits for strace: a guest that boots so takes its time.
-    fn patient_arguments(&self, command: &[&str]) -> Vec<String> {
-        self.clone().flags(&["--boot-timeout", "150"]).arguments(command)
+    fn under_strace(&self, log: &Path, options: &[&str], command: &[&str]) -> Command {
+        // Each call of a traced process waits for strace: a guest that boots so takes its time.
+        let arguments = self.clone().flags(&["--boot-timeout", "150"]).arguments(command);
+        let mut strace = strace(log, options, &self.product, &arguments);
+        strace.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        strace
     }
 }
 
@@ -127,6 +151,7 @@ impl Trace {
             self.calls.entry(list).or_default().extend(calls);
         }
         self.opened.extend(other.opened);
+        self.restarted.extend(other.restarted);
         self.granted.extend(other.granted);
         self.denied.extend(other.denied);
         self.killed.extend(other.killed);
@@ -174,6 +199,9 @@ impl Trace {
             for list in thread.lists.iter().filter(|_| call.begins) {
                 let known = trace.calls.entry(list.clone()).or_default();
                 known.insert(call.name.to_owned());
+                if call.is_restarted() {
+                    trace.restarted.insert((list.clone(), call.name.to_owned()));
+                }
             }
             started.get(&at).map(|child| threads.insert(*child, thread.clone()));
             if call.name == KILLED {
@@ -189,6 +217,19 @@ impl Trace {
             }
         }
         trace
+    }
+}
+
+impl Call<'_> {
+    /// Whether it is a wait that the kernel goes on with, once it was stopped, by a call of its own: what is left
+    /// of a given time stands in no argument. Others are made again as they were, or end with EINTR.
+    fn is_restarted(&self) -> bool {
+        match self.name {
+            "poll" | "nanosleep" => true,
+            "clock_nanosleep" => !self.text.contains("TIMER_ABSTIME"),
+            "futex" => self.text.contains("_WAIT") && self.text.contains("{tv_sec="),
+            _ => false,
+        }
     }
 }
 

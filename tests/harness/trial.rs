@@ -100,13 +100,20 @@ pub fn took(name: String, time: Duration) {
     TIMES.lock().expect("nobody panics with it").push((time, name));
 }
 
-/// Says which cases took longest: a case that grows slow is seen before all of them are.
+/// Says which cases took longest: a case that grows slow is seen before all of them are. `COFFERDAM_TEST_TIMES`
+/// names a file for how long each one took, in seconds.
 pub fn print_slowest() {
     let mut times = TIMES.lock().expect("nobody panics with it");
     times.sort();
     let slowest: Vec<String> =
         times.iter().rev().take(12).map(|(time, name)| format!("{name} {time:.1?}")).collect();
     println!("slowest: {}", slowest.join(", "));
+    if let Some(path) = std::env::var_os("COFFERDAM_TEST_TIMES") {
+        let line =
+            |(time, name): &(Duration, String)| format!("{:.2} {name}\n", time.as_secs_f64());
+        let lines: String = times.iter().map(line).collect();
+        std::fs::write(&path, lines).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
 }
 
 thread_local! {

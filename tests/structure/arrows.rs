@@ -6,10 +6,11 @@ use toml::{Table, Value};
 
 /// Each crate, and the crates of this workspace that it may depend on. Nothing else is allowed, so
 /// that for example `vmm` cannot come to know of images, containers or the agent.
-const ARROWS: [(&str, &[&str]); 11] = [
-    ("launcher", &["ext4", "image", "payload", "protocol", "vmm"]),
+const ARROWS: [(&str, &[&str]); 12] = [
+    ("launcher", &["bench", "ext4", "image", "payload", "protocol", "vmm"]),
     ("guest-agent", &["protocol"]),
     ("xtask", &["payload", "rootfs"]),
+    ("bench", &[]),
     ("rootfs", &[]),
     ("vmm", &[]),
     ("image", &[]),
@@ -17,7 +18,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("payload", &[]),
     ("ext4", &[]),
     ("tests", &["ext4", "payload", "protocol", "vmm"]),
-    ("tests/fuzz", &["image", "launcher", "payload", "protocol", "vmm"]),
+    ("tests/fuzz", &["bench", "image", "launcher", "payload", "protocol", "vmm"]),
 ];
 
 const KINDS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];

@@ -5,6 +5,7 @@ use crate::threads::{Crew, ThreadKind, Threads};
 use crate::vcpu::{End, RunningVcpu};
 use crate::vm_exit::VmExit;
 use kvm_ioctls::{VcpuFd, VmFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A machine at its first instruction. [`Vm::run`] lets it go.
@@ -36,6 +37,13 @@ struct Parts {
 }
 
 impl Vm {
+    /// A file for each vCPU of what KVM counts of it (`KVM_GET_STATS_FD`); none where this KVM has no such
+    /// files. As long as one is open, the machine is not taken apart.
+    pub fn counts(&self) -> Vec<OwnedFd> {
+        let files: Result<_, _> = self.vcpus.iter().map(crate::sys::counts_of).collect();
+        files.unwrap_or_default()
+    }
+
     /// Runs it until it ends, and waits until nothing of it runs any more. No thread is made from here on,
     /// and the calling one is confined, too ([`ThreadKind::Main`]).
     pub fn run(self) -> StoppedVm {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use rootfs::debian::{self, Tree};
 use rootfs::image_config::ImageConfig;
 use rootfs::layer::{Layer, LayerBuilder, Owner};
-use rootfs::recipes::{demo, outer, small};
+use rootfs::recipes::{bench, demo, outer, small};
 use rootfs::{docker_archive, oci_directory};
 
 use crate::digest::Inputs;
@@ -24,6 +24,7 @@ const RECIPES: &[&str] = &[
     include_str!("../../rootfs/src/image_config.rs"),
     include_str!("../../rootfs/src/layer.rs"),
     include_str!("../../rootfs/src/oci_directory.rs"),
+    include_str!("../../rootfs/src/recipes/bench.rs"),
     include_str!("../../rootfs/src/recipes/demo.rs"),
     include_str!("../../rootfs/src/recipes/small.rs"),
     demo::JOB,
@@ -37,6 +38,34 @@ pub struct Image {
     pub docker_archive: PathBuf,
 }
 
+/// What an image is built for.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Name {
+    /// Most tests.
+    Small,
+    /// The demo, and what tests its job.
+    Demo,
+    /// `cofferdam bench`.
+    Bench,
+}
+
+impl Name {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Small, Self::Demo, Self::Bench];
+
+    /// Builds it, where it is not in the cache.
+    ///
+    /// # Errors
+    /// Those of writing, and of what the image is made by.
+    pub fn build(self, workspace: &Workspace) -> Result<Image> {
+        match self {
+            Self::Small => small(workspace),
+            Self::Demo => demo(workspace),
+            Self::Bench => bench(workspace),
+        }
+    }
+}
+
 /// The demo's image.
 ///
 /// # Errors
@@ -48,7 +77,18 @@ pub fn demo(workspace: &Workspace) -> Result<Image> {
         let mut layer = LayerBuilder::new(File::create(&job)?);
         layer.file(demo::JOB_PATH, 0o755, Owner::ROOT, demo::JOB.as_bytes())?;
         layer.finish()?;
-        Ok((demo::config(), vec![Layer::open(&tree)?, Layer::open(&job)?]))
+        Ok((ImageConfig::debian(), vec![Layer::open(&tree)?, Layer::open(&job)?]))
+    })
+}
+
+/// The image that has the programs of `cofferdam bench`.
+///
+/// # Errors
+/// Those of mmdebstrap and of writing.
+fn bench(workspace: &Workspace) -> Result<Image> {
+    let tree = debian_tree(workspace, "bench", &bench::TREE)?;
+    image(workspace, "bench", &Inputs::default().identity(&tree)?.finish(), |_| {
+        Ok((ImageConfig::debian(), vec![Layer::open(&tree)?]))
     })
 }
 

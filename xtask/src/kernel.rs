@@ -1,10 +1,11 @@
-//! The guest kernel: Debian's source, our fragments of configuration, one vmlinux.
+//! The guest kernel: Debian's source, our patches and fragments of configuration, one vmlinux.
 //!
 //! Owns: where it is cached and under which digest. The configuration is a step of its own, because
 //! tests ask of it long before anything is compiled.
 //!
 //! ```text
-//!   linux-source-6.12.tar.xz ─► tinyconfig + kernel-config/fragments/* ─► .config ─► vmlinux, stripped
+//!   linux-source-6.12.tar.xz + kernel-config/patches/* ─► tinyconfig + kernel-config/fragments/* ─► .config
+//!     ─► vmlinux, stripped
 //! ```
 
 mod compile;
@@ -91,7 +92,7 @@ pub fn source_version() -> Result<String> {
 fn digest(workspace: &Workspace) -> Result<String> {
     let compiler = process::capture(Command::new("gcc").arg("--version"))?;
     let mut inputs = Inputs::default()
-        .text("source", &source::version()?)
+        .text("source", &source::digest(workspace)?)
         .text("compiler", compiler.lines().next().unwrap_or_default());
     for step in BUILD {
         inputs = inputs.text("build", step);
@@ -127,11 +128,15 @@ fn make(tree: &Path) -> Command {
 /// The fragments, in the order of their names. Their order decides nothing: a test sees to it that no
 /// option stands in two.
 fn fragments(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    let folder = workspace.root.join("kernel-config/fragments");
+    listed(&workspace.root.join("kernel-config/fragments"), "config")
+}
+
+/// The files of `folder` that end so, in the order of their names.
+fn listed(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let entries =
-        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "config"));
+    paths.retain(|path| path.extension().is_some_and(|known| known == extension));
     paths.sort();
     Ok(paths)
 }

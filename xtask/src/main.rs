@@ -7,7 +7,7 @@
 //!   kernel ─────────────┐
 //!   agent ─► initramfs ─┴─► dist/cofferdam ─► dist/cofferdam-image.tar, dist/cofferdam-tcg-image.tar
 //!                                                 │
-//!   images (demo, small) ────────────────────────┴─► run, test, measure, soak
+//!   images (demo, small, bench) ──────────────────┴─► run, test, measure, soak
 //! ```
 
 mod build;
@@ -63,7 +63,11 @@ enum Command {
     /// Build the initramfs
     Initramfs,
     /// Build the images that tests and the demo use, and print where they are
-    Images,
+    Images {
+        /// This one alone
+        #[arg(value_enum)]
+        name: Option<images::Name>,
+    },
     /// Build dist/cofferdam and both outer images
     Build,
     /// Build the launcher that tries its own walls, and print where it is
@@ -129,10 +133,12 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Kernel => kernel::vmlinux(&workspace).map(|path| progress::result(&path)),
         Command::Agent => program::agent(&workspace).map(|path| progress::result(&path)),
         Command::Initramfs => guest::initramfs(&workspace).map(|path| progress::result(&path)),
-        Command::Images => {
-            progress::result(&images::small(&workspace)?.oci);
-            progress::result(&images::demo(&workspace)?.oci);
-            Ok(())
+        Command::Images { name } => {
+            let names = name.as_ref().map_or(&images::Name::ALL[..], std::slice::from_ref);
+            names.iter().try_for_each(|name| {
+                progress::result(&name.build(&workspace)?.oci);
+                Ok(())
+            })
         }
         Command::Build => build::all(&workspace).map(drop),
         Command::Trial => build::trial(&workspace).map(|path| progress::result(&path)),

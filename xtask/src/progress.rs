@@ -18,7 +18,7 @@ const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
 const WIDTH: usize = 100;
 
 /// One piece of work that may take long enough to be named. While it lives, a thread says how far it
-/// is; nothing else may write to stderr.
+/// is; nothing else may write to stderr, but for the end of one that is done beside it.
 pub struct Task {
     name: String,
     begun: Instant,
@@ -42,6 +42,12 @@ impl Task {
         Self { name: name.to_owned(), begun, state, ticker: Some(ticker) }
     }
 
+    /// Begins it beside other work that says how far that is: of this one, the end is told.
+    pub fn beside(name: &str) -> Self {
+        let state = Arc::default();
+        Self { name: name.to_owned(), begun: Instant::now(), state, ticker: None }
+    }
+
     /// Says how far it is.
     pub fn note(&self, how_far: &str) {
         let mut state = self.state.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +58,8 @@ impl Task {
     pub fn end(mut self) {
         self.stop();
         if self.begun.elapsed() >= SHORT {
-            eprintln!("  ✓ {} ({:.1} s)", self.name, self.begun.elapsed().as_secs_f64());
+            let clear = if io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
+            eprintln!("{clear}  ✓ {} ({:.1} s)", self.name, self.begun.elapsed().as_secs_f64());
         }
     }
 

@@ -3,8 +3,9 @@
 //! What is at work is said on stderr; what the tests say goes to stdout.
 
 use std::process::Command;
+use std::thread::{self, ScopedJoinHandle};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::progress::{self, Task, heading};
 use crate::run::Accelerator;
@@ -14,7 +15,8 @@ use crate::{build, contents, form, kernel, measure, process, reference_host, run
 const REFERENCE_HOST: &str = "tests/reference-host/boot";
 
 /// Checks form, then runs every test: first those beside the code, which need nothing built, then those
-/// that drive the real binary, the demo among them.
+/// that drive the real binary, the demo among them. What the reference host alone is at work at, on one
+/// processor, goes on beside what is built for the next.
 ///
 /// # Errors
 /// The first thing that is not as it should be.
@@ -27,16 +29,28 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     // --tests: no crate has tests in its documentation, and cargo says so crate by crate.
     beside.args(["test", "--locked", "--workspace", "--exclude", "tests", "--tests"]);
     process::show(&mut beside)?;
-    heading("Tests of the VMM on the reference host's KVM");
-    machine_tests(workspace)?;
-    let built = build::all(workspace)?;
+    heading("Tests of the VMM on the reference host's KVM, beside what is built");
+    let machine = program(workspace, &["--package", "vmm", "--test", "machine"])?;
+    let (tested, built) = thread::scope(|scope| {
+        let tests = scope.spawn(|| machine_tests(workspace, &machine));
+        let built = build::all(workspace);
+        (joined(tests), built)
+    });
+    tested?;
+    let built = built?;
     heading("The guest kernel's hardening");
     kernel::hardening::check(workspace, None)?;
     heading("What the outer images hold");
     contents::check(&built)?;
-    heading("Costs");
-    left_out.extend(measure::guard(workspace, &built)?);
-    build::trial(workspace)?;
+    heading("Costs, beside what is built for the next tests");
+    let (counted, trial) = thread::scope(|scope| {
+        let guard = scope.spawn(|| measure::guard(workspace, &built));
+        let trial = build::trial(workspace)
+            .and_then(|_| program(workspace, &["--package", "tests", "--test", "e2e"]));
+        (joined(guard), trial)
+    });
+    left_out.extend(counted?);
+    trial?;
     heading("Tests through the real binary");
     process::show(workspace.cargo().args(["test", "--locked", "--package", "tests", "--tests"]))?;
     heading("The demo");
@@ -50,13 +64,16 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// What needs a KVM that works is built here and run there.
-fn machine_tests(workspace: &Workspace) -> Result<()> {
-    let program = program(workspace, &["--package", "vmm", "--test", "machine"])?;
-    let task = Task::begin("machine tests");
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|_| Err(anyhow!("a thread of this program panicked: see above")))
+}
+
+/// Runs there what needs a KVM that works.
+fn machine_tests(workspace: &Workspace, program: &str) -> Result<()> {
+    let task = Task::beside("machine tests");
     let text = reference_host::capture(|| {
         let mut boot = Command::new(workspace.root.join(REFERENCE_HOST));
-        boot.current_dir(&workspace.root).arg(&program);
+        boot.current_dir(&workspace.root).arg(program);
         boot
     })?;
     task.end();

@@ -128,7 +128,7 @@ impl Store {
     /// [`StoreError::Io`].
     pub fn find(&self, key: &LayerKey) -> Result<Option<StoredLayer>, StoreError> {
         let path = self.layer_path(key);
-        let Some(file) = open_regular(&path)? else { return Ok(None) };
+        let Some(file) = open_own(&path)? else { return Ok(None) };
         let length = file.metadata().map_err(failed("look at", &path))?.len();
         // Someone else may have cut it. One that cannot be an image is none, and is made again.
         let whole = length > 0 && length.is_multiple_of(IMAGE_UNIT_BYTES);
@@ -256,24 +256,34 @@ impl NewLayer<'_> {
     }
 }
 
-/// Opens a file of the store's for reading. What is no file is none of ours, and is not there: a link is not
+/// Opens a file of the store's for reading. What is no file is none of ours, and is not there.
+fn open_own(path: &Path) -> Result<Option<File>, StoreError> {
+    match open_regular(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map_err(failed("open", path)),
+    }
+}
+
+/// Opens a file of a state directory's for reading; `None` where what is there is no file: a link is not
 /// followed, a pipe or a device not waited for.
-fn open_regular(path: &Path) -> Result<Option<File>, StoreError> {
+///
+/// # Errors
+/// The kernel's, also where nothing is there.
+pub fn open_regular(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file: File = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => file.into(),
-        // Nothing; a link; a socket.
-        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
-        Err(errno) => return Err(failed("open", path)(errno.into())),
+        // A link; a socket.
+        Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
     };
-    let is_file = file.metadata().map_err(failed("look at", path))?.is_file();
-    Ok(is_file.then_some(file))
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 /// Reads a file of a line or so; of one that is longer, the beginning.
 fn read_note(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    let Some(file) = open_regular(path)? else { return Ok(None) };
+    let Some(file) = open_own(path)? else { return Ok(None) };
     let mut note = Vec::new();
     file.take(MAX_NOTE_BYTES).read_to_end(&mut note).map_err(failed("read", path))?;
     Ok(Some(note))

@@ -4,7 +4,7 @@
 //! overlay and network file systems), it has one in a directory of its own, and is locked as long as
 //! its maker lives.
 
-use super::{StoreError, failed, make_directory, open_regular, retry};
+use super::{StoreError, failed, make_directory, open_own, retry};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::rand::GetRandomFlags;
@@ -48,7 +48,7 @@ impl PartialDirectory {
     fn sweep(&self) -> Result<(), StoreError> {
         for entry in fs::read_dir(&self.path).map_err(failed("list", &self.path))? {
             let path = entry.map_err(failed("list", &self.path))?.path();
-            let Ok(Some(file)) = open_regular(&path) else { continue };
+            let Ok(Some(file)) = open_own(&path) else { continue };
             // Its maker holds it locked. Between making and locking it may be taken for a leftover;
             // its maker looks whether it still is there, once it is locked.
             let free = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();

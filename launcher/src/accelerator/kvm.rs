@@ -28,6 +28,7 @@ pub fn start(device: &File, parts: &MachineParts) -> Result<Machine, MachineErro
         }),
     };
     let offered_ports = parts.offered_ports(&mut table);
-    let vmm = spawn(Role::Vmm, &VmmStart { config, offered_ports }, table.files())?;
-    Ok(Machine::Kvm { vmm })
+    let start = VmmStart { config, offered_ports, counted: parts.counted };
+    let vmm = spawn(Role::Vmm, &start, table.files())?;
+    Ok(Machine::Kvm { vmm, counts: Vec::new() })
 }

@@ -5,6 +5,7 @@
 
 mod choose;
 mod kvm;
+pub mod kvm_counts;
 mod parts;
 mod qemu_arguments;
 mod tcg;
@@ -15,7 +16,9 @@ pub use parts::{ConsoleSink, MachineParts, Offer, Stretch};
 use crate::jail::channel::{Channel, ChannelError};
 use crate::jail::machine::MachineEvent;
 use crate::jail::{Child, SpawnError};
+use kvm_counts::KvmCounts;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 use vmm::{STOP_VALUE, VmExit};
 
@@ -40,6 +43,8 @@ pub enum Machine {
     Kvm {
         /// The VMM process.
         vmm: Child,
+        /// The files of what KVM counts, where they were asked for.
+        counts: Vec<OwnedFd>,
     },
     /// QEMU.
     Tcg {
@@ -65,17 +70,33 @@ impl Machine {
     /// Where the machine's [`MachineEvent`]s arrive.
     pub fn channel(&self) -> &Channel {
         match self {
-            Machine::Kvm { vmm } => vmm.channel(),
+            Machine::Kvm { vmm, .. } => vmm.channel(),
             Machine::Tcg { devices, .. } => devices.channel(),
+        }
+    }
+
+    /// What KVM has counted of its vCPUs, if that was asked for and this KVM can tell. Once: the files keep the
+    /// machine from being taken apart, and are closed.
+    pub fn take_counts(&mut self) -> Option<KvmCounts> {
+        match self {
+            Machine::Kvm { counts, .. } => kvm_counts::read(&std::mem::take(counts)),
+            Machine::Tcg { .. } => None,
         }
     }
 
     /// Receives what has arrived on the channel. A process that is gone without a word is an exit.
     pub fn event(&mut self) -> MachineEvent {
-        let event = self.channel().receive::<MachineEvent>().map(|(event, _)| event);
+        let (event, files) = match self.channel().receive::<MachineEvent>() {
+            Ok((event, files)) => (Ok(event), files),
+            Err(error) => (Err(error), Vec::new()),
+        };
         match (self, event) {
+            (Machine::Kvm { counts, .. }, Ok(MachineEvent::Running)) => {
+                *counts = files;
+                MachineEvent::Running
+            }
             // What has said its last ends by itself: the kernel takes it apart no faster if it is killed.
-            (Machine::Kvm { vmm }, Ok(MachineEvent::Exited(exit))) => {
+            (Machine::Kvm { vmm, .. }, Ok(MachineEvent::Exited(exit))) => {
                 vmm.end(LAST_MOMENTS);
                 MachineEvent::Exited(exit)
             }
@@ -84,7 +105,7 @@ impl Machine {
                 MachineEvent::Exited(with_qemu_exit(qemu, seen))
             }
             (_, Ok(event)) => event,
-            (Machine::Kvm { vmm }, Err(_)) => lost(vmm, "VMM"),
+            (Machine::Kvm { vmm, .. }, Err(_)) => lost(vmm, "VMM"),
             (Machine::Tcg { devices, .. }, Err(_)) => lost(devices, "devices"),
         }
     }

@@ -51,6 +51,8 @@ pub struct MachineParts {
     pub vcpus: u8,
     /// What is heard of the kernel, and where that goes.
     pub console: ConsoleSink,
+    /// Whether what KVM counts is wanted.
+    pub counted: bool,
     /// The streams that the guest may connect to from the start.
     pub offers: Vec<Offer>,
 }

@@ -20,7 +20,7 @@ fn nonsense_of_a_living_process_is_the_machines_end() {
     for nonsense in [&b""[..], &[1, 0xff, 0xff]] {
         let (vmm, theirs) = living();
         rustix::net::send(theirs.as_fd(), nonsense, SendFlags::empty()).unwrap();
-        let event = Machine::Kvm { vmm }.event();
+        let event = Machine::Kvm { vmm, counts: Vec::new() }.event();
         assert!(matches!(event, MachineEvent::Exited(VmExit::Failed(_))), "{event:?}");
     }
     assert!(begun.elapsed() < 3 * LAST_MOMENTS, "{:?}", begun.elapsed());

@@ -1,6 +1,7 @@
 //! The sandbox that is looked into: `run` itself, with a witness in place of the container's command.
 //!
-//! Owns: its start and end, and what the two of them say. Never does: believe the length of anything.
+//! Owns: its start and end, and what the two of them say. Never does: believe the length of anything, or look at
+//! a clock: the launcher that is audited ends by itself, whatever its guest does and leaves undone.
 
 use crate::error::{Explain, clean, shortened};
 use crate::exit_code::FailureClass;

@@ -5,11 +5,13 @@
 //! limits, users) stay the text that was typed until there, so that every refusal is worded in one way.
 
 pub mod audit;
+pub mod bench;
 pub mod doctor;
 pub mod ps;
 pub mod run;
 
 pub use audit::AuditArgs;
+pub use bench::BenchArgs;
 pub use doctor::DoctorArgs;
 pub use ps::{PsArgs, RmArgs};
 pub use run::{Accelerator, Profile, RunArgs};
@@ -46,6 +48,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Say which of the seven rules of isolation hold, here and for a container run like this
     Audit(AuditArgs),
+    /// Measure what each layer of isolation costs
+    Bench(Box<BenchArgs>),
     /// List sandboxes
     Ps(PsArgs),
     /// Remove sandboxes that have ended

@@ -128,6 +128,9 @@ pub struct RunArgs {
     /// Grant everything inside the VM: that is what the VM is for
     #[arg(long, help_heading = "Privilege")]
     pub privileged: bool,
+    /// Run it in the VM itself, in no container
+    #[arg(long, help_heading = "Privilege")]
+    pub no_container: bool,
     /// Add a capability, or ALL
     #[arg(long, value_name = "CAP", help_heading = "Privilege", allow_hyphen_values = true)]
     pub cap_add: Vec<String>,

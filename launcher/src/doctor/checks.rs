@@ -16,7 +16,7 @@ const FEW_DESCRIPTORS: u64 = 256;
 const TOO_FEW_DESCRIPTORS: u64 = 64;
 /// What a small image and its writable disk take.
 const LITTLE_SPACE_BYTES: u64 = 512 * MIB;
-/// In less not even a disk template and a record fit.
+/// In less not even an empty disk and a record fit.
 const TOO_LITTLE_SPACE_BYTES: u64 = 8 * MIB;
 /// Threads of all the processes of a sandbox beside those that run its CPUs.
 const SANDBOX_THREADS: u64 = 16;

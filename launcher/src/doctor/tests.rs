@@ -4,6 +4,7 @@ use crate::host::kvm::{DeviceOwner, KvmDevice};
 use crate::host::place::{LandlockFacts, QemuFacts, StateDir, StateDirFacts};
 use crate::host::process::{ProcessFacts, SeccompMode};
 use crate::host::{CpuFacts, HostFacts, MemoryFacts, TerminalFacts};
+use crate::outer_walls::tests::walled;
 use rustix::io::Errno;
 
 const GIB: u64 = 1 << 30;
@@ -39,14 +40,10 @@ fn good() -> Survey {
         kvm: open_kvm(),
         probe: Some(KvmProbe { refused: None, useless: None, mips: Some(3000.0) }),
         process: ProcessFacts {
-            uid: 1000,
-            gid: 1000,
             groups: vec![108],
-            capabilities: Some(0),
-            no_new_privileges: Some(true),
-            seccomp: Some(SeccompMode::Filter(1)),
             label: Some("docker-default (enforce)".into()),
             descriptors: (Some(1024), Some(1024)),
+            ..walled().process
         },
         landlock: LandlockFacts::Abi(6),
         own_filters: true,

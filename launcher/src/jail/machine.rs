@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub enum MachineEvent {
     /// The machine could not be made: the causes, outermost first.
     Refused(Vec<String>),
-    /// It runs.
+    /// It runs. Its open files are those of what KVM counts, where they were asked for.
     Running,
     /// It has stopped.
     Exited(VmExit),

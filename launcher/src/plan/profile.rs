@@ -17,8 +17,8 @@ pub const UNPRIVILEGED_USER: &str = "65534:65534";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
     /// All privileges.
-    #[error("--privileged contradicts --profile strict")]
-    Privileged,
+    #[error("{0} contradicts --profile strict")]
+    Everything(&'static str),
     /// Root, by name or number.
     #[error("--user {0:?} is root, which --profile strict does not allow")]
     Root(String),
@@ -41,7 +41,7 @@ pub enum ProfileError {
 impl Explain for ProfileError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            ProfileError::Privileged => "choose one of the two".into(),
+            ProfileError::Everything(_) => "choose one of the two".into(),
             ProfileError::Root(_) => {
                 format!(
                     "name another user: --user 1000:1000; without --user, root becomes {UNPRIVILEGED_USER}"
@@ -69,8 +69,8 @@ pub fn is_strict(args: &RunArgs) -> Result<bool, ProfileError> {
     if args.profile != Profile::Strict {
         return Ok(false);
     }
-    if args.privileged {
-        return Err(ProfileError::Privileged);
+    if let Some(flag) = super::security::everything(args) {
+        return Err(ProfileError::Everything(flag));
     }
     if let Some(user) = args.user.as_deref().filter(|user| !user.is_empty() && is_root(user)) {
         return Err(ProfileError::Root(user.to_owned()));

@@ -45,6 +45,8 @@ pub struct Security {
     pub root_refused: bool,
     /// Its ids are its own (`--userns`).
     pub own_users: bool,
+    /// It has the guest's own namespaces but for mounts (`--no-container`).
+    pub guest_namespaces: bool,
     /// May gain no privilege.
     pub no_new_privileges: bool,
     /// System call filter; `None` is unconfined.
@@ -69,8 +71,8 @@ pub enum SecurityError {
     #[error(transparent)]
     Profile(#[from] ProfileError),
     /// A user namespace, and what would reach out of it.
-    #[error("--userns contradicts --privileged")]
-    UserNamespace,
+    #[error("--userns contradicts {0}")]
+    UserNamespace(&'static str),
     /// An option that is none of ours.
     #[error("--security-opt {0:?} is not known")]
     Option(String),
@@ -109,7 +111,7 @@ impl Explain for SecurityError {
         match self {
             SecurityError::Capability(error) => error.hint(),
             SecurityError::Profile(error) => error.hint(),
-            SecurityError::UserNamespace => Some(
+            SecurityError::UserNamespace(_) => Some(
                 "whoever is to have the VM's devices must be root there: choose one of the two"
                     .into(),
             ),
@@ -168,42 +170,54 @@ pub fn resolve(
     strict: bool,
 ) -> Result<Security, SecurityError> {
     let options = Options::read(&args.security_opt)?;
-    if args.userns && args.privileged {
-        return Err(SecurityError::UserNamespace);
+    let everything = everything(args);
+    if let Some(flag) = everything.filter(|_| args.userns) {
+        return Err(SecurityError::UserNamespace(flag));
     }
+    let everything = everything.is_some();
     // Checked even where --privileged makes them moot: a misspelt name is never what was meant.
     let granted = if strict {
         profile::checked(capabilities::added(&args.cap_add, &args.cap_drop)?)?
     } else {
         capabilities::granted(&args.cap_add, &args.cap_drop)?
     };
-    let capabilities = if args.privileged { capabilities::all() } else { granted };
+    let capabilities = if everything { capabilities::all() } else { granted };
     let seccomp = match options.filter {
         Some("unconfined") => None,
         Some(path) if path != "builtin" => Some(from_file(path, inputs, capabilities)?),
-        None if args.privileged => None,
+        None if everything => None,
         _ => Some(seccomp::built_in(capabilities).map_err(SecurityError::BuiltIn)?),
     };
     let apparmor = match options.apparmor {
         Some("unconfined") => AppArmor::Unconfined,
-        None if args.privileged => AppArmor::Unconfined,
+        None if everything => AppArmor::Unconfined,
         None | Some(APPARMOR_DEFAULT) => AppArmor::Default,
         Some(other) => return Err(SecurityError::AppArmor(other.to_owned())),
     };
-    let open_paths = args.privileged || options.open_paths;
+    let open_paths = everything || options.open_paths;
     let unless_open = |paths: Vec<String>| if open_paths { Vec::new() } else { paths };
     Ok(Security {
         capabilities,
         ambient: strict,
         root_refused: strict,
         own_users: args.userns || strict,
+        guest_namespaces: args.no_container,
         no_new_privileges: options.no_new_privileges || strict,
         seccomp,
         apparmor,
-        devices: if args.privileged { DeviceAccess::All } else { DeviceAccess::Standard },
+        devices: if everything { DeviceAccess::All } else { DeviceAccess::Standard },
         masked_paths: unless_open(masked_paths(cpus)),
         readonly_paths: unless_open(READONLY_PATHS.map(str::to_owned).into()),
     })
+}
+
+/// The flag that grants everything, if one does.
+pub fn everything(args: &RunArgs) -> Option<&'static str> {
+    match (args.privileged, args.no_container) {
+        (_, true) => Some("--no-container"),
+        (true, false) => Some("--privileged"),
+        (false, false) => None,
+    }
 }
 
 /// What `--security-opt` says.

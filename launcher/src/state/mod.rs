@@ -18,7 +18,6 @@ mod record;
 pub use record::{Record, Status};
 
 use protocol::ContainerId;
-use rustix::event::Timespec;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::File;
 use std::io;
@@ -28,7 +27,7 @@ use std::time::{Duration, Instant};
 
 /// How long the lock of all sandboxes is waited for: making one takes moments, sweeping large disks seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
-const ASK_AGAIN_AFTER: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// Why the state directory could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -307,8 +306,7 @@ fn lock_within(path: &Path, patience: Duration) -> Result<OwnedFd, StateError> {
                 if Instant::now() >= deadline {
                     return Err(StateError::Held { path: path.to_owned(), patience });
                 }
-                // Not by a sleep: one that is stopped meanwhile takes a call that the launcher's list lacks.
-                let _ = rustix::event::poll(&mut [], Some(&ASK_AGAIN_AFTER));
+                std::thread::sleep(ASK_AGAIN_AFTER);
             }
             other => return other,
         }

@@ -1,8 +1,8 @@
 //! One sandbox's record: a small versioned JSON file, replaced whole.
 
 use super::{StateError, at};
+use image::store::open_regular;
 use protocol::ContainerId;
-use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Write};
@@ -70,7 +70,9 @@ impl Record {
     pub(super) fn read(directory: &Path) -> Result<Self, StateError> {
         use std::io::Read;
         let path = directory.join(FILE_NAME);
-        let file = open_regular(&path).map_err(at("open", &path))?;
+        let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+        let file = open_regular(&path).and_then(|file| file.ok_or_else(no_file));
+        let file = file.map_err(at("open", &path))?;
         let mut bytes = Vec::new();
         let read = file.take(MAX_RECORD_BYTES + 1).read_to_end(&mut bytes);
         if read.map_err(at("read", &path))? as u64 > MAX_RECORD_BYTES {
@@ -106,17 +108,5 @@ impl Record {
         let mut file = File::create_new(&new).map_err(at("make", &new))?;
         file.write_all(&json).map_err(at("write", &new))?;
         std::fs::rename(&new, &path).map_err(at("replace", &path))
-    }
-}
-
-/// Opens a file for reading and nothing else: a link is not followed, a pipe or a device not waited for.
-fn open_regular(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file: File = rustix::fs::open(path, flags, Mode::empty())?.into();
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
     }
 }

@@ -78,7 +78,7 @@ fn supervised<T: Send + 'static>(
     let (ours, machine) = Channel::pair().unwrap();
     let mut command = Command::new("/bin/true");
     command.stdin(Streams::null());
-    let mut process = Machine::Kvm { vmm: start(command, ours).unwrap() };
+    let mut process = Machine::Kvm { vmm: start(command, ours).unwrap(), counts: Vec::new() };
     let liar = std::thread::spawn(move || {
         let mut liar = Liar { agent, machine, terminal };
         let told = lie(&mut liar);
@@ -284,6 +284,26 @@ fn an_agent_that_is_silent_is_not_waited_for_beyond_its_time() {
         let begun = Instant::now();
         let (outcome, ()) = supervised(short(), move |liar| liar.says(&words));
         is_an_error(&outcome, "silence");
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    }
+}
+
+/// One that is silent, that goes on and on, or whose output has no end.
+#[test]
+fn a_witness_that_is_never_done_is_not_waited_for_beyond_its_time() {
+    for (words, again) in [(vec![], vec![]), (vec![], started("other")), (ended(), vec![])] {
+        let begun = Instant::now();
+        let (time, none) = (Some(Duration::from_millis(300)), Some(Duration::ZERO));
+        let spec = spec(&["--audited", "image"]);
+        let short = Job { spec, timeout: time, stop_timeout: none, ..job() };
+        let (outcome, ()) = supervised(short, move |liar| {
+            liar.says(&[hello(), started("init"), words].concat());
+            while !again.is_empty() && liar.agent.write_all(&again).is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        is_an_error(&outcome, "a witness");
+        assert!(matches!(outcome, Outcome::WitnessTimedOut(_)), "{outcome:?}");
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     }
 }

@@ -1,7 +1,6 @@
 //! The demo's image: a Debian with what its job needs, and the job.
 
 use crate::debian::Tree;
-use crate::image_config::ImageConfig;
 
 /// The job, which tries each thing that needs root and says what came of it.
 pub const JOB: &str = include_str!("../../demo/job.sh");
@@ -14,13 +13,3 @@ pub const TREE: Tree<'_> = Tree {
     packages: &["mount", "e2fsprogs", "iproute2", "nftables"],
     hooks: &[],
 };
-
-/// How it runs.
-#[must_use]
-pub fn config() -> ImageConfig {
-    ImageConfig {
-        env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()],
-        cmd: vec!["/bin/sh".into()],
-        ..ImageConfig::default()
-    }
-}

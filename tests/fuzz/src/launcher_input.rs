@@ -36,6 +36,11 @@ pub fn seccomp_profile(bytes: &[u8]) {
     let _ = launcher::seccomp::parse(bytes, capabilities::docker_default());
 }
 
+/// A file of what KVM counts, from a VMM that a guest may have taken over.
+pub fn kvm_counts(bytes: &[u8]) {
+    let _ = launcher::accelerator::kvm_counts::parse(bytes);
+}
+
 /// The record of a sandbox.
 pub fn record(bytes: &[u8]) {
     let _ = serde_json::from_slice::<Record>(bytes);

@@ -11,6 +11,7 @@
 
 #![allow(clippy::expect_used, reason = "what is checked here fails by a panic")]
 
+mod bench_input;
 mod image_input;
 mod launcher_input;
 mod payload_input;
@@ -30,6 +31,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "agent-event", run: protocol_input::event },
     Target { name: "agent-request", run: protocol_input::request },
+    Target { name: "bench-record", run: bench_input::record },
     Target { name: "docker-archive-manifest", run: image_input::docker_archive_manifest },
     Target { name: "env-file", run: launcher_input::env_file },
     Target { name: "guest-driver", run: vmm::fuzzing::driver },
@@ -41,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "image-config", run: image_input::config },
     Target { name: "image-document", run: image_input::document },
     Target { name: "image-reference", run: image_input::reference },
+    Target { name: "kvm-counts", run: launcher_input::kvm_counts },
     Target { name: "layer", run: image_input::layer },
     Target { name: "program-trailer", run: payload_input::trailer },
     Target { name: "sandbox-record", run: launcher_input::record },

@@ -17,6 +17,7 @@ use crate::virtio::{Memory, MmioTransport, offset};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
@@ -86,6 +87,12 @@ pub(crate) struct Machine {
     bus: Bus,
 }
 
+/// Where the honest driver has the rings of a queue.
+pub(super) fn rings_of(queue: usize) -> Range<u64> {
+    let base = QUEUE_BYTES * queue as u64;
+    base..base + QUEUE_BYTES
+}
+
 /// The byte at a place of a file of ours.
 fn byte_at(place: usize) -> u8 {
     (place % 251) as u8
@@ -150,7 +157,7 @@ impl Machine {
     /// A driver that knows nothing of what was, its events those that KVM would have.
     fn driver(&self, queue: usize) -> Driver {
         let (device, _, size) = QUEUES[queue];
-        let mut driver = Driver::new(&self.memory, QUEUE_BYTES * queue as u64, size);
+        let mut driver = Driver::new(&self.memory, rings_of(queue).start, size);
         driver.kick = self.notify[queue].try_clone().expect("a descriptor");
         driver.call = self.lines[usize::from(device)].try_clone().expect("a descriptor");
         driver
@@ -203,7 +210,7 @@ impl Machine {
         self.set(device, offset::STATUS, 11);
         for (queue, (owner, index, size)) in QUEUES.into_iter().enumerate() {
             if owner == device {
-                let base = QUEUE_BYTES * queue as u64;
+                let base = rings_of(queue).start;
                 let zeroes = [0u8; QUEUE_BYTES as usize];
                 self.memory.write_slice(&zeroes, GuestAddress(base)).expect("it is memory");
                 self.drivers[queue] = self.driver(queue);

@@ -28,7 +28,7 @@ pub fn check(workspace: &Workspace) -> Result<()> {
     let _lock = cache::lock(&workspace.cache.join("kernel-again.lock"))?;
     let in_use = digest(&vmlinux(workspace)?)?;
     let tree = folder.join(PLACE);
-    source::extract_to(&tree)?;
+    source::extract_to(workspace, &tree)?;
     std::fs::copy(config(workspace)?, tree.join(".config"))?;
     compile::vmlinux(&tree, "CC=gcc", &folder)?;
     let again = digest(&folder.join("vmlinux"))?;

@@ -1,4 +1,4 @@
-//! The source: Debian's package `linux-source-6.12`, unpacked.
+//! The source: Debian's package `linux-source-6.12`, unpacked, and our patches applied.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::digest::Inputs;
 use crate::progress::Task;
 use crate::workspace::Workspace;
 use crate::{cache, process};
@@ -26,25 +27,49 @@ pub fn version() -> Result<String> {
         .with_context(|| format!("{PACKAGE} is not installed: run `cargo xtask setup`"))
 }
 
+/// What is changed in it: each file of `kernel-config/patches`, in the order of their names.
+fn patches(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    super::listed(&workspace.root.join("kernel-config/patches"), "patch")
+}
+
+/// The digest of all that decides what stands in it.
+pub fn digest(workspace: &Workspace) -> Result<String> {
+    let mut inputs = Inputs::default().text("source", &version()?);
+    for patch in patches(workspace)? {
+        inputs = inputs.text("patch", &fs::read_to_string(&patch)?);
+    }
+    Ok(inputs.finish())
+}
+
 /// Unpacks it, always in the same place: ccache knows files by their paths.
 pub fn extract(workspace: &Workspace) -> Result<Tree> {
     let tree = workspace.cache.join("kernel-source");
     let lock = cache::lock(&workspace.cache.join("kernel-source.lock"))?;
     let whole = tree.join(".whole");
-    let version = version()?;
-    if !fs::read_to_string(&whole).is_ok_and(|known| known == version) {
-        let task = Task::begin(&format!("kernel: unpacking Linux {version}"));
-        extract_to(&tree)?;
-        fs::write(whole, version)?;
+    let digest = digest(workspace)?;
+    if !fs::read_to_string(&whole).is_ok_and(|known| known == digest) {
+        let task = Task::begin(&format!("kernel: unpacking Linux {}", version()?));
+        extract_to(workspace, &tree)?;
+        fs::write(whole, digest)?;
         task.end();
     }
     Ok(Tree { path: tree, _lock: lock })
 }
 
 /// Unpacks it in another place.
-pub fn extract_to(tree: &Path) -> Result<()> {
+pub fn extract_to(workspace: &Workspace, tree: &Path) -> Result<()> {
     cache::remove(tree)?;
     fs::create_dir_all(tree)?;
     let mut tar = Command::new("tar");
-    process::run(tar.args(["--strip-components=1", "-xf", ARCHIVE, "-C"]).arg(tree))
+    process::run(tar.args(["--strip-components=1", "-xf", ARCHIVE, "-C"]).arg(tree))?;
+    for patch in patches(workspace)? {
+        // A patch that needs guessing is one that nobody has read against this source.
+        let mut command = Command::new("patch");
+        command
+            .args(["--strip=1", "--fuzz=0", "--no-backup-if-mismatch", "--quiet", "-d"])
+            .arg(tree);
+        process::run(command.arg("-i").arg(&patch))
+            .with_context(|| format!("{} does not fit {PACKAGE}", patch.display()))?;
+    }
+    Ok(())
 }

@@ -1,9 +1,8 @@
 use super::*;
 use crate::host::family::Relative;
 use crate::host::mounts::{self, MountPoint};
-use crate::host::process::{ProcessFacts, ProcessStatus, SeccompMode};
-use crate::jail::walls::Walls;
-use crate::outer_walls::Around;
+use crate::host::process::{ProcessStatus, SeccompMode};
+use crate::outer_walls::tests::walled;
 use protocol::Testimony;
 
 const OUTER_MOUNTS: &str = "\
@@ -29,18 +28,8 @@ fn status(uid: u32) -> ProcessStatus {
 }
 
 fn place() -> Place {
-    let process = ProcessFacts {
-        uid: 1000,
-        gid: 1000,
-        groups: Vec::new(),
-        capabilities: Some(0),
-        no_new_privileges: Some(true),
-        seccomp: Some(SeccompMode::Filter(1)),
-        label: Some("cofferdam (enforce)".to_owned()),
-        descriptors: (None, None),
-    };
     Place {
-        around: Around { process, readonly_root: true, own: Walls { seccomp: true, landlock: 6 } },
+        around: walled(),
         uid_map: "         0     100000      65536\n".to_owned(),
         boot_id: "11111111-1111-1111-1111-111111111111".to_owned(),
         mounts: mounts::parse(OUTER_MOUNTS),

@@ -12,6 +12,9 @@
 //!                      └ qemu.list           and QEMU's own -sandbox within
 //! ```
 //! Filters add up: a thread may do what every list that it is behind allows.
+//!
+//! A process may be stopped at any time. What then waits for a given time in poll, futex or a sleep goes on by
+//! restart_syscall: whose list lacks that, waits in ppoll or epoll, or without a time. The cases hold it to that.
 
 use libc::sock_filter;
 use rustix::io::Errno;

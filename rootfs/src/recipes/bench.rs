@@ -1,0 +1,10 @@
+//! The bench's image: a Debian with the programs whose work is measured, the same for every layer.
+
+use crate::debian::Tree;
+
+/// The Debian.
+pub const TREE: Tree<'_> = Tree {
+    variant: "essential",
+    packages: &["fio", "gcc", "libc6-dev", "openssl", "stress-ng", "sysbench"],
+    hooks: &[],
+};
