@@ -92,7 +92,11 @@ enum Command {
         verdicts: Option<PathBuf>,
     },
     /// Measure what it costs, as root
-    Measure,
+    Measure {
+        /// This part alone
+        #[arg(long)]
+        part: Option<measure::Part>,
+    },
     /// Run what takes long, as root: tests, fuzzing, a checker of memory
     Soak {
         /// This part alone
@@ -147,7 +151,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Hardening { verdicts } => {
             kernel::hardening::check(&workspace, verdicts.as_deref())
         }
-        Command::Measure => measure::all(&workspace),
+        Command::Measure { part } => measure::all(&workspace, *part),
         Command::Soak { part, fuzz_seconds } => soak::run(&workspace, *part, *fuzz_seconds),
         Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), *seconds),
     }

@@ -13,8 +13,6 @@ const DIED: i32 = 125;
 const STOOD_STILL: i32 = 124;
 /// More machines than this do not die by chance.
 const ATTEMPTS: u32 = 3;
-/// Several times what counting takes, in seconds: one that stands still is not waited for longer.
-const COUNT_LIMIT_S: &str = "120";
 
 /// Runs what `command` gives and gives its stdout.
 ///
@@ -24,15 +22,15 @@ pub fn capture(command: impl Fn() -> Command) -> Result<String> {
     again_after(&[DIED], command)?.with_context(|| format!("it died {ATTEMPTS} times"))
 }
 
-/// The same for what only counts: there a machine that stands still says nothing of what is counted, and
-/// where each one does, there is nothing: `None`.
+/// The same for what only measures, in no more than `limit_s` seconds each time: there a machine that stands
+/// still says nothing of what is measured, and where each one does, there is nothing: `None`.
 ///
 /// # Errors
 /// Where it fails.
-pub fn count(command: impl Fn() -> Command) -> Result<Option<String>> {
+pub fn count(limit_s: u32, command: impl Fn() -> Command) -> Result<Option<String>> {
     let limited = || {
         let mut command = command();
-        command.env("LIMIT_S", COUNT_LIMIT_S);
+        command.env("LIMIT_S", limit_s.to_string());
         command
     };
     again_after(&[DIED, STOOD_STILL], limited)
@@ -81,16 +79,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = |name| folder.path().join(name);
         let body = "[ $runs = 2 ] && echo well || exit 124";
-        assert_eq!(count(script(&place("counted"), body)).unwrap().as_deref(), Some("well"));
-        assert_eq!(count(script(&place("never"), "exit 124")).unwrap(), None);
+        assert_eq!(count(100, script(&place("counted"), body)).unwrap().as_deref(), Some("well"));
+        assert_eq!(count(100, script(&place("never"), "exit 124")).unwrap(), None);
         assert!(capture(script(&place("tested"), body)).is_err());
     }
 
     #[test]
     fn counting_is_not_waited_for_as_long_as_a_test() {
         let folder = tempfile::tempdir().unwrap();
-        let said = count(script(&folder.path().join("runs"), "echo $LIMIT_S")).unwrap();
-        assert_eq!(said.as_deref(), Some(COUNT_LIMIT_S));
+        let said = count(7, script(&folder.path().join("runs"), "echo $LIMIT_S")).unwrap();
+        assert_eq!(said.as_deref(), Some("7"));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::figures::Figures;
+
 /// What README calls the launcher's stages: those that follow each other may share a line.
 const STAGES: &[(&str, &[&str])] = &[
     ("arguments, plan, accelerator named by the user", &["plan", "accelerator"]),
@@ -15,11 +17,13 @@ const STAGES: &[(&str, &[&str])] = &[
 ];
 const BOOT: &str = "VMM, guest kernel, agent's first word";
 
-/// The text between the marks, from both results.
+/// The run's text between the marks, from both results.
 pub fn of(run: &Value, kernel: &Value) -> Result<String> {
     let text = |key: &str| run[key].as_str().with_context(|| format!("no {key}"));
-    let (least, most, count) = extremes(run)?;
-    let (kernel_least, kernel_most, _) = extremes(kernel)?;
+    let runs = Figures::of(&run["million_instructions"])?;
+    let (least, most, count) = (runs.least(), runs.most(), runs.0.len());
+    let kernel_runs = Figures::of(&kernel["million_instructions"])?;
+    let (kernel_least, kernel_most) = (kernel_runs.least(), kernel_runs.most());
     let budget =
         |result: &Value| result["budget_million_instructions"].as_f64().context("no budget");
     let mut table = format!(
@@ -47,32 +51,47 @@ pub fn of(run: &Value, kernel: &Value) -> Result<String> {
         let within = kernel.map(|ms| format!(" ({ms:.1} from the guest's start to the agent's)"));
         table.push_str(&format!("| {name}{} | {sum:.1} |\n", within.unwrap_or_default()));
     }
+    table.push_str(&beside_stages(run));
+    Ok(table)
+}
+
+/// What is known of the run besides; of what its kept results lack, nothing.
+fn beside_stages(run: &Value) -> String {
+    let mut text = String::new();
+    let mut sentences = Vec::new();
+    if let Some(alone) = run["program_alone_ms"].as_f64() {
+        text.push_str(&format!("| the program alone: loaded, and ended | {alone:.1} |\n"));
+        sentences.push("The stages are all of it but 2 % at most (checked).\n".to_owned());
+    }
     // A KVM older than Linux 5.14 does not tell.
-    let count = |name: &str| last["kvm"][name].as_u64();
+    let count = |name: &str| run["last_run"]["kvm"][name].as_u64();
     if let (Some(exits), Some(registers), Some(ports)) =
         (count("exits"), count("mmio_exits"), count("io_exits"))
     {
         let to_vmm = registers.saturating_add(ports);
-        table.push_str(&format!(
-            "\nKVM left the guest {exits} times in that run, {to_vmm} of them for a register or a port.\n"
+        sentences.push(format!(
+            "KVM left the guest {exits} times in that run, {to_vmm} of them for a register or a port.\n"
         ));
     }
-    Ok(table)
-}
-
-/// Least, most and count of the runs.
-fn extremes(result: &Value) -> Result<(f64, f64, usize)> {
-    let runs = result["million_instructions"].as_array().context("no runs")?;
-    let runs: Vec<f64> = runs.iter().filter_map(Value::as_f64).collect();
-    let least = runs.iter().copied().reduce(f64::min).context("no runs")?;
-    let most = runs.iter().copied().reduce(f64::max).context("no runs")?;
-    Ok((least, most, runs.len()))
+    if let Some(calls) = run["system_calls"].as_u64() {
+        sentences.push(format!("In such a run our processes make {calls} system calls.\n"));
+    }
+    if !sentences.is_empty() {
+        text.push('\n');
+    }
+    text + &sentences.concat()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn without(result: &Value, keys: &[&str]) -> Value {
+        let mut result = result.clone();
+        result.as_object_mut().unwrap().retain(|key, _| !keys.contains(&key.as_str()));
+        result
+    }
 
     #[test]
     fn every_stage_is_in_the_table() {
@@ -83,6 +102,7 @@ mod tests {
         let result = json!({
             "million_instructions": [10.0, 12.0], "budget_million_instructions": 20.0,
             "date": "2026-01-02T03:04:05Z", "commit": "abc", "guest_kernel": "6.12", "host_kernel": "6.1",
+            "program_alone_ms": 8.0, "system_calls": 800,
             "last_run": {
                 "stages_ms": stages, "guest_kernel_ms": 3.5,
                 "kvm": { "exits": 1500, "mmio_exits": 300, "io_exits": 27 },
@@ -97,8 +117,12 @@ mod tests {
         assert!(table.contains("2026-01-02, commit `abc`"));
         let figures: Vec<&str> =
             table.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit(' ').next()).collect();
-        assert_eq!(figures[1..], ["1.5", "2.0", "3.0", "4.0", "5.0", "6.0", "7.0"]);
+        assert_eq!(figures[1..], ["1.5", "2.0", "3.0", "4.0", "5.0", "6.0", "7.0", "8.0"]);
         assert!(table.contains("left the guest 1500 times in that run, 327 of them"), "{table}");
+        assert!(table.contains("800 system calls"), "{table}");
         assert!(of(&json!({}), &result).is_err());
+        // Of what was kept before it was counted, nothing is said.
+        let of_old = of(&without(&result, &["program_alone_ms", "system_calls"]), &result).unwrap();
+        assert!(!of_old.contains("program alone") && !of_old.contains("system calls"), "{of_old}");
     }
 }

@@ -1,0 +1,145 @@
+//! What is measured but not guarded by `make test`: it takes minutes. Peers, memory and sizes, streams.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde_json::{Map, Value};
+
+use super::{NOT_COUNTED, figures, heading, known, memory, peers, streams, write};
+use crate::build::Built;
+use crate::images::{self, Image};
+use crate::progress::{self, Task};
+use crate::workspace::Workspace;
+use crate::{kernel, reference_host};
+
+/// What can be measured alone.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The guest kernel's start and one run, which `make test` guards
+    Run,
+    /// The same run under others
+    Peers,
+    /// Bytes and answers
+    Streams,
+    /// Memory, and sizes
+    Memory,
+}
+
+/// A script, and where what it says is kept.
+struct Survey {
+    name: &'static str,
+    script: &'static str,
+    results: &'static str,
+    /// How often everything in it is repeated, where it is.
+    runs: u32,
+    limit_s: u32,
+}
+
+const PEERS: Survey = Survey {
+    name: "`true`, from exec to exit, under cofferdam and its peers",
+    script: "tests/reference-host/peers",
+    results: "tests/reference-host/peers.json",
+    runs: 3,
+    limit_s: 900,
+};
+
+const MEMORY: Survey = Survey {
+    name: "memory of idle sandboxes",
+    script: "tests/reference-host/memory",
+    results: "tests/reference-host/memory.json",
+    runs: 1,
+    limit_s: 600,
+};
+
+const STREAMS: Survey = Survey {
+    name: "bytes and answers through vsock",
+    script: "tests/reference-host/stream-cost",
+    results: "tests/reference-host/stream-cost.json",
+    runs: 2,
+    limit_s: 600,
+};
+
+/// Measures and keeps this part; gives what is over its budget.
+///
+/// # Errors
+/// Those of the scripts, one that left something out, and a machine that stood still each time.
+pub fn part(workspace: &Workspace, built: &Built, commit: &str, part: Part) -> Result<Vec<String>> {
+    let Image { oci, docker_archive } = images::small(workspace)?;
+    let vmlinux = kernel::vmlinux(workspace)?;
+    let one = |what: &Survey, arguments: &[&Path], document: &Document<'_>| {
+        survey(workspace, what, arguments, commit, document)
+    };
+    match part {
+        Part::Run => {}
+        Part::Peers => {
+            let arguments = [&*built.cofferdam, &oci, &docker_archive, &vmlinux];
+            one(&PEERS, &arguments, &peers::document)?;
+        }
+        Part::Streams => one(&STREAMS, &[&built.cofferdam, &oci], &streams::document)?,
+        Part::Memory => {
+            let sizes = sizes(built, &vmlinux)?;
+            let document = |text: &str| memory::document(text, &sizes);
+            one(&MEMORY, &[&built.cofferdam, &oci], &document)?;
+            return memory::over_budget(&known(workspace, MEMORY.results)?);
+        }
+    }
+    Ok(Vec::new())
+}
+
+type Table = fn(&Value) -> Result<String>;
+type Document<'a> = dyn Fn(&str) -> Result<Map<String, Value>> + 'a;
+
+fn survey(
+    workspace: &Workspace,
+    what: &Survey,
+    arguments: &[&Path],
+    commit: &str,
+    document: &Document<'_>,
+) -> Result<()> {
+    let task = Task::begin(what.name);
+    let text = reference_host::count(what.limit_s, || {
+        let mut command = Command::new(workspace.root.join(what.script));
+        command.current_dir(&workspace.root).args(arguments).env("RUNS", what.runs.to_string());
+        command
+    })?;
+    task.end();
+    let text = text.with_context(|| format!("{}: {NOT_COUNTED}", what.name))?;
+    let mut kept = heading(what.name, commit, figures::line(&text, "host kernel")?)?;
+    kept.extend(document(&text).with_context(|| format!("{} left something out", what.script))?);
+    write(workspace, what.results, &Value::Object(kept))?;
+    progress::say(what.results);
+    Ok(())
+}
+
+/// Bytes of what is shipped, and of the kernel in it.
+fn sizes(built: &Built, vmlinux: &Path) -> Result<Vec<(&'static str, u64)>> {
+    let bytes = |path: &Path| {
+        let metadata = fs::metadata(path);
+        metadata.map(|it| it.len()).with_context(|| format!("cannot look at {}", path.display()))
+    };
+    Ok(vec![
+        ("cofferdam", bytes(&built.cofferdam)?),
+        ("cofferdam, the guest kernel in it", bytes(vmlinux)?),
+        ("cofferdam-image.tar", bytes(&built.image)?),
+        ("cofferdam-tcg-image.tar", bytes(&built.tcg_image)?),
+    ])
+}
+
+/// README's tables, from what is kept; of what was never measured, none.
+///
+/// # Errors
+/// Where a document lacks something.
+pub fn tables(workspace: &Workspace) -> Result<String> {
+    let mut tables = String::new();
+    let table: [(_, Table); 3] =
+        [(PEERS, peers::table), (STREAMS, streams::table), (MEMORY, memory::tables)];
+    for (survey, table) in table {
+        if workspace.root.join(survey.results).exists() {
+            tables.push_str(&table(&known(workspace, survey.results)?)?);
+        }
+    }
+    Ok(tables)
+}
