@@ -34,6 +34,10 @@ pub struct Reached {
     pub calls: BTreeMap<String, f64>,
     /// KVM's exits by reason; `None` where nobody could count them.
     pub exits: Option<BTreeMap<String, f64>>,
+    /// How many different functions of the host's kernel ran, from the start to the end of all units at once; `None` where
+    /// nobody could trace them.
+    #[serde(default)]
+    pub functions: Option<u64>,
 }
 
 impl Surface {

@@ -123,11 +123,12 @@ fn what_is_reached_of_the_hosts_kernel(world: &World) {
 fn a_start_and_what_it_reaches(world: &World) {
     let (directory, path) = out(world);
     let flags = ["--layers", "host,nested", "--suite", "start", "--repeats", "1", "--warmups", "0"];
-    let output = bench(world, &[&flags[..], &["--out", &path]].concat());
-    output.exits(0).shows("exits of KVM");
+    let output = bench(world, &[&flags[..], &["--peers", "crun", "--out", &path]].concat());
+    output.exits(0).shows("exits of KVM").shows("functions of the kernel");
     let first = output.text().lines().next().unwrap_or_default().to_owned();
     assert!(first.starts_with("This measures an emulator (kvm)"), "{first}");
     let record = record(&directory);
+    assert_eq!(samples(cell(&record, "exit", "crun")).len(), 1, "{record}");
     assert!(record["surfaces"][0]["reached"]["exits"].is_null(), "{record}");
     let exits = record["surfaces"][1]["reached"]["exits"].as_object().unwrap();
     // How long a start takes decides how often the host's clock interrupts it.
@@ -135,16 +136,36 @@ fn a_start_and_what_it_reaches(world: &World) {
     let counted: f64 = others.map(|(_, it)| it.as_f64().unwrap()).sum();
     let run = world.sandbox().arguments(&["sh", "-c", "true"]).join(" ");
     let script = format!(
-        "mount -t tracefs tracefs /sys/kernel/tracing && cd /sys/kernel/tracing && mkdir instances/own && \
-         cd instances/own && echo 16384 > buffer_size_kb && echo 1 > options/event-fork && echo $$ > set_event_pid && \
-         echo 1 > events/kvm/kvm_exit/enable && {} {run} && echo 0 > events/kvm/kvm_exit/enable && \
-         grep kvm_exit: trace | grep -vc 'reason interrupt'; cd ..; rmdir own",
+        "echo 1 > options/event-fork && echo $$ > set_event_pid && echo 1 > events/kvm/kvm_exit/enable && {} {run} && \
+         echo 0 > events/kvm/kvm_exit/enable && grep kvm_exit: trace | grep -vc 'reason interrupt'",
         world.product.display()
+    );
+    let traced = traced(&script);
+    assert!((0.5..2.0).contains(&(traced / counted)), "{traced} traced, {counted} counted");
+
+    let [host, nested, crun] =
+        [0, 1, 2].map(|layer| record["surfaces"][layer]["reached"]["functions"].as_f64().unwrap());
+    assert!(
+        nested > 1.5 * host && crun > host,
+        "{nested} for a VM, {crun} for a container, {host} for a process"
+    );
+    // Of the shell's children only, as the bench has it.
+    let script = "echo 1 > options/function-fork && echo $$ > set_ftrace_pid && echo function > current_tracer && \
+                  sh -c true; echo 0 > tracing_on; grep ' <-' trace | grep -v -e \"-$$ \" | \
+                  sed 's/.*: //; s/ <-.*//' | sort -u | wc -l; echo nop > current_tracer";
+    let named = self::traced(script);
+    assert!((0.8..1.25).contains(&(named / host)), "{named} by name, {host} counted");
+}
+
+/// The one figure that a script says in an instance of the kernel's tracing.
+fn traced(script: &str) -> f64 {
+    let script = format!(
+        "mount -t tracefs tracefs /sys/kernel/tracing; mkdir /sys/kernel/tracing/instances/own && \
+         cd /sys/kernel/tracing/instances/own && echo 16384 > buffer_size_kb && {{ {script}; }}; cd ..; rmdir own"
     );
     let mut command = std::process::Command::new("sh");
     command.args(["-c", &script]);
-    let traced: f64 = Running::start(command, None).wait().exits(0).text().parse().unwrap();
-    assert!((0.5..2.0).contains(&(traced / counted)), "{traced} traced, {counted} counted");
+    Running::start(command, None).wait().exits(0).text().parse().unwrap()
 }
 
 /// Ctrl-C on a terminal, where its progress is to be seen. A window that is dragged is no reason to end.

@@ -13,6 +13,7 @@ mod configure;
 pub mod hardening;
 pub mod reproducible;
 mod source;
+pub mod without;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

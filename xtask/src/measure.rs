@@ -5,6 +5,7 @@
 //! caches, and are no throughput of real hardware.
 
 mod figures;
+mod fragments;
 mod guard;
 mod memory;
 mod peers;
@@ -287,7 +288,7 @@ mod tests {
         let measured = all.iter().filter(|results| is_measured(results)).count();
         assert!(measured == 0 || measured == all.len(), "results of one but not the other");
         if measured > 0 {
-            readme::says(&workspace, COMMAND, &tables(&workspace).unwrap());
+            readme::says(&workspace, readme::README, COMMAND, &tables(&workspace).unwrap());
         }
     }
 }

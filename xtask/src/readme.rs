@@ -1,4 +1,4 @@
-//! The parts of README that commands write, each between two lines that name its command.
+//! The parts of documents that commands write, each between two lines that name its command.
 
 use std::fs;
 
@@ -6,17 +6,26 @@ use anyhow::{Context, Result};
 
 use crate::workspace::Workspace;
 
-const README: &str = "README.md";
+/// The one that most of them write in.
+pub const README: &str = "README.md";
 const END: &str = "<!-- until here -->\n";
 
-/// Writes a command's part.
+/// Writes a command's part of README.
 ///
 /// # Errors
 /// Where README has no place for it, or cannot be written.
 pub fn write(workspace: &Workspace, command: &str, text: &str) -> Result<()> {
-    let path = workspace.root.join(README);
-    let readme = fs::read_to_string(&path)?;
-    fs::write(&path, replace(&readme, command, text)?)?;
+    write_in(workspace, README, command, text)
+}
+
+/// The same of another document.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_in(workspace: &Workspace, document: &str, command: &str, text: &str) -> Result<()> {
+    let path = workspace.root.join(document);
+    let old = fs::read_to_string(&path)?;
+    fs::write(&path, replace(&old, command, text)?)?;
     Ok(())
 }
 
@@ -28,11 +37,11 @@ fn replace(document: &str, command: &str, text: &str) -> Result<String> {
     Ok([before, &begin, text, END, after].concat())
 }
 
-/// Fails where README does not say what a command has measured.
+/// Fails where a document does not say what a command has measured.
 #[cfg(test)]
-pub fn says(workspace: &Workspace, command: &str, text: &str) {
-    let readme = fs::read_to_string(workspace.root.join(README)).unwrap();
-    assert_eq!(replace(&readme, command, text).unwrap(), readme, "run `{command}`");
+pub fn says(workspace: &Workspace, document: &str, command: &str, text: &str) {
+    let said = fs::read_to_string(workspace.root.join(document)).unwrap();
+    assert_eq!(replace(&said, command, text).unwrap(), said, "run `{command}`");
 }
 
 #[cfg(test)]

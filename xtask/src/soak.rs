@@ -144,6 +144,6 @@ mod tests {
     #[test]
     fn readme_says_what_the_results_say() {
         let workspace = Workspace::find().unwrap();
-        readme::says(&workspace, COMMAND, &account(&workspace).unwrap());
+        readme::says(&workspace, readme::README, COMMAND, &account(&workspace).unwrap());
     }
 }

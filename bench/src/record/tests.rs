@@ -42,8 +42,8 @@ pub(crate) fn record() -> Record {
             Cell { workload: 1, layer: 1, samples: vec![], failure: Some("exit status 3".into()) },
         ],
         surfaces: vec![
-            surface(0, Some((&[("execve", 1.0), ("read", 20.0)], None))),
-            surface(1, Some((&[("execve", 3.0), ("read", 2000.0)], Some(&[("npf", 1041.0)])))),
+            surface(0, 900, (&[("execve", 1.0), ("read", 20.0)], None)),
+            surface(1, 2100, (&[("execve", 3.0), ("read", 2000.0)], Some(&[("npf", 1041.0)]))),
         ],
         noise_ns: vec![1e6, 1.01e6, 0.99e6],
         ended: Ended::Complete,
@@ -52,10 +52,14 @@ pub(crate) fn record() -> Record {
 
 /// What a start reaches at a layer.
 type Pairs<'a> = &'a [(&'a str, f64)];
-fn surface(layer: usize, reached: Option<(Pairs<'_>, Option<Pairs<'_>>)>) -> Surface {
+fn surface(
+    layer: usize,
+    functions: u64,
+    (calls, exits): (Pairs<'_>, Option<Pairs<'_>>),
+) -> Surface {
     let map = |pairs: Pairs<'_>| pairs.iter().map(|(name, it)| ((*name).into(), *it)).collect();
-    let reached =
-        reached.map(|(calls, exits)| Reached { calls: map(calls), exits: exits.map(map) });
+    let (calls, exits) = (map(calls), exits.map(map));
+    let reached = Some(Reached { calls, exits, functions: Some(functions) });
     Surface { work: "a start".into(), layer, units: 1, reached, failure: None }
 }
 

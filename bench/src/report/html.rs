@@ -65,23 +65,24 @@ fn surface(record: &Record) -> String {
     for (work, rows) in works {
         text.push_str(&format!(
             "<h3>{}</h3>\n<div class=\"wide\"><table>\n<tr><th></th><th>calls</th><th>different</th><th>most</th>\
-             <th>exits of KVM</th></tr>\n",
+             <th>exits of KVM</th><th>functions</th></tr>\n",
             escaped(work)
         ));
         for row in rows {
             let layer = escaped(row.layer);
             text.push_str(&match &row.figures {
                 Err(why) => format!(
-                    "<tr><th scope=\"row\">{layer}</th><td class=\"failed\" colspan=\"4\">failed: {}</td></tr>\n",
+                    "<tr><th scope=\"row\">{layer}</th><td class=\"failed\" colspan=\"5\">failed: {}</td></tr>\n",
                     escaped(why)
                 ),
                 Ok(it) => format!(
                     "<tr><th scope=\"row\">{layer}</th><td class=\"figure\">{}</td><td class=\"figure\">{}</td>\
-                     <td class=\"remark\">{}</td><td class=\"remark\">{}</td></tr>\n",
+                     <td class=\"remark\">{}</td><td class=\"remark\">{}</td><td class=\"figure\">{}</td></tr>\n",
                     it.calls,
                     it.different,
                     escaped(&it.most),
                     escaped(&it.exits()),
+                    it.functions.as_deref().unwrap_or_default(),
                 ),
             });
         }
@@ -107,7 +108,7 @@ fn workload(record: &Record, place: usize) -> String {
         let layer = escaped(row.layer);
         table.push_str(&match &row.measured {
             Err(why) => format!(
-                "<tr><th scope=\"row\">{layer}</th><td class=\"failed\" colspan=\"4\">failed: {}</td></tr>\n",
+                "<tr><th scope=\"row\">{layer}</th><td class=\"failed\" colspan=\"5\">failed: {}</td></tr>\n",
                 escaped(why)
             ),
             Ok(it) => format!(

@@ -50,21 +50,22 @@ fn surface(record: &Record) -> String {
         return String::new();
     }
     let mut text = format!(
-        "\n## surface\n\n{WHAT}\n\n| work | layer | calls | different | most | exits of KVM |\n\
-         |---|---|---|---|---|---|\n"
+        "\n## surface\n\n{WHAT}\n\n| work | layer | calls | different | most | exits of KVM | functions |\n\
+         |---|---|---|---|---|---|---|\n"
     );
     for (work, rows) in works {
         for (number, row) in rows.into_iter().enumerate() {
             let work = if number == 0 { escaped(work) } else { String::new() };
             let layer = escaped(row.layer);
             text.push_str(&match &row.figures {
-                Err(why) => format!("| {work} | {layer} | failed | | {} | |\n", escaped(why)),
+                Err(why) => format!("| {work} | {layer} | failed | | {} | | |\n", escaped(why)),
                 Ok(it) => format!(
-                    "| {work} | {layer} | {} | {} | {} | {} |\n",
+                    "| {work} | {layer} | {} | {} | {} | {} | {} |\n",
                     it.calls,
                     it.different,
                     escaped(&it.most),
                     escaped(&it.exits()),
+                    it.functions.as_deref().unwrap_or_default(),
                 ),
             });
         }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 /// What the whole is, for those who see it first.
 pub(super) const WHAT: &str = "What the host's kernel is asked for by all processes outside, those of engines and of \
-     the VM too, for one unit of work: system calls, how many different ones, and KVM's exits. What was not reached cannot \
-     be attacked from there.";
+     the VM too, for one unit of work: system calls, how many different ones, and KVM's exits; and how many of its functions \
+     ran for all of it, a start included. What was not reached cannot be attacked from there.";
 
 /// How many reasons of exits, or calls, are named.
 const NAMED: usize = 3;
@@ -31,6 +31,8 @@ pub(super) struct Figures {
     pub most: String,
     /// KVM's exits, and the commonest reasons; `None` where nobody could count them.
     pub exits: Option<(String, String)>,
+    /// How many functions of the kernel; `None` where nobody could trace them.
+    pub functions: Option<String>,
 }
 
 impl Figures {
@@ -59,7 +61,7 @@ pub(super) fn works(record: &Record) -> Vec<(&str, Vec<SurfaceRow<'_>>)> {
 }
 
 fn figures(surface: &Surface) -> Result<Figures, &str> {
-    let Some(Reached { calls, exits }) = &surface.reached else {
+    let Some(Reached { calls, exits, functions }) = &surface.reached else {
         return Err(surface.failure.as_deref().unwrap_or("not counted"));
     };
     let exits = exits.as_ref().map(|exits| (count(Surface::total(exits)), most(exits)));
@@ -68,6 +70,7 @@ fn figures(surface: &Surface) -> Result<Figures, &str> {
         different: calls.len().to_string(),
         most: most(calls),
         exits,
+        functions: functions.map(|it| it.to_string()),
     })
 }
 

@@ -79,6 +79,12 @@ fn surface(record: &Record, columns: usize, name: usize) -> String {
                 let line = format!("  {}  {total:>9} exits of KVM", pad("", name));
                 text.push_str(&named(&line, reasons, columns));
             }
+            if let Some(count) = &figures.functions {
+                text.push_str(&format!(
+                    "  {}  {count:>9} functions of the kernel\n",
+                    pad("", name)
+                ));
+            }
         }
     }
     text

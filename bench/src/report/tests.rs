@@ -26,8 +26,10 @@ fn the_terminal_says_it_all_in_its_columns() {
         surface,
         [
             "  host           21 calls,   2 different: read 20, execve 1",
+            "                900 functions of the kernel",
             "  nested       2003 calls,   2 different: read 2000, execve 3",
             "               1041 exits of KVM: npf 1041",
+            "               2100 functions of the kernel",
         ]
     );
     for columns in [40, 60, 80, 200] {

@@ -14,6 +14,19 @@ pub type Options = BTreeMap<String, Option<String>>;
 
 /// Writes the configuration that `fragments` give in the source `tree` to `out`.
 pub fn config(tree: &Path, fragments: &[PathBuf], out: &Path) -> Result<()> {
+    let lost = resolve(tree, fragments)?;
+    ensure!(
+        lost.is_empty(),
+        "the kernel's Kconfig did not follow the fragments: {}",
+        lost.join(", ")
+    );
+    fs::copy(tree.join(".config"), out)
+        .with_context(|| format!("cannot write {}", out.display()))?;
+    Ok(())
+}
+
+/// Configures the source `tree` as `fragments` say; gives what Kconfig did not follow.
+pub fn resolve(tree: &Path, fragments: &[PathBuf]) -> Result<Vec<String>> {
     process::capture(make(tree).args(["-s", "tinyconfig"]))?;
     let file = tree.join(".config");
     let mut text = fs::read_to_string(&file)?;
@@ -25,14 +38,7 @@ pub fn config(tree: &Path, fragments: &[PathBuf], out: &Path) -> Result<()> {
     }
     fs::write(&file, text)?;
     process::capture(make(tree).args(["-s", "olddefconfig"]))?;
-    let resolved = fs::read_to_string(&file)?;
-    let lost = lost(&wanted, &parse(&resolved));
-    ensure!(
-        lost.is_empty(),
-        "the kernel's Kconfig did not follow the fragments: {}",
-        lost.join(", ")
-    );
-    fs::write(out, resolved).with_context(|| format!("cannot write {}", out.display()))
+    Ok(lost(&wanted, &parse(&fs::read_to_string(&file)?)))
 }
 
 /// What a fragment or a configuration says.

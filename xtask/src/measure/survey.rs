@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 
-use super::{NOT_COUNTED, figures, heading, known, memory, peers, streams, write};
+use super::{NOT_COUNTED, figures, fragments, heading, known, memory, peers, streams, write};
 use crate::build::Built;
 use crate::images::{self, Image};
 use crate::progress::{self, Task};
@@ -26,6 +26,8 @@ pub enum Part {
     Streams,
     /// Memory, and sizes
     Memory,
+    /// What each fragment of the guest kernel's configuration costs: a kernel is built for each
+    Fragments,
 }
 
 /// A script, and where what it says is kept.
@@ -74,6 +76,7 @@ pub fn part(workspace: &Workspace, built: &Built, commit: &str, part: Part) -> R
     };
     match part {
         Part::Run => {}
+        Part::Fragments => fragments::measure(workspace, commit)?,
         Part::Peers => {
             let arguments = [&*built.cofferdam, &oci, &docker_archive, &vmlinux];
             one(&PEERS, &arguments, &peers::document)?;

@@ -1,14 +1,16 @@
-//! What each layer reaches of the host's kernel for one unit of work: its system calls by strace, and KVM's exits by KVM's
-//! own count.
+//! What each layer reaches of the host's kernel for one unit of work: its system calls by strace, KVM's exits by KVM's own
+//! count, and how many of the kernel's functions ran by its function tracer, where this user may.
 //!
 //! A unit's share is what many of them add to a run that does none, so that a start's calls are counted as a start's.
 
 mod account;
+mod functions;
+mod ring;
 mod strace;
 
 use super::layer::Layer;
 use super::patience::{Cut, Patience};
-use super::start::StartError;
+use super::start::{StartError, ended};
 use super::words;
 use ::bench::{Counts, Reached, Surface, per_unit};
 use std::time::Duration;
@@ -83,6 +85,8 @@ enum SurfaceError {
     Start(#[from] StartError),
     #[error(transparent)]
     Strace(#[from] strace::StraceError),
+    #[error(transparent)]
+    Tracing(#[from] functions::TracingError),
     #[error("cannot read the launcher's account of a run")]
     Account(#[source] std::io::Error),
     #[error("its work is done by {0}'s daemon, which is no process of ours to be counted")]
@@ -91,7 +95,12 @@ enum SurfaceError {
 
 impl SurfaceError {
     fn is_interruption(&self) -> bool {
-        matches!(self, Self::Start(StartError::Cut(Cut::Interrupted)))
+        use functions::TracingError::Run;
+        matches!(
+            self,
+            Self::Start(StartError::Cut(Cut::Interrupted))
+                | Self::Tracing(Run(StartError::Cut(Cut::Interrupted)))
+        )
     }
 }
 
@@ -109,11 +118,12 @@ pub fn measure(
     mut tell: impl FnMut(&str, usize),
 ) -> (Vec<Surface>, bool) {
     let mut surfaces = Vec::new();
+    let tracing = functions::Tracing::begin();
     for (place, layer) in layers.iter().enumerate() {
         let mut base = None;
         for work in works.iter().copied() {
             tell(work.unit, place);
-            let counter = Counter { layer, patience };
+            let counter = Counter { layer, tracing: tracing.as_ref(), patience };
             let (reached, failure) = match counter.reached(work, &mut base) {
                 Err(error) if error.is_interruption() => return (surfaces, true),
                 Err(error) => (None, Some(words(&error))),
@@ -135,6 +145,7 @@ pub fn measure(
 /// Who counts at a layer.
 struct Counter<'a> {
     layer: &'a Layer,
+    tracing: Option<&'a functions::Tracing>,
     patience: &'a Patience,
 }
 
@@ -150,7 +161,7 @@ impl Counter<'_> {
             let nothing = Counts::new();
             let calls = per_unit(&self.calls(work.script)?, &nothing, 1);
             let exits = self.exits(work.script)?.map(|exits| per_unit(&exits, &nothing, 1));
-            return Ok(Reached { calls, exits });
+            return Ok(Reached { calls, exits, functions: self.functions(work.script)? });
         }
         let base = match base {
             Some(base) => base,
@@ -160,7 +171,7 @@ impl Counter<'_> {
         let calls = per_unit(&self.calls(&script)?, &base.calls, work.units);
         let exits = self.exits(&script)?.zip(base.exits.as_ref());
         let exits = exits.map(|(with, without)| per_unit(&with, without, work.units));
-        Ok(Reached { calls, exits })
+        Ok(Reached { calls, exits, functions: self.functions(&script)? })
     }
 
     /// The system calls of a script.
@@ -171,6 +182,14 @@ impl Counter<'_> {
     /// KVM's exits of a script, where there is a guest and a KVM that tells.
     fn exits(&self, script: &str) -> Result<Option<Counts>, SurfaceError> {
         account::exits(self.layer, &whole(script), WITHIN, self.patience)
+    }
+
+    /// The functions of the host's kernel that ran for it, from start to end.
+    fn functions(&self, script: &str) -> Result<Option<u64>, SurfaceError> {
+        let Some(tracing) = self.tracing else { return Ok(None) };
+        let command = self.layer.command(&["sh", "-c", &whole(script)]);
+        let command = command.map_err(StartError::Start)?;
+        Ok(Some(tracing.functions(|| ended(command, WITHIN, self.patience))?))
     }
 }
 
