@@ -4,11 +4,12 @@ use crate::cases;
 use crate::harness::World;
 
 cases! {
-    Both: files_of_etc, the_clock_is_ours;
+    Both: the_clock_is_ours;
     Guest: limits_and_network_settings_are_dockers, files_of_etc_are_read_only_with_the_root,
         a_tmpfs_keeps_the_mode_of_what_it_covers, mounts_nest_whatever_their_order,
         a_tmpfs_below_dev_is_there, a_new_working_directory_in_a_read_only_root, masked_paths,
-        a_program_without_the_right_to_run_is_none, a_filter_and_an_init, a_profile_and_a_user;
+        a_program_without_the_right_to_run_is_none, a_filter_and_an_init, a_profile_and_a_user,
+        files_of_etc;
 }
 
 fn limits_and_network_settings_are_dockers(world: &World) {

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 cases! {
-    Both: a_terminals_last_lines_are_shown, a_terminal_that_nobody_has_open_goes_on,
-        a_writer_that_stays_is_not_waited_for, an_early_signal_reaches_init;
-    Guest: init_with_a_terminal, a_users_terminal_is_their_own;
+    Both: a_writer_that_stays_is_not_waited_for, an_early_signal_reaches_init;
+    Guest: init_with_a_terminal, a_users_terminal_is_their_own, a_terminals_last_lines_are_shown,
+        a_terminal_that_nobody_has_open_goes_on;
 }
 
 /// A terminal around a shell around the program, whose output goes through a pipe.

@@ -4,8 +4,8 @@ use crate::cases;
 use crate::harness::World;
 
 cases! {
-    Both: it_goes_with_every_other_fence;
-    Guest: containers_are_confined, it_denies_what_capabilities_grant, whoever_asks_is_unconfined;
+    Guest: containers_are_confined, it_denies_what_capabilities_grant, whoever_asks_is_unconfined,
+        it_goes_with_every_other_fence;
     Tcg: the_kernel_is_the_one_that_the_profile_was_compiled_for, other_profiles_are_refused;
 }
 

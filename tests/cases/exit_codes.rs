@@ -4,8 +4,9 @@ use crate::cases;
 use crate::harness::World;
 
 cases! {
-    Both: code_42, killed;
-    Guest: code_0, no_such_program, not_executable, a_directory, a_broken_program, terminated;
+    Both: code_42;
+    Guest: code_0, no_such_program, not_executable, a_directory, a_broken_program, terminated,
+        killed;
     Tcg: bad_flag, bad_image, bad_archive, help_is_no_error;
 }
 

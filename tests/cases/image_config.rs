@@ -5,8 +5,7 @@ use crate::cases;
 use crate::harness::World;
 
 cases! {
-    Both: the_image_says_how_it_runs;
-    Guest: what_is_typed_goes_first, archives;
+    Guest: what_is_typed_goes_first, archives, the_image_says_how_it_runs;
     Tcg: an_image_that_was_tampered_with_is_refused;
 }
 

@@ -4,8 +4,8 @@ use crate::cases;
 use crate::harness::World;
 
 cases! {
-    Both: layers_mean_what_the_specification_says, all_are_one_device;
-    Guest: nodes_and_attributes_are_kept, links_are_links;
+    Both: all_are_one_device;
+    Guest: nodes_and_attributes_are_kept, links_are_links, layers_mean_what_the_specification_says;
 }
 
 fn layers_mean_what_the_specification_says(world: &World) {

@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 cases! {
-    Both: signals_are_forwarded, a_timeout_stops_with_the_stop_signal,
-        a_timeout_kills_what_does_not_stop;
+    Both: a_timeout_stops_with_the_stop_signal;
     Guest: the_program_is_pid_1, init_reaps, init_forwards_signals,
-        the_image_says_which_signal_stops, processes_left_behind_do_not_hold_it_up;
+        the_image_says_which_signal_stops, processes_left_behind_do_not_hold_it_up,
+        signals_are_forwarded, a_timeout_kills_what_does_not_stop;
 }
 
 /// Starts a script, waits for its first line, sends a signal; gives the rest of its output and its code.

@@ -4,8 +4,8 @@ use crate::cases;
 use crate::harness::World;
 
 cases! {
-    Both: memory, vm_memory, vm_cpus, many_cpus, memory_above_the_hole, the_smallest_machine;
-    Guest: ulimit, cpus, too_much_memory_is_death, pids_limit;
+    Both: vm_memory, vm_cpus, many_cpus, memory_above_the_hole, the_smallest_machine;
+    Guest: ulimit, cpus, too_much_memory_is_death, pids_limit, memory;
     Tcg: impossible_sizes_are_refused;
 }
 

@@ -5,8 +5,8 @@ use crate::harness::{Running, World};
 use std::process::Command;
 
 cases! {
-    Both: env;
-    Guest: env_file, workdir, user_by_name, user_by_number, user_with_group, entrypoint, hostname;
+    Guest: env_file, workdir, user_by_name, user_by_number, user_with_group, entrypoint, hostname,
+        env;
     Tcg: env_from_here, no_entrypoint, an_unknown_user_is_refused;
 }
 

@@ -6,8 +6,8 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 
 cases! {
-    Both: rm_leaves_nothing, a_record_stays_without_rm;
-    Tcg: a_name_is_given_once, a_running_sandbox_is_listed, state_dir;
+    Both: rm_leaves_nothing;
+    Tcg: a_record_stays_without_rm, a_name_is_given_once, a_running_sandbox_is_listed, state_dir;
 }
 
 /// Only what every later run shares is left.

@@ -4,8 +4,8 @@ use crate::cases;
 use crate::harness::World;
 
 cases! {
-    Both: read_only, a_file_larger_than_memory;
-    Guest: writes_stay_in_the_sandbox, tmpfs, the_usual_mounts_are_there;
+    Both: a_file_larger_than_memory;
+    Guest: writes_stay_in_the_sandbox, tmpfs, the_usual_mounts_are_there, read_only;
 }
 
 fn writes_stay_in_the_sandbox(world: &World) {

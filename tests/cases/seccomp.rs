@@ -4,8 +4,8 @@ use crate::cases;
 use crate::harness::World;
 
 cases! {
-    Both: the_default_filter_bites;
-    Guest: unconfined_has_none, a_profile_of_ones_own_bites, the_filter_depends_on_capabilities;
+    Guest: unconfined_has_none, a_profile_of_ones_own_bites, the_filter_depends_on_capabilities,
+        the_default_filter_bites;
     Tcg: a_profile_that_is_none_is_refused;
 }
 

@@ -4,9 +4,8 @@ use crate::cases;
 use crate::harness::World;
 
 cases! {
-    Both: nothing_is_granted;
     Guest: what_is_added_is_granted_to_a_user, what_is_declared_is_writable,
-        nothing_writable_is_executable;
+        nothing_writable_is_executable, nothing_is_granted;
     Tcg: root_becomes_nobody_and_that_is_said, a_user_that_turns_out_to_be_root_is_refused,
         what_contradicts_it_is_refused;
 }

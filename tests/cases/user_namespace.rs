@@ -7,11 +7,12 @@ use protocol::{ExitStatus, NamespaceRef, Namespaces};
 use std::process::Command;
 
 cases! {
-    Both: owners_are_the_images, a_kept_disk_holds_the_ids_that_the_container_knows;
+    Both: a_kept_disk_holds_the_ids_that_the_container_knows;
     Guest: files_are_made_changed_and_given_away, root_has_powers_over_its_own_only,
         streams_and_terminals_work, a_setuid_program_makes_root_of_the_container_only,
-        limits_can_be_raised, every_layer_shows_its_owners;
-    Kvm: ids_are_high_to_the_guest_and_no_two_containers_share_any, what_does_not_go_with_it_is_refused;
+        limits_can_be_raised, every_layer_shows_its_owners, owners_are_the_images;
+    Kvm: ids_are_high_to_the_guest_and_no_two_containers_share_any,
+        what_does_not_go_with_it_is_refused;
 }
 
 const USERNS: [&str; 1] = ["--userns"];

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 pub enum Where {
     /// With each accelerator.
     Both,
-    /// Natively on TCG, and on KVM in a soak alone: it is of what the agent does and the guest's kernel, which
-    /// are the same bytes under both. Of each kind of such things another case is for both.
+    /// Natively on TCG, and on KVM in a soak alone: it is of what the agent does and the guest's kernel, which are
+    /// the same bytes under both. That they do it under KVM, too, the whole of Docker's defaults, an audit and
+    /// each story show.
     Guest,
     /// On KVM, in the reference host.
     Kvm,

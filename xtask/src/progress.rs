@@ -3,6 +3,7 @@
 //! Owns: how work is named, and for how long it is quiet. On a terminal one line is rewritten; where
 //! there is none, a line is written now and then. Work that is done at once is not mentioned.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -16,6 +17,15 @@ const LOG_INTERVAL: Duration = Duration::from_secs(30);
 const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
 /// Nothing we write ourselves is wider.
 const WIDTH: usize = 100;
+
+thread_local! {
+    static IS_BESIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has this thread's work go on beside other work, which says how far that is.
+pub fn go_beside() {
+    IS_BESIDE.set(true);
+}
 
 /// One piece of work that may take long enough to be named. While it lives, a thread says how far it
 /// is; nothing else may write to stderr, but for the end of one that is done beside it.
@@ -35,6 +45,9 @@ struct State {
 impl Task {
     /// Begins it.
     pub fn begin(name: &str) -> Self {
+        if IS_BESIDE.get() {
+            return Self::beside(name);
+        }
         let begun = Instant::now();
         let state = Arc::<(Mutex<State>, Condvar)>::default();
         let (shown, known) = (name.to_owned(), Arc::clone(&state));

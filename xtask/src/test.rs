@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::progress::{self, Task, heading};
 use crate::run::Accelerator;
 use crate::workspace::Workspace;
-use crate::{build, contents, form, kernel, measure, process, reference_host, run, setup};
+use crate::{build, contents, form, images, kernel, measure, process, reference_host, run, setup};
 
 const REFERENCE_HOST: &str = "tests/reference-host/boot";
 
@@ -22,6 +22,7 @@ const REFERENCE_HOST: &str = "tests/reference-host/boot";
 /// The first thing that is not as it should be.
 pub fn all(workspace: &Workspace) -> Result<()> {
     setup::want_root("test")?;
+    build_slow_parts(Workspace::find()?);
     heading("Form");
     let mut left_out = form::check(workspace)?;
     heading("Tests beside the code");
@@ -62,6 +63,21 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     heading("All tests passed");
     left_out.iter().for_each(|line| progress::warn(line));
     Ok(())
+}
+
+/// Has a thread build what takes minutes the first time, beside what needs none of it. It gives way to all other work,
+/// and what becomes of it is told by those who need it: they wait for it, or build it themselves.
+fn build_slow_parts(workspace: Workspace) {
+    const NICE: i32 = 10;
+    thread::spawn(move || {
+        progress::go_beside();
+        // Of this thread, and of what it starts.
+        let _ = rustix::process::nice(NICE);
+        let _ = kernel::vmlinux(&workspace)
+            .and_then(|_| crate::program::agent(&workspace))
+            .and_then(|_| images::tcg_tree(&workspace))
+            .and_then(|_| images::Name::Demo.build(&workspace));
+    });
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {

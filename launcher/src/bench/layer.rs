@@ -157,24 +157,16 @@ impl Layer {
 
     /// Removes what an engine or a runtime still has of this bench: a container may outlive the client that is ended.
     pub fn tidy(&self) {
-        let (program, list, remove) = match self {
+        match self {
             Self::Container { engine, label, .. } => {
                 let filter = format!("label={label}");
-                (
-                    engine,
-                    vec!["ps".into(), "--all".into(), "--quiet".into(), "--filter".into(), filter],
-                    "rm",
-                )
+                let list = ["ps", "--all", "--quiet", "--filter", &filter];
+                remove(engine, &list, "rm", "");
             }
-            Self::Runtime { runtime, .. } => (runtime, vec!["list".into(), "-q".into()], "delete"),
-            Self::Host | Self::Vm { .. } | Self::Nested { .. } => return,
-        };
-        let Ok(left) = Command::new(program).args::<Vec<String>, _>(list).output() else { return };
-        let left = String::from_utf8_lossy(&left.stdout).into_owned();
-        let prefix = bundle::prefix();
-        let is_ours = |name: &&str| remove == "rm" || name.starts_with(&prefix);
-        for name in left.split_whitespace().filter(is_ours) {
-            let _ = Command::new(program).args([remove, "--force", name]).output();
+            Self::Runtime { runtime, .. } => {
+                remove(runtime, &["list", "-q"], "delete", &bundle::prefix());
+            }
+            Self::Host | Self::Vm { .. } | Self::Nested { .. } => {}
         }
     }
 
@@ -202,6 +194,15 @@ impl Layer {
         };
         words.extend(program.iter().map(OsString::from));
         Ok(words)
+    }
+}
+
+/// Removes of what a program lists whose names begin so.
+fn remove(program: &str, list: &[&str], removal: &str, prefix: &str) {
+    let Ok(listed) = Command::new(program).args(list).output() else { return };
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for name in listed.split_whitespace().filter(|name| name.starts_with(prefix)) {
+        let _ = Command::new(program).args([removal, "--force", name]).output();
     }
 }
 

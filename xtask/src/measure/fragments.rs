@@ -119,7 +119,9 @@ mod tests {
     #[test]
     fn the_table_is_made_of_the_results_beside_it() {
         let workspace = Workspace::find().unwrap();
-        let document = super::super::known(&workspace, RESULTS).unwrap();
-        readme::says(&workspace, DOCUMENT, COMMAND, &table(&document).unwrap());
+        let is_measured = workspace.root.join(RESULTS).exists();
+        let document = is_measured.then(|| super::super::known(&workspace, RESULTS).unwrap());
+        let said = document.map_or_else(String::new, |document| table(&document).unwrap());
+        readme::says(&workspace, DOCUMENT, COMMAND, &said);
     }
 }
