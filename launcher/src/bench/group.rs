@@ -26,13 +26,6 @@ pub struct GroupError {
     source: io::Error,
 }
 
-impl GroupError {
-    /// This program, and why not.
-    pub fn new(program: String, source: io::Error) -> Self {
-        Self { program, source }
-    }
-}
-
 impl Group {
     /// Starts a command whose streams are already said.
     ///

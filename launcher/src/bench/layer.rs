@@ -1,13 +1,10 @@
 //! How a program is started at each layer.
 
-use super::bundle::{self, Bundle};
-use super::group::GroupError;
 use super::text;
 use crate::cli::BenchArgs;
 use crate::host::place::find_program;
 use clap::ValueEnum;
-use std::ffi::{OsStr, OsString};
-use std::io;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -21,11 +18,8 @@ const BOOT_TIMEOUT: &str = "150";
 /// By this label an engine knows the containers of a bench, with the process's number.
 const LABEL: &str = "cofferdam.bench";
 
-/// Runtimes, which know no images.
-const RUNTIMES: [&str; 2] = ["crun", "runc"];
-
 /// A place where workloads run.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layer {
     /// Where the launcher stands.
     Host,
@@ -39,15 +33,6 @@ pub enum Layer {
         image: String,
         /// What tells its containers from others.
         label: String,
-    },
-    /// A container of an OCI runtime, on this machine's own files.
-    Runtime {
-        /// What the layer is called.
-        name: String,
-        /// The runtime's program.
-        runtime: String,
-        /// What it is told.
-        bundle: Bundle,
     },
     /// In a microVM, in no container.
     Vm {
@@ -89,19 +74,9 @@ impl Layer {
     }
 
     /// A peer, whose containers are a layer of its name; nothing where it is not installed.
-    ///
-    /// # Errors
-    /// Where there is no memory for what it is to be told.
-    pub fn peer(program: &str, args: &BenchArgs) -> io::Result<Option<Self>> {
-        let name = program.rsplit('/').next().unwrap_or(program);
-        if !is_installed(program) {
-            return Ok(None);
-        }
-        if !RUNTIMES.contains(&name) {
-            return Ok(Some(Self::container(name, program, args)));
-        }
-        let (name, runtime) = (name.to_owned(), program.to_owned());
-        Ok(Some(Self::Runtime { name, runtime, bundle: Bundle::new()? }))
+    pub fn peer(engine: &str, args: &BenchArgs) -> Option<Self> {
+        let name = engine.rsplit('/').next().unwrap_or(engine);
+        is_installed(engine).then(|| Self::container(name, engine, args))
     }
 
     /// Those that are measured where nobody names any: all, but a container only where there is an engine.
@@ -118,10 +93,6 @@ impl Layer {
                 name.as_str(),
                 format!("a process in a container of {engine}, as it is by default"),
             ),
-            Self::Runtime { name, runtime, .. } => (
-                name.as_str(),
-                format!("a process in a container of {runtime}, on this machine's own files"),
-            ),
             Self::Vm { .. } => (
                 "vm",
                 "a process in a microVM of cofferdam, in no container: the image is its root"
@@ -134,17 +105,12 @@ impl Layer {
         ::bench::Layer { name: text(name), scope: text(&scope) }
     }
 
-    /// A command that starts this program there, with its standard streams as the program's. It must have been started
-    /// before the next is asked for.
-    ///
-    /// # Errors
-    /// Where a runtime cannot be told.
-    pub fn command(&self, program: &[&str]) -> Result<Command, GroupError> {
-        let words = self.words(MYSELF.as_ref(), program)?;
-        let mut words = words.into_iter();
-        let mut command = Command::new(words.next().unwrap_or_else(|| "sh".into()));
-        command.args(words);
-        Ok(command)
+    /// A command that starts this program there, with its standard streams as the program's.
+    pub fn command(&self, program: &[&str]) -> Command {
+        let (first, rest) = self.words(MYSELF.as_ref(), program);
+        let mut command = Command::new(first);
+        command.args(rest);
+        command
     }
 
     /// The same in a guest, with the launcher's account of it (`--timings`) in a file; nothing where there is no guest.
@@ -155,54 +121,41 @@ impl Layer {
         Some(command)
     }
 
-    /// Removes what an engine or a runtime still has of this bench: a container may outlive the client that is ended.
+    /// Removes what an engine still has of this bench: a container may outlive the client that is ended.
     pub fn tidy(&self) {
-        match self {
-            Self::Container { engine, label, .. } => {
-                let filter = format!("label={label}");
-                let list = ["ps", "--all", "--quiet", "--filter", &filter];
-                remove(engine, &list, "rm", "");
-            }
-            Self::Runtime { runtime, .. } => {
-                remove(runtime, &["list", "-q"], "delete", &bundle::prefix());
-            }
-            Self::Host | Self::Vm { .. } | Self::Nested { .. } => {}
+        let Self::Container { engine, label, .. } = self else { return };
+        let filter = format!("label={label}");
+        let list = ["ps", "--all", "--quiet", "--filter", &filter];
+        let Ok(left) = Command::new(engine).args(list).output() else { return };
+        let left = String::from_utf8_lossy(&left.stdout).into_owned();
+        if !left.trim().is_empty() {
+            let _ =
+                Command::new(engine).args(["rm", "--force"]).args(left.split_whitespace()).output();
         }
     }
 
-    /// The words of that command, where this program is called so.
-    ///
-    /// # Errors
-    /// Where a runtime cannot be told.
-    pub fn words(&self, myself: &OsStr, program: &[&str]) -> Result<Vec<OsString>, GroupError> {
-        let mut words: Vec<OsString> = match self {
-            Self::Host => Vec::new(),
-            Self::Container { engine, image, label, .. } => {
-                let run = ["run", "--rm", "--interactive", "--network", "none", "--label"];
-                let run = [engine.as_str()].into_iter().chain(run).chain([label.as_str(), image]);
-                run.map(OsString::from).collect()
+    /// The words of that command, the first of them apart, where this program is called so.
+    pub fn words<'a>(
+        &'a self,
+        myself: &'a OsStr,
+        program: &[&'a str],
+    ) -> (&'a OsStr, Vec<&'a OsStr>) {
+        let program = program.iter().map(|word| OsStr::new(*word));
+        match self {
+            Self::Host => {
+                let mut words = program;
+                (words.next().unwrap_or(OsStr::new("sh")), words.collect())
             }
-            Self::Runtime { runtime, bundle, .. } => {
-                let told = bundle.arguments(program);
-                let told = told.map_err(|error| GroupError::new(runtime.clone(), error))?;
-                return Ok([runtime.into()].into_iter().chain(told.map(OsString::from)).collect());
+            Self::Container { engine, image, label, .. } => {
+                let run =
+                    ["run", "--rm", "--interactive", "--network", "none", "--label", label, image];
+                (OsStr::new(engine), run.into_iter().map(OsStr::new).chain(program).collect())
             }
             Self::Vm { run } | Self::Nested { run } => {
-                let first = [myself.to_owned(), "run".into()];
-                first.into_iter().chain(run.iter().map(OsString::from)).collect()
+                let run = run.iter().map(OsStr::new);
+                (myself, [OsStr::new("run")].into_iter().chain(run).chain(program).collect())
             }
-        };
-        words.extend(program.iter().map(OsString::from));
-        Ok(words)
-    }
-}
-
-/// Removes of what a program lists whose names begin so.
-fn remove(program: &str, list: &[&str], removal: &str, prefix: &str) {
-    let Ok(listed) = Command::new(program).args(list).output() else { return };
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    for name in listed.split_whitespace().filter(|name| name.starts_with(prefix)) {
-        let _ = Command::new(program).args([removal, "--force", name]).output();
+        }
     }
 }
 

@@ -11,7 +11,6 @@
 //! Owns: starting the work and reading its figures. Never does: statistics or reports, which the crate `bench` has.
 //! This process is not walled in: it starts programs of others, and touches nothing that a guest wrote but text.
 
-mod bundle;
 mod group;
 mod layer;
 mod measure;

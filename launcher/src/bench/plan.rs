@@ -43,9 +43,6 @@ pub enum PlanError {
     /// One layer twice.
     #[error("{0:?} is to be measured twice")]
     Twice(String),
-    /// There is no room for what a peer is to be told.
-    #[error("cannot keep what a runtime is told")]
-    Memory(#[source] io::Error),
     /// There is no such group.
     #[error("no workloads are in a group called {0:?}")]
     Group(String),
@@ -80,7 +77,7 @@ impl Explain for PlanError {
                 Some(format!("there are {}", groups.join(", ")))
             }
             Self::Record(..) => Some("--out DIR writes one as record.json".into()),
-            Self::Twice(_) | Self::Memory(_) | Self::Count { .. } | Self::Open(..) => None,
+            Self::Twice(_) | Self::Count { .. } | Self::Open(..) => None,
         }
     }
 
@@ -100,13 +97,13 @@ impl BenchPlan {
         let names = if args.layers.is_empty() { &usual } else { &args.layers };
         for name in names {
             let layer = Layer::named(name, args)?;
-            if layers.iter().any(|it| is_called_alike(it, &layer)) {
+            if layers.contains(&layer) {
                 return Err(PlanError::Twice(name.clone()));
             }
             layers.push(layer);
         }
         for engine in &args.peers {
-            match Layer::peer(engine, args).map_err(PlanError::Memory)? {
+            match Layer::peer(engine, args) {
                 Some(layer) if layers.iter().any(|it| is_called_alike(it, &layer)) => {
                     return Err(PlanError::Twice(engine.clone()));
                 }

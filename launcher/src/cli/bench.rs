@@ -37,7 +37,7 @@ pub struct BenchArgs {
     /// The engine that runs the container layer
     #[arg(long, value_name = "PROGRAM", default_value = "podman")]
     pub engine: String,
-    /// Further engines and runtimes whose containers are layers too, where they are installed: podman, docker, crun, runc
+    /// Further engines whose containers are layers too, where they are installed: podman, docker
     #[arg(long, value_name = "PROGRAMS", value_delimiter = ',')]
     pub peers: Vec<String>,
     /// The image as engines know it [default: IMAGE]

@@ -82,10 +82,12 @@ impl Tracing {
         &self,
         run: impl FnOnce() -> Result<(), StartError>,
     ) -> Result<u64, TracingError> {
+        // Nothing is kept yet; and nobody may change the tracer while others read.
+        self.write("tracing_on", "0")?;
+        self.write("set_ftrace_pid", "")?;
+        self.write("current_tracer", "function")?;
         let readers = self.readers()?;
         let is_over = AtomicBool::new(false);
-        self.write("set_ftrace_pid", "")?;
-        self.write("tracing_on", "1")?;
         let (ran, seen) = thread::scope(|scope| {
             // Before this thread is traced, whose children are traced, too.
             let reader = scope.spawn(|| seen(readers, &is_over));
@@ -93,7 +95,6 @@ impl Tracing {
             is_over.store(true, Ordering::Release);
             (ran, reader.join().unwrap_or(Err(TracingError::Reader)))
         });
-        // Only now: it empties the buffers.
         self.write("current_tracer", "nop")?;
         ran?;
         seen
@@ -101,7 +102,7 @@ impl Tracing {
 
     fn traced(&self, run: impl FnOnce() -> Result<(), StartError>) -> Result<(), TracingError> {
         self.write("set_ftrace_pid", &std::process::id().to_string())?;
-        self.write("current_tracer", "function")?;
+        self.write("tracing_on", "1")?;
         let ran = run();
         self.write("tracing_on", "0")?;
         Ok(ran?)

@@ -188,7 +188,6 @@ impl Counter<'_> {
     fn functions(&self, script: &str) -> Result<Option<u64>, SurfaceError> {
         let Some(tracing) = self.tracing else { return Ok(None) };
         let command = self.layer.command(&["sh", "-c", &whole(script)]);
-        let command = command.map_err(StartError::Start)?;
         Ok(Some(tracing.functions(|| ended(command, WITHIN, self.patience))?))
     }
 }

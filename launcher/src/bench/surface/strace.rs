@@ -3,7 +3,7 @@
 use super::SurfaceError;
 use crate::bench::layer::Layer;
 use crate::bench::patience::Patience;
-use crate::bench::start::{StartError, ended};
+use crate::bench::start::ended;
 use ::bench::Counts;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
@@ -42,10 +42,9 @@ pub fn counted(
     // By its name under this process: strace opens it, and the layer's processes never have it.
     let output = format!("/proc/{}/fd/{}", std::process::id(), table.as_raw_fd());
     let myself = std::env::current_exe().map_err(StraceError::Io)?;
-    let words = layer.words(myself.as_os_str(), &["sh", "-c", script]);
-    let words = words.map_err(StartError::Start)?;
+    let (first, rest) = layer.words(myself.as_os_str(), &["sh", "-c", script]);
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-c", "-o", &output, "--"]).args(words);
+    command.args(["-f", "-qq", "-c", "-o", &output, "--"]).arg(first).args(rest);
     ended(command, within, patience)?;
     let mut text = String::new();
     table.rewind().map_err(StraceError::Io)?;
