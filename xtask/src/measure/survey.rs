@@ -58,7 +58,7 @@ const STREAMS: Survey = Survey {
     name: "bytes and answers through vsock",
     script: "tests/reference-host/stream-cost",
     results: "tests/reference-host/stream-cost.json",
-    runs: 2,
+    runs: 3,
     limit_s: 600,
 };
 
