@@ -103,8 +103,9 @@ pub fn all(workspace: &Workspace, only: Option<Part>) -> Result<()> {
             over.extend(runs(workspace, &built, &commit)?);
         }
         over.extend(survey::part(workspace, &built, &commit, part)?);
+        // Now, so that README says what is kept even where the next part fails.
+        readme::write(workspace, COMMAND, &tables(workspace)?)?;
     }
-    readme::write(workspace, COMMAND, &tables(workspace)?)?;
     over.iter().for_each(|line| progress::warn(line));
     ensure!(over.is_empty(), "a budget is exceeded: see above");
     Ok(())

@@ -70,7 +70,7 @@ fn beside_stages(run: &Value) -> String {
     {
         let to_vmm = registers.saturating_add(ports);
         sentences.push(format!(
-            "KVM left the guest {exits} times in that run, {to_vmm} of them for a register or a port.\n"
+            "KVM left the guest {exits} times in that run, {to_vmm} of them for a device's register or a port.\n"
         ));
     }
     if let Some(calls) = run["system_calls"].as_u64() {
