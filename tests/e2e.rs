@@ -62,11 +62,13 @@ fn main() -> ExitCode {
         let names = cases.iter().map(|(_, case)| case.name()).collect();
         reference_host::Session::new(prefix, names)
     };
-    let (mut kvm_session, outer_session) = (session("kvm", &kvm), session("outer", &outer));
+    let (mut kvm_session, mut outer_session) = (session("kvm", &kvm), session("outer", &outer));
     if !arguments.list {
+        // A core each; native cases have what is left, and both once these are done.
         kvm_session = kvm_session.early();
+        outer_session = outer_session.early();
     }
-    let mut trials = Vec::new();
+    let mut trials = trial::hosted(outer, outer_session);
     if !tcg.is_empty() && !arguments.list {
         let world = World::new(Accelerator::Tcg, images, &harness::dist(), scratch.path(), seed);
         let kvm = NativeKvm::ask(&world);
@@ -76,7 +78,6 @@ fn main() -> ExitCode {
         trials.extend(trial::hosted(tcg, session));
     }
     // The emulated host of the KVM cases works beside them all, so their outcomes are asked for last.
-    trials.extend(trial::hosted(outer, outer_session));
     trials.extend(trial::hosted(kvm, kvm_session));
     trial::keep_panics_quiet();
     let conclusion = libtest_mimic::run(&arguments, trials);
