@@ -18,9 +18,10 @@ const SYS_ADMIN: &[&str] = &["--cap-add", "SYS_ADMIN", "--security-opt", "apparm
 /// A word that stands in the container's own environment: whoever reaches the guest finds it.
 const KNOWN: &str = "a-word-that-is-there-to-be-found";
 
-/// Every program that the agent, the container's script and the kernel have started by then.
-const OF_THE_GUEST: [&str; 9] =
-    ["init", "sh", "sleep", "seq", "grep", "cat", "helper", "helper2", "trap.bait"];
+/// Every program that the agent, the container's script and the kernel have started by then. busybox becomes another of its
+/// programs by way of /proc/self/exe, and is called so for a moment.
+const OF_THE_GUEST: [&str; 10] =
+    ["init", "sh", "exe", "sleep", "seq", "grep", "cat", "helper", "helper2", "trap.bait"];
 
 /// Where the kernel finds a container's file when it looks from the initramfs, whose root the agent's covers.
 const PRELUDE: &str = r#"
