@@ -31,7 +31,7 @@ fn main() -> Result<()> {
             continue;
         };
         println!("cargo::rerun-if-changed={}", path.display());
-        let text = std::fs::read_to_string(&path)?;
+        let text = with_others(folder, &std::fs::read_to_string(&path)?)?;
         let program = compile(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         let constant = name.to_uppercase().replace('-', "_");
         let instructions = program.len();
@@ -47,6 +47,21 @@ fn main() -> Result<()> {
     let target = std::env::var("OUT_DIR")?;
     std::fs::write(Path::new(&target).join("filters.rs"), constants)?;
     Ok(())
+}
+
+/// A list's text, in which `all of NAME` is replaced by what that list has.
+fn with_others(folder: &Path, text: &str) -> Result<String> {
+    let mut whole = String::new();
+    for line in text.lines() {
+        match line.strip_prefix("all of ") {
+            Some(name) => {
+                whole.push_str(&std::fs::read_to_string(folder.join(format!("{name}.list")))?);
+            }
+            None => whole.push_str(line),
+        }
+        whole.push('\n');
+    }
+    Ok(whole)
 }
 
 /// A list's filter: what is not on it ends the process, or as the list's `otherwise` line says.

@@ -1,12 +1,13 @@
 //! OCI images: from a reference to a verified configuration and layers as read-only file systems.
 //!
 //! Owns: references, the formats images come in, the content store, and the unpacking of layers.
-//! Never does: start a process, talk to a network, or parse a layer in the caller's process — that
-//! is [`layer::unpack`], which an [`Unpacker`] runs where it may do no harm.
+//! Never does: start a process, talk to a network, or parse a layer in the caller's process: that
+//! is [`layer::unpack`], which an [`Unpacker`] runs where it may do no harm, and what a
+//! [`Fetcher`] has done elsewhere.
 //!
 //! ```text
 //!   "oci:DIR:TAG" ─ Reference ─ source ──► manifest, config: small, bounded, digests checked here
-//!                                 │
+//!   "debian:12"                   │  └── or the store's, by name; else a Fetcher's
 //!                                 ▼ for each layer that the store lacks
 //!        this process: hashes the blob ═══╗           another process: layer::unpack
 //!        (parses nothing)                 ╠═ both agree with manifest and config ─► the store
@@ -19,19 +20,25 @@
 pub mod archive;
 pub mod config;
 pub mod digest;
+pub mod fetch;
+pub mod inventory;
 pub mod layer;
 pub mod manifest;
 mod prepare;
 pub mod reference;
+pub mod registries;
 pub mod source;
 pub mod store;
 
 pub use config::ImageConfig;
 pub use digest::{Algorithm, Digest};
+pub use fetch::Fetcher;
+pub use inventory::{StoredImage, inventory, is_stored};
 pub use layer::{Limits, UnpackError, UnpackJob, UnpackReport};
 pub use manifest::Platform;
 pub use prepare::{
-    Image, ImageError, Layer, LayerError, LayerProgress, Request, UnpackFailure, Unpacker, prepare,
+    Image, ImageError, Layer, LayerError, LayerProgress, Phase, Request, UnpackFailure, Unpacker,
+    prepare,
 };
 pub use reference::Reference;
 pub use store::Store;

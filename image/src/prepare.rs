@@ -4,27 +4,25 @@
 //! parse a layer. Layers are unpacked several at a time, each by the caller's [`Unpacker`], while a
 //! thread here hashes the same bytes.
 
-use crate::config::ImageConfig;
-use crate::digest::{Algorithm, Digest, Hasher};
-use crate::layer::{Limits, Quoted, UnpackError, UnpackJob, UnpackReport};
-use crate::manifest::Platform;
-use crate::reference::Reference;
-use crate::source::{self, LayerSource, ResolvedImage, SourceError};
-use crate::store::{LayerKey, Store, StoreError, StoredLayer, Stretch};
-use std::error::Error;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
-use std::time::Duration;
-
+mod crew;
+mod download;
+mod making;
 #[cfg(test)]
 mod tests;
 
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
-const HASH_BUFFER_BYTES: usize = 256 << 10;
+use crate::config::ImageConfig;
+use crate::digest::Digest;
+use crate::fetch::{FetchError, FetchFailure, Remote};
+use crate::layer::{Limits, UnpackError, UnpackJob, UnpackReport};
+use crate::manifest::Platform;
+use crate::reference::Reference;
+use crate::source::{self, ResolvedImage, SourceError};
+use crate::store::{Store, StoreError, StoredLayer};
+use crew::Work;
+use making::{Bench, stored};
+use std::error::Error;
+use std::fs::File;
+use std::io;
 
 /// Runs [`crate::layer::unpack`] where it can do no harm. Called from several threads at once.
 pub trait Unpacker: Send + Sync {
@@ -64,19 +62,36 @@ pub struct Request<'a> {
     pub platform: &'a Platform,
     /// What each layer may cost.
     pub limits: &'a Limits,
+    /// How registries are reached, where the image is one's.
+    pub remote: Option<Remote<'a>>,
     /// Is told how far it is, from the calling thread, several times a second. Not called where nothing
     /// has to be done.
     pub progress: &'a dyn Fn(LayerProgress),
 }
 
-/// How far a layer is.
+/// What is being done to a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Its bytes come from a registry.
+    Fetching,
+    /// It is made a file system of.
+    Unpacking,
+    /// It is in the store.
+    Ready,
+}
+
+/// How far a layer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerProgress {
     /// Which layer, from 0.
     pub index: usize,
     /// Of how many.
     pub count: usize,
-    /// Bytes read of it.
+    /// What it is known by.
+    pub name: Digest,
+    /// What is being done.
+    pub phase: Phase,
+    /// Bytes seen to, of it as it came.
     pub done_bytes: u64,
     /// Bytes it has.
     pub total_bytes: u64,
@@ -165,6 +180,9 @@ pub enum LayerError {
         /// What there is.
         written: u64,
     },
+    /// It could not be fetched.
+    #[error("cannot fetch it")]
+    Fetch(#[from] FetchFailure),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -183,6 +201,7 @@ impl ImageError {
         match &**source {
             LayerError::Unpack(UnpackFailure::Layer(error)) => *error == UnpackError::NoRoom,
             LayerError::Store(error) => error.is_out_of_room(),
+            LayerError::Fetch(FetchFailure::Registry(error)) => *error == FetchError::NoRoom,
             _ => false,
         }
     }
@@ -197,10 +216,15 @@ pub fn prepare(
     store: &Store,
     unpacker: &dyn Unpacker,
 ) -> Result<Image, ImageError> {
-    let ResolvedImage { config, layers } =
-        source::resolve(request.reference, request.platform).map_err(|source| {
-            ImageError::Source { reference: request.reference.to_string(), source: source.into() }
-        })?;
+    let unknown = |source: SourceError| ImageError::Source {
+        reference: request.reference.to_string(),
+        source: source.into(),
+    };
+    // What is found or made is not taken away before it is open.
+    let _hold = store.hold().map_err(|error| unknown(error.into()))?;
+    let (ResolvedImage { config, layers }, named) =
+        source::resolve(request.reference, request.platform, store, request.remote)
+            .map_err(unknown)?;
     let count = layers.len();
     let mut found: Vec<Result<StoredLayer, LayerError>> = Vec::with_capacity(count);
     let mut missing = Vec::new();
@@ -215,7 +239,8 @@ pub fn prepare(
         });
     }
     if !missing.is_empty() && found.iter().all(|f| matches!(f, Ok(_) | Err(LayerError::Skipped))) {
-        let bench = Bench { store, unpacker, limits: request.limits };
+        let (limits, remote) = (request.limits, request.remote);
+        let bench = Bench { store, unpacker, limits, remote };
         let work = Work { progress: request.progress, layers: &layers, missing: &missing };
         work.run(bench, &mut found);
     }
@@ -236,227 +261,9 @@ pub fn prepare(
             }
         }
     }
+    // A name is given to what is there, whole.
+    if let Some(named) = named {
+        store.name(&named).map_err(|error| unknown(error.into()))?;
+    }
     Ok(Image { config, layers: ready })
-}
-
-/// A layer that the store has under a name that is known without reading it.
-fn stored(store: &Store, layer: &LayerSource) -> Result<Option<StoredLayer>, LayerError> {
-    let blob = match layer.blob.clone() {
-        Some(blob) => Some(blob),
-        None => {
-            let (file, _) = source::open_regular(&layer.path)?;
-            store.recorded(&stretch(layer, &file)?)?
-        }
-    };
-    let Some(blob) = blob else { return Ok(None) };
-    Ok(store.find(&LayerKey { diff_id: layer.diff_id.clone(), blob })?)
-}
-
-/// A layer's bytes in the state in which they are now.
-fn stretch(layer: &LayerSource, file: &File) -> Result<Stretch, LayerError> {
-    let metadata = file.metadata().map_err(LayerError::Read)?;
-    Ok(Stretch::of(&metadata, layer.offset, layer.length))
-}
-
-/// What is to be done, as the calling thread sees it.
-struct Work<'a> {
-    progress: &'a dyn Fn(LayerProgress),
-    layers: &'a [LayerSource],
-    missing: &'a [usize],
-}
-
-/// What a thread tells.
-enum Event {
-    Started(usize, File),
-    Ended(usize, Box<Result<StoredLayer, LayerError>>),
-}
-
-/// What a thread needs: nothing that belongs to the calling one.
-#[derive(Clone, Copy)]
-struct Bench<'a> {
-    store: &'a Store,
-    unpacker: &'a dyn Unpacker,
-    limits: &'a Limits,
-}
-
-impl Work<'_> {
-    fn run(&self, bench: Bench<'_>, found: &mut [Result<StoredLayer, LayerError>]) {
-        let cpus = thread::available_parallelism().map_or(1, usize::from);
-        let next = AtomicUsize::new(0);
-        let stop = AtomicBool::new(false);
-        let (layers, missing) = (self.layers, self.missing);
-        thread::scope(|scope| {
-            let (events, told) = channel();
-            for number in 0..cpus.min(missing.len()) {
-                let (events, next, stop) = (events.clone(), &next, &stop);
-                let spawned = thread::Builder::new().spawn_scoped(scope, move || {
-                    while !stop.load(Ordering::Relaxed)
-                        && let Some(&index) = missing.get(next.fetch_add(1, Ordering::Relaxed))
-                        && let Some(layer) = layers.get(index)
-                    {
-                        let result = bench.make(layer, &|input| {
-                            if let Ok(file) = input.try_clone() {
-                                let _ = events.send(Event::Started(index, file));
-                            }
-                        });
-                        if result.is_err() {
-                            stop.store(true, Ordering::Relaxed);
-                        }
-                        let _ = events.send(Event::Ended(index, Box::new(result)));
-                    }
-                });
-                // Fewer threads do as well, but none does nothing.
-                if let Err(error) = spawned {
-                    let first = missing.first().and_then(|&index| found.get_mut(index));
-                    if let Some(slot) = first.filter(|_| number == 0) {
-                        *slot = Err(LayerError::Thread(error));
-                    }
-                    break;
-                }
-            }
-            drop(events);
-            self.watch(&told, found);
-        });
-    }
-
-    /// Tells of progress until all threads have ended.
-    fn watch(&self, told: &Receiver<Event>, found: &mut [Result<StoredLayer, LayerError>]) {
-        let mut running: Vec<(usize, File)> = Vec::new();
-        loop {
-            match told.recv_timeout(PROGRESS_INTERVAL) {
-                Ok(Event::Started(index, file)) => {
-                    self.tell(index, 0);
-                    running.push((index, file));
-                }
-                Ok(Event::Ended(index, result)) => {
-                    running.retain(|(other, _)| *other != index);
-                    if result.is_ok() {
-                        self.tell(index, u64::MAX);
-                    }
-                    if let Some(slot) = found.get_mut(index) {
-                        *slot = *result;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    for (index, file) in &running {
-                        let offset = self.layers.get(*index).map_or(0, |layer| layer.offset);
-                        let at = rustix::fs::tell(file).unwrap_or(0);
-                        self.tell(*index, at.saturating_sub(offset));
-                    }
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    }
-
-    fn tell(&self, index: usize, done_bytes: u64) {
-        let total_bytes = self.layers.get(index).map_or(0, |layer| layer.length);
-        let count = self.layers.len();
-        let done_bytes = done_bytes.min(total_bytes);
-        (self.progress)(LayerProgress { index, count, done_bytes, total_bytes });
-    }
-}
-
-impl Bench<'_> {
-    /// Makes one layer, or waits for whoever is making it.
-    fn make(
-        &self,
-        layer: &LayerSource,
-        started: &dyn Fn(&File),
-    ) -> Result<StoredLayer, LayerError> {
-        let (input, file_bytes) = source::open_regular(&layer.path)?;
-        let end = layer.offset.checked_add(layer.length);
-        let too_short = end.is_none_or(|end| end > file_bytes);
-        if too_short || (layer.whole_file && layer.length != file_bytes) {
-            return Err(LayerError::Source(SourceError::Size {
-                path: layer.path.clone(),
-                name: Quoted::new(layer.diff_id.to_string().as_bytes()),
-                expected: layer.length,
-                found: file_bytes.saturating_sub(layer.offset),
-            }));
-        }
-        started(&input);
-        // What nothing verified names must be read to be named.
-        let blob = match layer.blob.clone() {
-            Some(blob) => blob,
-            None => self.name(layer, &input)?,
-        };
-        let key = LayerKey { diff_id: layer.diff_id.clone(), blob };
-        let lock = self.store.lock(&key)?;
-        if let Some(stored) = self.store.find(&key)? {
-            return Ok(stored);
-        }
-        let new = lock.create()?;
-        let (found, report) = self.unpack_and_hash(layer, &key, &input, new.file())?;
-        let expected = key.blob;
-        // Wrong bytes explain whatever else went wrong with them.
-        if found != expected {
-            return Err(LayerError::BlobDigest { expected, found });
-        }
-        let report = report?;
-        if report.diff_id != key.diff_id {
-            let (expected, found) = (key.diff_id, report.diff_id);
-            return Err(LayerError::DiffId { expected, found });
-        }
-        let written = new.file().metadata().map_err(LayerError::Read)?.len();
-        let reported = report.image_bytes;
-        if written != reported || written == 0 || !written.is_multiple_of(4096) {
-            return Err(LayerError::ImageLength { reported, written });
-        }
-        Ok(new.publish()?)
-    }
-
-    /// Reads a layer that nothing names, and records its name for later runs.
-    fn name(&self, layer: &LayerSource, input: &File) -> Result<Digest, LayerError> {
-        let before = stretch(layer, input)?;
-        let blob = blob_digest(layer, input, layer.diff_id.algorithm())?;
-        if stretch(layer, input)? == before {
-            self.store.record(&before, &blob)?;
-        }
-        Ok(blob)
-    }
-
-    /// Has the layer unpacked, and hashes its bytes meanwhile.
-    fn unpack_and_hash(
-        &self,
-        layer: &LayerSource,
-        key: &LayerKey,
-        input: &File,
-        output: &File,
-    ) -> Result<(Digest, Result<UnpackReport, UnpackFailure>), LayerError> {
-        let mut limits = self.limits.clone();
-        limits.written_bytes = limits.written_bytes.min(self.store.room_bytes()?);
-        let diff_algorithm = key.diff_id.algorithm();
-        let (offset, length) = (layer.offset, layer.length);
-        let job = UnpackJob { offset, length, diff_algorithm, limits };
-        let mut blob = Err(LayerError::Skipped);
-        let report = thread::scope(|scope| {
-            let hash = || blob = blob_digest(layer, input, key.blob.algorithm());
-            thread::Builder::new().spawn_scoped(scope, hash).map_err(LayerError::Thread)?;
-            Ok::<_, LayerError>(self.unpacker.unpack(&job, input, output))
-        })?;
-        Ok((blob?, report))
-    }
-}
-
-/// The digest of a layer's bytes. Leaves the file position alone.
-fn blob_digest(
-    layer: &LayerSource,
-    file: &File,
-    algorithm: Algorithm,
-) -> Result<Digest, LayerError> {
-    let mut hasher = Hasher::new(algorithm);
-    let mut buffer = vec![0; HASH_BUFFER_BYTES];
-    let (mut at, mut left) = (layer.offset, layer.length);
-    loop {
-        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let room = buffer.get_mut(..most).unwrap_or(&mut []);
-        let count = file.read_at(room, at).map_err(LayerError::Read)?;
-        if count == 0 {
-            return Ok(hasher.finish());
-        }
-        hasher.update(room.get(..count).unwrap_or(&[]));
-        at += count as u64;
-        left -= count as u64;
-    }
 }

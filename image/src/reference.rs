@@ -1,6 +1,8 @@
-//! References: how a user names an image. Names and meaning are skopeo's (containers-transports(5)).
+//! References: how a user names an image. Names and meaning are skopeo's (containers-transports(5)); what has no
+//! transport is an image of a registry, as Docker takes it.
 //!
 //! ```text
+//!   [HOST[:PORT]/]PATH[:TAG][@DIGEST]   an image of a registry, see [`name`]; also after docker://
 //!   oci:DIR[:NAME]            an OCI image layout; NAME as org.opencontainers.image.ref.name has it
 //!   oci:DIR[:NAME]@DIGEST     … the manifest with this digest
 //!   oci-archive:FILE[:NAME]   the same in a tar file
@@ -10,13 +12,15 @@
 //! Owns: the text and its meaning. Never does: look whether anything is there. As with skopeo, a path
 //! ends at its first colon.
 
+pub mod name;
+#[cfg(test)]
+mod tests;
+
 use crate::digest::{Digest, DigestError};
+use name::{ImageName, NameError};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-
-#[cfg(test)]
-mod tests;
 
 /// Where an image is, and which.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,15 +47,18 @@ pub enum Reference {
         /// Which image of it, as Docker names it, normalised; `None` where there is but one.
         name: Option<String>,
     },
+    /// An image of a registry.
+    Registry(ImageName),
 }
 
 impl Reference {
-    /// Where it is on this machine.
-    pub fn path(&self) -> &Path {
+    /// Where it is on this machine; `None` for one that is a registry's.
+    pub fn path(&self) -> Option<&Path> {
         match self {
             Self::OciLayout { path, .. }
             | Self::OciArchive { path, .. }
-            | Self::DockerArchive { path, .. } => path,
+            | Self::DockerArchive { path, .. } => Some(path),
+            Self::Registry(_) => None,
         }
     }
 }
@@ -70,11 +77,12 @@ pub enum Selector {
 /// A text is no reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// It names no transport that is known.
-    #[error(
-        "{0:?} does not begin with oci:, oci-archive: or docker-archive:, which say where an image is"
-    )]
+    /// It names a transport that is not known here.
+    #[error("{0:?} names a place for images that is not known here")]
     Transport(String),
+    /// It has no transport, and is no name either.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// There is no path.
     #[error("{0:?} names no path after its transport")]
     NoPath(String),
@@ -96,9 +104,13 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let (transport, rest) =
-            text.split_once(':').ok_or_else(|| ReferenceError::Transport(text.to_owned()))?;
+        let Some((transport, rest)) = text.split_once(':') else {
+            return Ok(Self::Registry(text.parse()?));
+        };
         match transport {
+            "docker" if rest.starts_with("//") => {
+                Ok(Self::Registry(rest.get(2..).unwrap_or_default().parse()?))
+            }
             "oci" => {
                 let (path, selector) = layout_parts(text, rest)?;
                 Ok(Self::OciLayout { path, selector })
@@ -111,7 +123,11 @@ impl FromStr for Reference {
                 let (path, name) = path_and_name(text, rest)?;
                 Ok(Self::DockerArchive { path, name: name.map(normalise_docker_name) })
             }
-            _ => Err(ReferenceError::Transport(text.to_owned())),
+            // Those of skopeo that nobody would name an image after.
+            "docker-daemon" | "containers-storage" | "sif" | "tarball" => {
+                Err(ReferenceError::Transport(text.to_owned()))
+            }
+            _ => Ok(Self::Registry(text.parse()?)),
         }
     }
 }
@@ -174,6 +190,7 @@ impl fmt::Display for Reference {
                 write!(out, "docker-archive:{}", path.display())?;
                 name.as_ref().map_or(Ok(()), |name| write!(out, ":{name}"))
             }
+            Self::Registry(name) => out.write_str(&name.familiar()),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! From the command line to the exit code: which command it is, and where its words go.
 
-use crate::cli::{self, Command, Parsed};
+use crate::cli::images::{SystemArgs, SystemCommand};
+use crate::cli::{self, Command, ImageCommand, Parsed};
 use crate::error::{Failure, report};
-use crate::sandboxes;
+use crate::{disk_usage, images, login, pull, sandboxes};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -15,6 +16,19 @@ pub fn main() -> ExitCode {
         Ok(Parsed::Command(Command::Doctor(args))) => return crate::doctor::main(&args),
         Ok(Parsed::Command(Command::Audit(args))) => return crate::audit::main(&args),
         Ok(Parsed::Command(Command::Bench(args))) => return crate::bench::main(&args),
+        Ok(Parsed::Command(Command::Pull(args))) => image(&ImageCommand::Pull(args)),
+        Ok(Parsed::Command(Command::Images(args))) => image(&ImageCommand::Ls(args)),
+        Ok(Parsed::Command(Command::Rmi(args))) => image(&ImageCommand::Rm(args)),
+        Ok(Parsed::Command(Command::Image(args))) => image(&args.command),
+        Ok(Parsed::Command(Command::Login(args))) => {
+            login::login(&args).and_then(|text| print(&text))
+        }
+        Ok(Parsed::Command(Command::Logout(args))) => {
+            login::logout(&args).and_then(|text| print(&text))
+        }
+        Ok(Parsed::Command(Command::System(SystemArgs { command: SystemCommand::Df(args) }))) => {
+            confined().and_then(|()| disk_usage::df(&args)).and_then(|text| print(&text))
+        }
         Ok(Parsed::Command(Command::Ps(args))) => {
             confined().and_then(|()| sandboxes::ps(&args)).and_then(|text| print(&text))
         }
@@ -33,9 +47,21 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What is done with images. Pulling walls itself in once it knows how to reach the registries.
+fn image(command: &ImageCommand) -> Result<(), Failure> {
+    let text = match command {
+        ImageCommand::Pull(args) => pull::pull(args),
+        ImageCommand::Ls(args) => confined().and_then(|()| images::images(args)),
+        ImageCommand::Rm(args) => confined().and_then(|()| images::rmi(args)),
+        ImageCommand::Inspect(args) => confined().and_then(|()| images::inspect(args)),
+        ImageCommand::Prune(args) => confined().and_then(|()| images::prune(args)),
+    };
+    print(&text?)
+}
+
 /// Walls this process in.
 fn confined() -> Result<(), Failure> {
-    crate::jail::confine_launcher().map_err(Failure::plain)
+    crate::jail::confine_launcher(false).map_err(Failure::plain)
 }
 
 /// As many descriptors as any sandbox takes.

@@ -36,6 +36,8 @@ const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
 /// The flags of clone(2) that make namespaces.
 const NAMESPACES: u64 = 0x7e02_0000;
+const AF_INET: u64 = 2;
+const AF_INET6: u64 = 10;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,7 +45,7 @@ struct Profile {
     default_action: &'static str,
     default_errno_ret: u32,
     architectures: [&'static str; 1],
-    syscalls: [Rule; 3],
+    syscalls: [Rule; 5],
 }
 
 #[derive(Serialize)]
@@ -71,11 +73,18 @@ pub fn json() -> String {
     const ALLOW: &str = "SCMP_ACT_ALLOW";
     let mut names: Vec<_> = crate::jail::launchers_calls().chain(RUNTIMES).collect();
     // Each of these has a rule of its own.
-    names.retain(|name| !name.starts_with("clone"));
+    names.retain(|name| !name.starts_with("clone") && *name != "socket");
     names.sort_unstable();
     names.dedup();
     let no_namespace =
         Argument { index: 0, value: NAMESPACES, value_two: 0, op: "SCMP_CMP_MASKED_EQ" };
+    // What images are fetched by.
+    let internet = |family| Rule {
+        names: vec!["socket"],
+        action: ALLOW,
+        errno_ret: None,
+        args: vec![Argument { index: 0, value: family, value_two: 0, op: "SCMP_CMP_EQ" }],
+    };
     let profile = Profile {
         default_action: "SCMP_ACT_ERRNO",
         default_errno_ret: EPERM,
@@ -83,6 +92,8 @@ pub fn json() -> String {
         syscalls: [
             Rule { names, action: ALLOW, errno_ret: None, args: Vec::new() },
             Rule { names: vec!["clone"], action: ALLOW, errno_ret: None, args: vec![no_namespace] },
+            internet(AF_INET),
+            internet(AF_INET6),
             // It hides its flags in memory.
             Rule {
                 names: vec!["clone3"],
@@ -119,7 +130,9 @@ mod tests {
         let beyond: Vec<_> = ours.iter().filter(|name| !docker.contains(*name)).collect();
         assert!(beyond.is_empty(), "{beyond:?}");
         assert!(ours.len() * 2 < docker.len(), "{} of {}", ours.len(), docker.len());
-        for denied in ["socket", "connect", "ptrace", "process_vm_readv", "mount", "bpf", "kill"] {
+        for denied in
+            ["socket", "bind", "listen", "ptrace", "process_vm_readv", "mount", "bpf", "kill"]
+        {
             assert!(!ours.contains(&denied.to_owned()), "{denied}");
         }
     }

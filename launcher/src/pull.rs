@@ -1,18 +1,27 @@
-//! The image of a run: from its reference to layers in the store, with progress for whoever waits.
+//! The image of a run, and `cofferdam pull`: from a reference to layers in the store, with progress for whoever
+//! waits.
 //!
-//! Owns: what the user sees meanwhile. Never does: parse a layer; the unpack processes do.
+//! Owns: whether a registry may have to be asked, and what the user sees meanwhile. Never does: parse a layer, or
+//! speak to a registry; processes of their own do.
 
-use crate::error::{Explain, Failure};
+pub(crate) mod progress;
+
+use crate::cli::images::{PullArgs, PullPolicy, RegistryArgs};
+use crate::error::{Explain, Failure, say};
 use crate::jail::unpack::JailedUnpacker;
+use crate::jail::{self, Reach};
 use crate::plan::{ImageDefaults, RunPlan};
+use crate::registries::Registries;
+use image::fetch::{FetchError, FetchFailure, Pull};
 use image::layer::Limits;
 use image::manifest::Platform;
 use image::reference::ReferenceError;
+use image::source::SourceError;
 use image::store::StoreError;
-use image::{Image, ImageError, LayerProgress, Reference, Request, Store};
-use std::cell::{Cell, RefCell};
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use image::{Image, ImageError, LayerError, Reference, Request, Store};
+use progress::{Afterwards, Progress};
+use std::fmt::Write as _;
+use std::path::Path;
 
 // Whatever image is prepared can be told to the agent.
 const _: () = assert!(image::manifest::MAX_LAYERS <= protocol::limits::MAX_LAYERS);
@@ -22,9 +31,49 @@ const ROOM_HINT: &str =
 
 impl Explain for ImageError {
     fn hint(&self) -> Option<String> {
-        self.is_out_of_room().then(|| ROOM_HINT.to_owned())
+        if self.is_out_of_room() {
+            return Some(ROOM_HINT.to_owned());
+        }
+        match self {
+            Self::Source { source, .. } => match &**source {
+                SourceError::Fetch { source, host } => fetch_hint(source, host),
+                SourceError::NotPulled(_) => Some("--pull missing, or cofferdam pull".to_owned()),
+                _ => None,
+            },
+            Self::Layer { source, .. } => match &**source {
+                LayerError::Fetch(failure) => fetch_hint(failure, "the registry"),
+                _ => None,
+            },
+        }
     }
 }
+
+/// What helps where a registry does not give what it is asked for.
+fn fetch_hint(failure: &FetchFailure, host: &str) -> Option<String> {
+    let FetchFailure::Registry(error) = failure else { return None };
+    Some(match error {
+        FetchError::NoRoom => ROOM_HINT.to_owned(),
+        FetchError::NoAddress => {
+            "does this container have a network? (/etc/resolv.conf says who knows names)".to_owned()
+        }
+        FetchError::Unreachable(_) => "does this container have a network?".to_owned(),
+        FetchError::Tls(_) => format!(
+            "put the certificate of {host}'s authority into /etc/docker/certs.d/{host}/ca.crt, or name it \
+             with --insecure-registry {host}"
+        ),
+        FetchError::Refused { named: false, .. } => format!(
+            "where it is not for everybody: cofferdam login {host}, or name a file of credentials (--authfile)"
+        ),
+        FetchError::Refused { named: true, .. } => {
+            "the credentials that are known for it do not do".to_owned()
+        }
+        FetchError::TooOften { .. } => {
+            "wait, log in, or set up a mirror (registries.conf)".to_owned()
+        }
+        _ => return None,
+    })
+}
+
 impl Explain for StoreError {
     fn hint(&self) -> Option<String> {
         if self.is_out_of_room() {
@@ -36,32 +85,116 @@ impl Explain for StoreError {
 impl Explain for ReferenceError {
     fn hint(&self) -> Option<String> {
         Some(
-            "an image is oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]"
+            "an image is NAME[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]"
                 .to_owned(),
         )
     }
 }
 
-/// Where there is no terminal, a line is written this often.
-const LINE_INTERVAL: Duration = Duration::from_secs(5);
+/// How to reach the registry of a run's image; `None` where none has to be asked. For before this process is
+/// walled in.
+///
+/// # Errors
+/// Where the reference or what the user says about registries is malformed.
+pub fn registries(
+    image: &str,
+    policy: PullPolicy,
+    args: &RegistryArgs,
+    state_dir: &Path,
+) -> Result<Option<Registries>, Failure> {
+    let Reference::Registry(name) = image.parse()? else { return Ok(None) };
+    let needed = match policy {
+        PullPolicy::Always => true,
+        PullPolicy::Never => false,
+        PullPolicy::Missing => !Store::open(state_dir)
+            .is_ok_and(|store| image::is_stored(&name, &Platform::native(), &store)),
+    };
+    if needed { Ok(Some(Registries::of(&name, args)?)) } else { Ok(None) }
+}
 
 /// Has the image of the plan in the store, and its layers open.
 ///
 /// # Errors
 /// Where it is not to be had.
-pub fn image(plan: &RunPlan) -> Result<Image, Failure> {
+pub fn image(plan: &RunPlan, registries: Option<&Registries>) -> Result<Image, Failure> {
     let reference: Reference = plan.image.parse()?;
+    let pull = match plan.sandbox.pull {
+        PullPolicy::Always => Pull::Always,
+        PullPolicy::Missing => Pull::Missing,
+        PullPolicy::Never => Pull::Never,
+    };
+    let progress = Progress::new(plan.sandbox.quiet, Afterwards::Clear);
     let store = Store::open(&plan.sandbox.state_dir)?;
-    let progress = Progress::new(plan.sandbox.quiet);
+    prepare(&reference, &store, registries, pull, &progress)
+}
+
+fn prepare(
+    reference: &Reference,
+    store: &Store,
+    registries: Option<&Registries>,
+    pull: Pull,
+    progress: &Progress,
+) -> Result<Image, Failure> {
     let request = Request {
-        reference: &reference,
+        reference,
         platform: &Platform::native(),
         limits: &Limits::default(),
+        remote: registries.map(|registries| registries.remote(pull)),
         progress: &|layer| progress.show(layer),
     };
-    let image = image::prepare(&request, &store, &JailedUnpacker);
+    let image = image::prepare(&request, store, &JailedUnpacker);
     progress.end();
     Ok(image?)
+}
+
+/// `cofferdam pull`; gives what to print on standard output: what was pulled, a line each.
+///
+/// # Errors
+/// At the first image that is not to be had.
+pub fn pull(args: &PullArgs) -> Result<String, Failure> {
+    let mut asked: Vec<(Reference, Option<Registries>)> = Vec::new();
+    for text in &args.images {
+        let reference = text.parse()?;
+        let registries = match &reference {
+            Reference::Registry(name) => Some(Registries::of(name, &args.registry)?),
+            _ => None,
+        };
+        asked.push((reference, registries));
+    }
+    let fetching = asked.iter().any(|(_, registries)| registries.is_some());
+    jail::confine_launcher(fetching).map_err(Failure::plain)?;
+    // Made first, so that it is there to be left open. Where it cannot be, the store says so.
+    let _ = std::fs::create_dir_all(&args.state_dir);
+    let mut reach = if fetching { jail::fetch::reach() } else { Reach::default() };
+    reach
+        .read
+        .extend(asked.iter().filter_map(|(reference, _)| reference.path()).map(Path::to_owned));
+    reach.execute.push("/proc/self/exe".into());
+    reach.write.push(args.state_dir.clone());
+    reach.devices.push("/dev/null".into());
+    jail::close_launcher_in(&reach).map_err(Failure::plain)?;
+    let store = Store::open(&args.state_dir)?;
+    let mut pulled = String::new();
+    for (reference, registries) in &asked {
+        let known = |reference: &Reference| match reference {
+            Reference::Registry(name) => store.named(name).ok().flatten(),
+            _ => None,
+        };
+        let before = known(reference);
+        let progress = Progress::new(args.quiet, Afterwards::Keep);
+        prepare(reference, &store, registries.as_ref(), Pull::Always, &progress)?;
+        let now = known(reference);
+        if let Some(now) = now.as_ref().filter(|_| !args.quiet) {
+            let news = match &before {
+                Some(before) if before.config == now.config => "is up to date",
+                Some(_) => "was replaced by a newer one",
+                None => "is new here",
+            };
+            say(&format!("{reference} {news}: {}", now.digest));
+        }
+        let _ = writeln!(pulled, "{}", now.map_or(reference.to_string(), |now| now.name));
+    }
+    Ok(pulled)
 }
 
 /// What the image says about running it.
@@ -75,55 +208,4 @@ pub fn defaults(image: &Image) -> ImageDefaults {
         working_dir: config.working_dir.clone(),
         stop_signal: config.stop_signal.clone(),
     }
-}
-
-/// Shows how far the layers are: one line that renews itself on a terminal, a line now and then
-/// elsewhere.
-struct Progress {
-    quiet: bool,
-    terminal: bool,
-    layers: RefCell<Vec<LayerProgress>>,
-    line_open: Cell<bool>,
-    last: Cell<Option<Instant>>,
-}
-
-impl Progress {
-    fn new(quiet: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let (layers, line_open, last) = Default::default();
-        Self { quiet, terminal, layers, line_open, last }
-    }
-
-    fn show(&self, now: LayerProgress) {
-        if self.quiet {
-            return;
-        }
-        let mut layers = self.layers.borrow_mut();
-        layers.retain(|layer| layer.index != now.index);
-        layers.push(now);
-        let done: u64 = layers.iter().map(|layer| layer.done_bytes).sum();
-        let total: u64 = layers.iter().map(|layer| layer.total_bytes).sum();
-        let line =
-            format!("unpacking {} of {} layers: {}", layers.len(), now.count, share(done, total));
-        let mut stderr = std::io::stderr();
-        // Where standard error is closed there is nobody to tell.
-        if self.terminal {
-            let _ = write!(stderr, "\r\x1b[Kcofferdam: {line}");
-            self.line_open.set(true);
-        } else if self.last.get().is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
-            let _ = writeln!(stderr, "cofferdam: {line}");
-            self.last.set(Some(Instant::now()));
-        }
-    }
-
-    fn end(&self) {
-        if self.line_open.get() {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-    }
-}
-
-fn share(done: u64, total: u64) -> String {
-    const MIB: u64 = 1 << 20;
-    format!("{} of {} MiB", done / MIB, total.div_ceil(MIB))
 }

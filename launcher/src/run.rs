@@ -16,6 +16,7 @@ use crate::outcome::Outcome;
 use crate::outer_walls::{self, Around, WallsMissing};
 use crate::plan::{ProcessPlan, RunPlan};
 use crate::pull;
+use crate::registries::Registries;
 use crate::sandbox::{self, NamedFiles, Sandbox};
 use crate::session::signals::Signals;
 use crate::session::terminal;
@@ -24,6 +25,7 @@ use crate::streams::Streams;
 use crate::supervisor::{Job, Supervisor};
 use crate::timings::Clock;
 use protocol::{ContainerSpec, Program, Request};
+use std::path::Path;
 use std::time::Duration;
 
 /// Runs a container in a new microVM, with this process's terminal as its own. Gives the exit code.
@@ -47,14 +49,15 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
     let clock = Clock::start();
     // Asked now: soon this process walls itself in, and whose wall is which cannot be told any more.
     let around = args.require_walls.then(Around::ask);
-    jail::confine_launcher().map_err(Failure::plain)?;
+    let registries = pull::registries(args.image(), args.pull, &args.registry, &args.state_dir)?;
+    jail::confine_launcher(registries.is_some()).map_err(Failure::plain)?;
     let signals = Signals::take().map_err(Failure::plain)?;
     let (supervisor_end, terminal_end) = Channel::pair().map_err(Failure::plain)?;
     let terminal = std::thread::Builder::new()
         .name("terminal".to_owned())
         .spawn(move || terminal::attach(&terminal_end, &signals))
         .map_err(Failure::plain)?;
-    let ending = match stages(args, around.as_ref(), &supervisor_end, clock) {
+    let ending = match stages(args, registries, around.as_ref(), &supervisor_end, clock) {
         Ok(outcome) => outcome.ending(),
         Err(failure) => ending_of(&failure),
     };
@@ -70,6 +73,7 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
 
 fn stages(
     args: &RunArgs,
+    registries: Option<Registries>,
     around: Option<&Around>,
     session: &Channel,
     mut clock: Clock,
@@ -80,13 +84,17 @@ fn stages(
     }
     let mut files = NamedFiles::open(&plan, args.timings.as_deref())?;
     let timings = files.take_timings();
-    close_in(&plan, &choice, &files)?;
+    close_in(&plan, &choice, &files, registries.is_some())?;
     if args.audited {
         crate::audit::tell_reach().map_err(Failure::plain)?;
     }
     let (last_words, console) = LastWords::or_everything(files.take_console())?;
 
-    let image = pull::image(&plan)?;
+    let image = pull::image(&plan, registries.as_ref())?;
+    if registries.is_some() {
+        jail::end_fetching().map_err(Failure::plain)?;
+        close_in(&plan, &choice, &files, false)?;
+    }
     let id = sandbox::random_id()?;
     let process = plan.with_image(&pull::defaults(&image), id.as_str())?;
     if !plan.sandbox.quiet {
@@ -169,7 +177,12 @@ fn require_walls(around: &Around, choice: &Choice) -> Result<(), WallsMissing> {
 }
 
 /// Leaves this process, and all it starts, no more to reach by name than this run takes.
-fn close_in(plan: &RunPlan, choice: &Choice, files: &NamedFiles) -> Result<(), Failure> {
+fn close_in(
+    plan: &RunPlan,
+    choice: &Choice,
+    files: &NamedFiles,
+    fetching: bool,
+) -> Result<(), Failure> {
     let reference: image::Reference = plan.image.parse()?;
     let state_dir = &plan.sandbox.state_dir;
     // Made first, so that it is there to be left open. Where it cannot be, whoever needs it says so.
@@ -179,7 +192,12 @@ fn close_in(plan: &RunPlan, choice: &Choice, files: &NamedFiles) -> Result<(), F
         Choice::Kvm(_) => Reach::default(),
     };
     reach.execute.push("/proc/self/exe".into());
-    reach.read.push(reference.path().to_owned());
+    reach.read.extend(reference.path().map(Path::to_owned));
+    if fetching {
+        let more = jail::fetch::reach();
+        reach.read.extend(more.read);
+        reach.network = more.network;
+    }
     reach.write.push(state_dir.clone());
     reach.devices.push("/dev/null".into());
     reach.again.extend(files.for_qemu());

@@ -3,6 +3,7 @@
 use crate::cli::{PsArgs, RmArgs};
 use crate::error::{Explain, Failure, chain};
 use crate::state::{Record, Sandboxes, StateError, Status};
+use crate::table::{ago, shortened};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -89,41 +90,12 @@ fn table(records: &[Record], now: SystemTime) -> String {
             record.id.to_string(),
             shortened(&record.image, 40),
             shortened(&record.command.join(" "), 30),
-            format!("{} ago", ago(age)),
+            ago(age),
             status,
             shortened(record.name.as_deref().unwrap_or_default(), 64),
         ]);
     }
-    let mut widths = [0; 6];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut out = String::new();
-    for row in rows {
-        let cells: Vec<_> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        let _ = writeln!(out, "{}", crate::error::clean(cells.join("   ").trim_end()));
-    }
-    out
-}
-
-fn shortened(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    text.chars().take(most - 1).chain(['…']).collect()
-}
-
-fn ago(age: Duration) -> String {
-    let seconds = age.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
+    crate::table::table(&rows)
 }
 
 #[cfg(test)]

@@ -136,17 +136,24 @@ pub fn keep_heap_simple(reserve: Option<libc::c_int>) {
     }
 }
 
-/// Puts the calling thread, and those it starts from now on, behind a filter of system calls.
+/// Puts the calling thread, and those it starts from now on, behind a filter of system calls; with `all`, all
+/// threads of the process.
 ///
 /// # Errors
 /// Where the kernel, or a filter this thread is behind already, refuses.
-pub fn load_filter(program: &[libc::sock_filter]) -> Result<(), Errno> {
+pub fn load_filter(program: &[libc::sock_filter], all: bool) -> Result<(), Errno> {
     let length = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::INVAL)?;
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     let mode = libc::SECCOMP_SET_MODE_FILTER;
+    let flags = if all { libc::SECCOMP_FILTER_FLAG_TSYNC } else { 0 };
     // SAFETY: the kernel copies `len` instructions from `filter`, which it only reads.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program) };
-    if result == 0 { Ok(()) } else { Err(last_errno()) }
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) };
+    match result {
+        0 => Ok(()),
+        // A thread that is behind filters which this one is not behind.
+        1.. => Err(Errno::BUSY),
+        _ => Err(last_errno()),
+    }
 }
 
 fn last_errno() -> Errno {

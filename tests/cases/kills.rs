@@ -17,31 +17,31 @@ cases! {
 }
 
 fn the_launcher(world: &World) {
-    kills(world, Kind::Launcher, 3, false);
+    kills(world, Kind::Launcher, 2, false);
 }
 
 fn the_vmm(world: &World) {
-    kills(world, Kind::Vmm, 2, false);
+    kills(world, Kind::Vmm, 1, false);
 }
 
 fn the_emulator(world: &World) {
-    kills(world, Kind::Qemu, 2, false);
+    kills(world, Kind::Qemu, 1, false);
 }
 
 fn its_devices(world: &World) {
-    kills(world, Kind::Devices, 2, false);
+    kills(world, Kind::Devices, 1, false);
 }
 
 fn unpacking(world: &World) {
-    kills(world, Kind::Unpack, 2, false);
+    kills(world, Kind::Unpack, 1, false);
 }
 
 fn the_probe(world: &World) {
-    kills(world, Kind::Probe, 2, false);
+    kills(world, Kind::Probe, 1, false);
 }
 
 fn the_probe_of_a_good_kvm(world: &World) {
-    kills(world, Kind::Probe, 2, false);
+    kills(world, Kind::Probe, 1, false);
 }
 
 /// How far a sandbox has come, as it can be seen from outside.

@@ -30,6 +30,7 @@ mod opened;
 mod privileges;
 mod process;
 mod records;
+mod registry;
 mod repeat;
 mod rootfs;
 mod seccomp;
@@ -67,6 +68,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::CASES,
         signals::CASES,
         records::CASES,
+        registry::CASES,
         hostile_state::CASES,
         console::CASES,
         doctor::CASES,

@@ -4,12 +4,12 @@ use crate::cases;
 use crate::harness::{World, leftovers};
 
 cases! {
-    Both: five_in_a_row, three_at_once, a_first_use_by_two_at_once;
+    Both: three_in_a_row, three_at_once, a_first_use_by_two_at_once;
 }
 
-fn five_in_a_row(world: &World) {
+fn three_in_a_row(world: &World) {
     let state = world.fresh_state();
-    in_a_row(world, &state, 5);
+    in_a_row(world, &state, 3);
 }
 
 /// Runs many, each its own answer; at the end the state directory is as after the first.

@@ -26,11 +26,13 @@ pub mod native_kvm;
 pub mod product;
 pub mod random;
 pub mod reference_host;
+pub mod registry;
 pub mod signals;
 pub mod small_disk;
 pub mod soak;
 pub mod strace;
 pub mod terminal;
+pub mod tokens;
 pub mod trial;
 pub mod watch;
 

@@ -22,7 +22,7 @@ const REFERENCE_HOST: &str = "tests/reference-host/boot";
 /// The first thing that is not as it should be.
 pub fn all(workspace: &Workspace) -> Result<()> {
     setup::want_root("test")?;
-    build_slow_parts(Workspace::find()?);
+    build_slow_parts()?;
     heading("Form");
     let mut left_out = form::check(workspace)?;
     heading("Tests beside the code");
@@ -43,40 +43,54 @@ pub fn all(workspace: &Workspace) -> Result<()> {
     kernel::hardening::check(workspace, None)?;
     heading("What the outer images hold");
     contents::check(&built)?;
-    heading("Costs, beside what is built for the next tests");
-    let (counted, trial) = thread::scope(|scope| {
+    heading("The demo, and beside it what things cost");
+    let (counted, shown) = thread::scope(|scope| {
         let guard = scope.spawn(|| measure::guard(workspace, &built));
-        let trial = build::trial(workspace)
-            .and_then(|_| program(workspace, &["--package", "tests", "--test", "e2e"]));
-        (joined(guard), trial)
+        (joined(guard), demo(workspace, &built))
     });
     left_out.extend(counted?);
-    trial?;
+    shown?;
+    build::trial(workspace)?;
     heading("Tests through the real binary");
     process::show(workspace.cargo().args(["test", "--locked", "--package", "tests", "--tests"]))?;
-    heading("The demo");
-    let ran_on = run::demo(workspace, &built, None)?;
-    if ran_on != Accelerator::Tcg {
-        // The image with QEMU is for other places than this one.
-        run::demo(workspace, &built, Some(Accelerator::Tcg))?;
-    }
     heading("All tests passed");
     left_out.iter().for_each(|line| progress::warn(line));
     Ok(())
 }
 
-/// Has a thread build what takes minutes the first time, beside what needs none of it. It gives way to all other work,
-/// and what becomes of it is told by those who need it: they wait for it, or build it themselves.
-fn build_slow_parts(workspace: Workspace) {
+fn demo(workspace: &Workspace, built: &build::Built) -> Result<()> {
+    let ran_on = run::demo(workspace, built, None)?;
+    if ran_on != Accelerator::Tcg {
+        // The image with QEMU is for other places than this one.
+        run::demo(workspace, built, Some(Accelerator::Tcg))?;
+    }
+    Ok(())
+}
+
+/// Has two threads build what takes minutes the first time, beside what needs none of it: much of it keeps one processor
+/// busy and no more. They give way to all other work, and what becomes of theirs is told by those who need it: they wait for
+/// it, or build it themselves.
+fn build_slow_parts() -> Result<()> {
+    beside(Workspace::find()?, |workspace| {
+        let _ = kernel::vmlinux(workspace);
+    });
+    beside(Workspace::find()?, |workspace| {
+        let _ = crate::program::agent(workspace)
+            .and_then(|_| images::tcg_tree(workspace))
+            .and_then(|_| images::Name::Demo.build(workspace))
+            .and_then(|_| crate::program::trial_launcher(workspace))
+            .and_then(|_| program(workspace, &["--package", "tests", "--test", "e2e"]));
+    });
+    Ok(())
+}
+
+fn beside(workspace: Workspace, work: impl FnOnce(&Workspace) + Send + 'static) {
     const NICE: i32 = 10;
     thread::spawn(move || {
         progress::go_beside();
         // Of this thread, and of what it starts.
         let _ = rustix::process::nice(NICE);
-        let _ = kernel::vmlinux(&workspace)
-            .and_then(|_| crate::program::agent(&workspace))
-            .and_then(|_| images::tcg_tree(&workspace))
-            .and_then(|_| images::Name::Demo.build(&workspace));
+        work(&workspace);
     });
 }
 

@@ -2,6 +2,7 @@
 
 mod names;
 mod processes;
+mod registry;
 mod room;
 
 use super::{
@@ -63,6 +64,7 @@ fn run(reference: &str, store: &Path, unpacker: &dyn Unpacker) -> Result<Image, 
         reference: &reference.parse().unwrap(),
         platform: &platform(),
         limits: &Limits::default(),
+        remote: None,
         progress: &|_| {},
     };
     prepare(&request, &Store::open(store).unwrap(), unpacker)
@@ -397,6 +399,7 @@ fn progress_is_told() {
         reference: &format!("docker-archive:{}:test:v1", path.display()).parse().unwrap(),
         platform: &platform(),
         limits: &Limits::default(),
+        remote: None,
         progress: &|progress| told.borrow_mut().push(progress),
     };
     let store = Store::open(scratch.path()).unwrap();

@@ -52,8 +52,11 @@ fn digests_select() {
 
 #[test]
 fn what_is_no_reference() {
-    for text in ["", "debian", "debian:12", "docker-daemon:debian:12", "OCI:dir"] {
+    for text in ["docker-daemon:debian:12", "containers-storage:debian"] {
         assert!(matches!(parse(text), Err(ReferenceError::Transport(_))), "{text}");
+    }
+    for text in ["", "OCI:dir", "dir:/tmp/x", "docker:///x", "https://a/b"] {
+        assert!(matches!(parse(text), Err(ReferenceError::Name(_))), "{text}");
     }
     assert!(matches!(parse("oci:"), Err(ReferenceError::NoPath(_))));
     assert!(matches!(parse("docker-archive::name"), Err(ReferenceError::NoPath(_))));
@@ -61,8 +64,18 @@ fn what_is_no_reference() {
 }
 
 #[test]
+fn what_has_no_transport_is_a_registrys() {
+    for text in ["debian:12", "docker://debian:12", "docker://docker.io/library/debian:12"] {
+        assert_eq!(parse(text).unwrap(), Reference::Registry("debian:12".parse().unwrap()));
+    }
+    assert!(matches!(parse("localhost:5000/a").unwrap(), Reference::Registry(_)));
+}
+
+#[test]
 fn printed_as_typed() {
-    for text in ["oci:dir", "oci:dir:tag", "oci-archive:a:b:c", "docker-archive:a:debian:12"] {
+    for text in
+        ["oci:dir", "oci:dir:tag", "oci-archive:a:b:c", "docker-archive:a:debian:12", "debian:12"]
+    {
         assert_eq!(parse(text).unwrap().to_string(), text);
     }
     let text = format!("oci:dir@{DIGEST}");

@@ -2,7 +2,7 @@
 //! `manifest.json`, configurations, and layers, which may lie there uncompressed or not.
 
 use super::file::{open_regular, read_exact};
-use super::{LayerSource, ResolvedImage, SourceError, list};
+use super::{Bytes, LayerSource, ResolvedImage, SourceError, list};
 use crate::archive::{ArchiveError, Extent, Index};
 use crate::config::ImageConfig;
 use crate::digest::{Algorithm, Digest};
@@ -44,7 +44,8 @@ pub(super) fn resolve(
         let plain = Compression::of(&begin) == Some(Compression::None);
         let blob = plain.then(|| diff_id.clone());
         let path = path.to_owned();
-        Ok(LayerSource { path, offset, length, whole_file: false, blob, diff_id })
+        let bytes = Bytes::File { path, offset, whole_file: false };
+        Ok::<_, SourceError>(LayerSource { bytes, length, blob, diff_id })
     });
     Ok(ResolvedImage { config, layers: layers.collect::<Result<_, _>>()? })
 }

@@ -6,13 +6,16 @@
 mod docker_archive;
 mod file;
 mod oci_layout;
+mod registry;
 
 use crate::archive::ArchiveError;
 use crate::config::{ConfigError, ImageConfig};
 use crate::digest::Digest;
+use crate::fetch::{FetchFailure, Remote};
 use crate::layer::Quoted;
 use crate::manifest::{ManifestError, Platform};
 use crate::reference::Reference;
+use crate::store::{NamedImage, Store, StoreError};
 pub(crate) use file::open_regular;
 use std::io;
 use std::path::PathBuf;
@@ -26,21 +29,51 @@ pub struct ResolvedImage {
     pub layers: Vec<LayerSource>,
 }
 
-/// Where a layer's bytes lie, and what they must be.
+/// Where a layer's bytes are, and what they must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerSource {
-    /// The file.
-    pub path: PathBuf,
-    /// Where in it, in bytes.
-    pub offset: u64,
+    /// Where.
+    pub bytes: Bytes,
     /// How long, in bytes.
     pub length: u64,
-    /// Whether the whole file is the layer, so that its length is wrong if the file's is another.
-    pub whole_file: bool,
     /// The digest of these bytes, where something that was verified names it.
     pub blob: Option<Digest>,
     /// The digest of the archive they hold once uncompressed.
     pub diff_id: Digest,
+}
+
+/// Where a layer's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bytes {
+    /// In a file.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// Whether the whole file is the layer, so that its length is wrong if the file's is another.
+        whole_file: bool,
+    },
+    /// With the image's registry.
+    Registry {
+        /// As the blob of this digest.
+        blob: Digest,
+    },
+}
+
+impl LayerSource {
+    /// What the layer is known by: the digest of its bytes, or of what they hold.
+    pub fn name(&self) -> Digest {
+        self.blob.as_ref().unwrap_or(&self.diff_id).clone()
+    }
+
+    /// Where in its file it begins, in bytes.
+    pub fn offset(&self) -> u64 {
+        match self.bytes {
+            Bytes::File { offset, .. } => offset,
+            Bytes::Registry { .. } => 0,
+        }
+    }
 }
 
 /// Why a reference leads to no image.
@@ -141,17 +174,38 @@ pub enum SourceError {
     /// There is none.
     #[error("{0} holds no image")]
     Empty(PathBuf),
+    /// The store does not have it, and no registry is to be asked.
+    #[error("{0} is not in the store, and is not to be pulled")]
+    NotPulled(String),
+    /// A registry could not say.
+    #[error("cannot have it from {host}")]
+    Fetch {
+        /// Who was asked.
+        host: String,
+        /// Why not.
+        #[source]
+        source: Box<FetchFailure>,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(Box<StoreError>),
     /// Indexes name indexes without end.
     #[error("{0} has indexes within indexes, over 4 deep")]
     TooDeep(PathBuf),
 }
 
-/// Finds the image that a reference means, and verifies all of it but the layers.
+/// Finds the image that a reference means, and verifies all of it but the layers. Gives also what its name is to
+/// mean once its layers are there, where a registry was asked.
 ///
 /// # Errors
 /// Any [`SourceError`].
-pub fn resolve(reference: &Reference, wanted: &Platform) -> Result<ResolvedImage, SourceError> {
-    match reference {
+pub(crate) fn resolve(
+    reference: &Reference,
+    wanted: &Platform,
+    store: &Store,
+    remote: Option<Remote<'_>>,
+) -> Result<(ResolvedImage, Option<NamedImage>), SourceError> {
+    let image = match reference {
         Reference::OciLayout { path, selector } => {
             oci_layout::Layout::directory(path).resolve(selector, wanted)
         }
@@ -161,7 +215,9 @@ pub fn resolve(reference: &Reference, wanted: &Platform) -> Result<ResolvedImage
         Reference::DockerArchive { path, name } => {
             docker_archive::resolve(path, name.as_deref(), wanted)
         }
-    }
+        Reference::Registry(name) => return registry::resolve(name, wanted, store, remote),
+    };
+    Ok((image?, None))
 }
 
 /// A list for a message: the first twenty.

@@ -1,7 +1,7 @@
 //! OCI image layouts (OCI image specification 1.1, image-layout.md), in a directory or a tar file.
 
 use super::file::{open_regular, read_exact};
-use super::{LayerSource, ResolvedImage, SourceError, list};
+use super::{Bytes, LayerSource, ResolvedImage, SourceError, list};
 use crate::archive::{ArchiveError, Index};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
@@ -85,14 +85,9 @@ impl Layout {
             if let Some(found) = place.length.filter(|&length| length != layer.size) {
                 return Err(self.size_error(&layer.digest.to_string(), layer.size, found));
             }
-            Ok(LayerSource {
-                path: place.path,
-                offset: place.offset,
-                length: layer.size,
-                whole_file: place.length.is_none(),
-                blob: Some(layer.digest.clone()),
-                diff_id,
-            })
+            let whole_file = place.length.is_none();
+            let bytes = Bytes::File { path: place.path, offset: place.offset, whole_file };
+            Ok(LayerSource { bytes, length: layer.size, blob: Some(layer.digest.clone()), diff_id })
         });
         Ok(ResolvedImage { config, layers: layers.collect::<Result<_, _>>()? })
     }

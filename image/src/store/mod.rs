@@ -3,6 +3,9 @@
 //! ```text
 //!   STATE_DIR/store/format                                  "cofferdam store 1"
 //!   STATE_DIR/store/layers/ALGORITHM/DIFF-ID/BLOB.erofs     a layer; its directory is its lock
+//!   STATE_DIR/store/names/NAME.json                         what an image's name means here
+//!   STATE_DIR/store/documents/ALGORITHM/DIGEST              indexes, manifests, configurations
+//!   STATE_DIR/store/downloads/ALGORITHM-DIGEST              blobs on their way from a registry
 //!   STATE_DIR/store/recorded/NAME                           the digest of a layer within an archive
 //!   STATE_DIR/store/partial/                                files in the making without O_TMPFILE
 //! ```
@@ -18,8 +21,11 @@
 //! and only the blob's digest was computed by one that did not. If that parser is ever subverted, it
 //! can so spoil its own blob's layer, and no other image's.
 
+mod collect;
+mod download;
 #[cfg(test)]
 mod hostile;
+mod names;
 mod partial;
 mod recorded;
 #[cfg(test)]
@@ -27,6 +33,9 @@ mod tests;
 
 use crate::digest::Digest;
 use crate::layer::error::is_full;
+pub use collect::{Hold, Needed, Removed, Usage};
+pub(crate) use download::Download;
+pub use names::NamedImage;
 use partial::{NewFile, PartialDirectory};
 pub(crate) use recorded::Stretch;
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -85,7 +94,7 @@ pub struct Store {
 }
 
 /// Names one layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LayerKey {
     /// The digest of the uncompressed archive.
     pub diff_id: Digest,
@@ -170,6 +179,14 @@ impl Store {
         Ok(LayerLock { store: self, path: self.layer_path(key), _lock: lock })
     }
 
+    /// A file without a name, that is gone when closed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub(crate) fn scratch(&self) -> Result<Scratch, StoreError> {
+        Ok(Scratch(self.partial.create()?))
+    }
+
     fn layer_directory(&self, key: &LayerKey) -> PathBuf {
         let algorithm = key.diff_id.algorithm().name();
         self.root.join("layers").join(algorithm).join(key.diff_id.hex())
@@ -207,6 +224,17 @@ impl Store {
 /// its size has no limit of its own: a tmpfs without one.
 fn room(total: u64, free: u64) -> u64 {
     if total == 0 { u64::MAX } else { free.saturating_sub(RESERVE_BYTES.min(total / 16)) }
+}
+
+/// A file that is gone when dropped.
+#[derive(Debug)]
+pub(crate) struct Scratch(NewFile);
+
+impl Scratch {
+    /// The file.
+    pub(crate) fn file(&self) -> &File {
+        self.0.file()
+    }
 }
 
 /// The right to make a layer. Ends when dropped, or with the process.
@@ -287,6 +315,30 @@ fn read_note(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let mut note = Vec::new();
     file.take(MAX_NOTE_BYTES).read_to_end(&mut note).map_err(failed("read", path))?;
     Ok(Some(note))
+}
+
+/// What a directory of the store's has; nothing where it is not there.
+fn entries(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let listing = match fs::read_dir(path) {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(Vec::new());
+        }
+        other => other.map_err(failed("list", path))?,
+    };
+    let paths = listing.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+    let mut paths = paths.map_err(failed("list", path))?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Removes a file, which may be gone already.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
 }
 
 fn make_directory(path: &Path) -> Result<(), StoreError> {

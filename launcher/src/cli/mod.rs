@@ -7,12 +7,15 @@
 pub mod audit;
 pub mod bench;
 pub mod doctor;
+pub mod images;
+pub mod login;
 pub mod ps;
 pub mod run;
 
 pub use audit::AuditArgs;
 pub use bench::BenchArgs;
 pub use doctor::DoctorArgs;
+pub use images::{ImageArgs, ImageCommand, ImagesArgs, PullArgs, PullPolicy, RmiArgs};
 pub use ps::{PsArgs, RmArgs};
 pub use run::{Accelerator, Profile, RunArgs};
 
@@ -50,6 +53,20 @@ pub enum Command {
     Audit(AuditArgs),
     /// Measure what each layer of isolation costs
     Bench(Box<BenchArgs>),
+    /// Pull images from registries
+    Pull(PullArgs),
+    /// Keep credentials for a registry, once it takes them
+    Login(login::LoginArgs),
+    /// Forget credentials for a registry
+    Logout(login::LogoutArgs),
+    /// List images
+    Images(ImagesArgs),
+    /// Remove images
+    Rmi(RmiArgs),
+    /// Look after images
+    Image(ImageArgs),
+    /// Look after the state directory
+    System(images::SystemArgs),
     /// List sandboxes
     Ps(PsArgs),
     /// Remove sandboxes that have ended

@@ -3,6 +3,7 @@
 //! As with Docker, a flag's value is whatever word follows it, even one that begins with a hyphen.
 
 use super::DEFAULT_STATE_DIR;
+use super::images::{PullPolicy, RegistryArgs};
 use clap::{ArgAction, Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -33,7 +34,8 @@ pub enum Profile {
 #[command(
     disable_help_flag = true,
     override_usage = "cofferdam run [FLAGS] IMAGE [CMD]...",
-    after_help = "IMAGE is oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE.\n\
+    after_help = "IMAGE is NAME[:TAG][@DIGEST] as Docker takes it, oci:DIR[:TAG], oci-archive:FILE or\n\
+                  docker-archive:FILE.\n\
                   Exit codes: the container's own; 128+n ended by signal n; 124 ended by --timeout;\n\
                   125 cofferdam's own failure; 126 cannot be invoked; 127 not found."
 )]
@@ -194,6 +196,20 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub boot_timeout: Option<String>,
+
+    /// Ask a registry for the image always, where it is missing, or never
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        help_heading = "Registry",
+        hide_possible_values = true
+    )]
+    pub pull: PullPolicy,
+    /// How registries are spoken to.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
 
     /// Where images and sandboxes live
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR, help_heading = "Other", allow_hyphen_values = true)]

@@ -31,7 +31,7 @@ pub fn main(args: &DoctorArgs) -> ExitCode {
     let search_path = std::env::var("PATH").unwrap_or_default();
     let mut survey = Survey::ask(&args.state_dir, &search_path);
     // Not before: what it walls itself in with would be taken for the engine's.
-    if let Err(error) = crate::jail::confine_launcher() {
+    if let Err(error) = crate::jail::confine_launcher(false) {
         crate::error::report(&crate::error::Failure::plain(error));
         return ExitCode::from(WILL_NOT_WORK);
     }

@@ -6,7 +6,7 @@
 //! | kernel's version | what it adds here |
 //! |---|---|
 //! | 1 (5.13), 2 (5.19), 3 (6.2) | no path, and with 2 and 3 neither a rename across directories nor a truncation |
-//! | 4 (6.7) | no TCP port |
+//! | 4 (6.7) | no TCP port, but for who fetches |
 //! | 5 (6.10) | no ioctl on a device that is opened by name |
 //! | 6 (6.12) | no signal and no abstract socket out of the own domain |
 //!
@@ -50,6 +50,8 @@ pub struct Reach<'a> {
     pub devices: Vec<PathBuf>,
     /// Open these files again, which are open already, for reading and writing.
     pub again: Vec<BorrowedFd<'a>>,
+    /// Connect to any TCP port.
+    pub network: bool,
 }
 
 /// Closes the calling process in, for good, as far as the kernel can. Needs no_new_privs.
@@ -64,7 +66,7 @@ pub fn close_in(walls: Walls, reach: &Reach<'_>) -> Result<(), LandlockError> {
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(version))?;
-    if version >= ABI::V4 {
+    if version >= ABI::V4 && !reach.network {
         rules = rules.handle_access(AccessNet::from_all(version))?;
     }
     if version >= ABI::V6 {

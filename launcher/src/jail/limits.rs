@@ -10,6 +10,8 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 const MIB: u64 = 1 << 20;
 /// How much address space an unpack process may have, in bytes: a hostile layer gets no more.
 const UNPACK_ADDRESS_SPACE: u64 = 1024 * MIB;
+/// The same for a fetch process and a hostile registry.
+const FETCH_ADDRESS_SPACE: u64 = 512 * MIB;
 /// The probe's machine is a few pages.
 const PROBE_ADDRESS_SPACE: u64 = 256 * MIB;
 /// What a process has beside its guest's memory: program, stacks, heap. Stacks are reserved, not used.
@@ -32,6 +34,7 @@ pub(super) fn at_start(role: Role) -> Result<(), Errno> {
     set(Resource::Nofile, hard.map_or(DESCRIPTORS, |hard| hard.min(DESCRIPTORS)))?;
     match role {
         Role::Unpack => set(Resource::As, UNPACK_ADDRESS_SPACE),
+        Role::Fetch => set(Resource::As, FETCH_ADDRESS_SPACE),
         Role::Probe => set(Resource::As, PROBE_ADDRESS_SPACE),
         Role::Vmm | Role::Devices | Role::Qemu => Ok(()),
     }
@@ -41,7 +44,7 @@ pub(super) fn at_start(role: Role) -> Result<(), Errno> {
 pub(super) fn heap_reserve(role: Role) -> Option<i32> {
     match role {
         Role::Vmm | Role::Devices => Some(HEAP),
-        Role::Probe | Role::Unpack | Role::Qemu => None,
+        Role::Probe | Role::Unpack | Role::Fetch | Role::Qemu => None,
     }
 }
 

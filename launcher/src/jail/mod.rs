@@ -18,6 +18,7 @@
 
 pub mod channel;
 pub mod devices;
+pub mod fetch;
 mod filter;
 mod landlock;
 mod limits;
@@ -79,6 +80,7 @@ pub fn main(role: Role, walls: Option<&str>) -> ExitCode {
     let done = enter(role).and_then(|channel| match role {
         Role::Probe => Ok(probe::run(channel)?),
         Role::Unpack => Ok(unpack::run(channel)?),
+        Role::Fetch => Ok(fetch::run(channel)?),
         Role::Vmm => vmm::run(channel),
         Role::Devices => Ok(devices::run(channel)?),
         Role::Qemu => qemu::run(channel),
@@ -115,12 +117,14 @@ fn enter(role: Role) -> Result<Channel, JailError> {
     let list = match role {
         Role::Probe => List::Probe,
         Role::Unpack => List::Unpack,
+        Role::Fetch => List::Fetch,
         Role::Vmm => List::VmmStart,
         Role::Devices => List::DevicesStart,
         // Its reach is known from its first message.
         Role::Qemu => return Ok(Channel::from_fd(channel)),
     };
-    landlock::close_in(Walls::here(), &Reach::default())?;
+    let reach = if role == Role::Fetch { fetch::reach() } else { Reach::default() };
+    landlock::close_in(Walls::here(), &reach)?;
     filter_calls(list)?;
     #[cfg(feature = "trial")]
     trial::attempt(role.process_name());
@@ -155,12 +159,24 @@ fn confine_thread(list: List) {
 }
 
 /// The launcher's own system calls, from now on, and those of all it starts. Before it has a second thread.
+/// `fetching` is whether it may have to fetch an image: its fetch processes take more.
 ///
 /// # Errors
 /// Where it cannot be done though the kernel can.
-pub fn confine_launcher() -> Result<(), JailError> {
+pub fn confine_launcher(fetching: bool) -> Result<(), JailError> {
     gain_nothing()?;
-    filter_calls(List::Launcher)
+    filter_calls(if fetching { List::LauncherFetching } else { List::Launcher })
+}
+
+/// Takes back from all threads of the launcher what fetching an image takes.
+///
+/// # Errors
+/// Where it cannot be done though the kernel can.
+pub fn end_fetching() -> Result<(), JailError> {
+    if !Walls::here().seccomp {
+        return Ok(());
+    }
+    filter::confine_all(List::Launcher).map_err(step("filter its system calls"))
 }
 
 /// What the launcher, and all it starts, may still reach by name.

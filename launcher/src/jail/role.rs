@@ -9,6 +9,8 @@ pub enum Role {
     Probe,
     /// Makes a file-system image of one image layer.
     Unpack,
+    /// Speaks to a registry.
+    Fetch,
     /// Runs the VM on KVM.
     Vmm,
     /// Serves block and vsock to QEMU.
@@ -17,9 +19,10 @@ pub enum Role {
     Qemu,
 }
 
-const ROLES: [(Role, &str); 5] = [
+const ROLES: [(Role, &str); 6] = [
     (Role::Probe, "cofferdam-probe"),
     (Role::Unpack, "cofferdam-unpack"),
+    (Role::Fetch, "cofferdam-fetch"),
     (Role::Vmm, "cofferdam-vmm"),
     (Role::Devices, "cofferdam-devices"),
     (Role::Qemu, "cofferdam-qemu"),

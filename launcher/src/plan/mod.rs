@@ -25,7 +25,7 @@ pub use process::{ImageDefaults, ProcessError, ProcessPlan};
 pub use security::Security;
 pub use vm_size::VmSize;
 
-use crate::cli::{Accelerator, RunArgs};
+use crate::cli::{Accelerator, PullPolicy, RunArgs};
 use crate::error::Explain;
 use crate::host::{HostFacts, NamedInputs};
 use ext4::Layout;
@@ -55,6 +55,8 @@ pub struct SandboxPlan {
     pub name: Option<ContainerId>,
     /// Where images and sandboxes live.
     pub state_dir: PathBuf,
+    /// When a registry is asked for the image.
+    pub pull: PullPolicy,
     /// Remove its state when it ends (`--rm`).
     pub remove: bool,
     /// Who runs the VM.
@@ -224,6 +226,7 @@ impl SandboxPlan {
         Ok(Self {
             name: given(&args.name).map(names::sandbox).transpose()?,
             state_dir: args.state_dir.clone(),
+            pull: args.pull,
             remove: args.rm || args.audited,
             accelerator: args.accel,
             vm,

@@ -98,6 +98,9 @@ pub struct Swept {
     pub left: Vec<StateError>,
 }
 
+/// The file of a writable disk.
+const UPPER: &str = "upper.ext4";
+
 /// The sandboxes of one state directory.
 #[derive(Debug)]
 pub struct Sandboxes {
@@ -181,6 +184,13 @@ impl Sandboxes {
         Ok(id)
     }
 
+    /// How many bytes of disk a sandbox's writable disk takes; 0 for one without a name.
+    pub fn disk_bytes(&self, id: &ContainerId) -> u64 {
+        let path = self.path.join(id.as_str()).join(UPPER);
+        std::fs::symlink_metadata(path)
+            .map_or(0, |it| std::os::unix::fs::MetadataExt::blocks(&it) * 512)
+    }
+
     fn directories(&self) -> Result<Vec<PathBuf>, StateError> {
         let mut directories = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(at("read", &self.path))? {
@@ -216,7 +226,7 @@ impl OwnSandbox {
                 return Ok(file.into());
             }
         }
-        let path = self.path.join("upper.ext4");
+        let path = self.path.join(UPPER);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::open(&path, flags, mode)
             .map_err(|errno| at("make", &path)(errno.into()))?;

@@ -1,8 +1,11 @@
 //! What an image archive, its documents and its layers may say.
 
 use image::config::ImageConfig;
+use image::fetch::Credentials;
 use image::layer::{self, Limits};
 use image::manifest::{self, Document, Platform};
+use image::registries::Settings;
+use image::registries::credentials::{self, CredentialFile, Found};
 use image::{Algorithm, Reference};
 use std::io::Cursor;
 use std::str::FromStr;
@@ -56,6 +59,33 @@ pub fn reference(bytes: &[u8]) {
             Some(reference),
             "{shown:?} is read as itself"
         );
+    }
+}
+
+/// A file of credentials: what is kept in one that could be read is found again.
+pub fn credentials(bytes: &[u8]) {
+    let _ = credentials::of_helper(bytes);
+    let Ok(mut file) = CredentialFile::parse(bytes) else { return };
+    let _ = file.find("registry.example", "a/b");
+    let (user, password) = ("user".to_owned(), "word".to_owned());
+    let kept = Credentials::Password { user, password };
+    file.keep("registry.example", &kept);
+    file.forget("docker.io");
+    if let Ok(Some(Found::Credentials(found))) = file.find("registry.example", "") {
+        assert_eq!(found, kept, "what is kept is found");
+    }
+}
+
+/// Settings of registries: wherever they lead, it is a place that could be asked.
+pub fn registries_conf(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(settings) = Settings::parse(text) else { return };
+    for name in ["debian", "registry.example/a/b:c"] {
+        let name = name.parse().expect("a name");
+        for endpoint in settings.endpoints(&name).unwrap_or_default() {
+            let place = format!("{}/{}", endpoint.host, endpoint.repository);
+            assert!(!place.contains(['?', '#', '@', ' ', '\\']), "{place:?} is a place");
+        }
     }
 }
 

@@ -48,6 +48,7 @@ fn a_second_run_reads_no_compressed_layer_of_a_docker_archive() {
             reference: &reference.parse().unwrap(),
             platform: &platform(),
             limits: &Limits::default(),
+            remote: None,
             progress: &|_| told.set(told.get() + 1),
         };
         let store = Store::open(scratch.path()).unwrap();

@@ -7,6 +7,7 @@
 //! ```text
 //!   launcher.list   ⊇  ┌ probe.list
 //!   (inherited)        ├ unpack.list
+//!                      ├ fetch.list          beside launcher-fetching.list, while an image is prepared
 //!                      ├ vmm-start.list      ⊇ vmm-main, vcpu, block, vsock, entropy, watch
 //!                      ├ devices-start.list  ⊇ devices-main, vhost-user, block, vsock, watch
 //!                      └ qemu.list           and QEMU's own -sandbox within
@@ -26,10 +27,14 @@ include!(concat!(env!("OUT_DIR"), "/filters.rs"));
 pub enum List {
     /// The launcher, all its threads.
     Launcher,
+    /// The same while an image may have to be fetched.
+    LauncherFetching,
     /// The probe.
     Probe,
     /// An unpack process.
     Unpack,
+    /// A fetch process.
+    Fetch,
     /// The VMM until its machine runs, and whatever it does.
     VmmStart,
     /// The VMM's main thread while the machine runs.
@@ -60,8 +65,10 @@ impl List {
     pub fn name(self) -> &'static str {
         match self {
             Self::Launcher => "launcher",
+            Self::LauncherFetching => "launcher-fetching",
             Self::Probe => "probe",
             Self::Unpack => "unpack",
+            Self::Fetch => "fetch",
             Self::VmmStart => "vmm-start",
             Self::VmmMain => "vmm-main",
             Self::Vcpu => "vcpu",
@@ -79,8 +86,10 @@ impl List {
     fn program(self) -> &'static [sock_filter] {
         match self {
             Self::Launcher => &LAUNCHER,
+            Self::LauncherFetching => &LAUNCHER_FETCHING,
             Self::Probe => &PROBE,
             Self::Unpack => &UNPACK,
+            Self::Fetch => &FETCH,
             Self::VmmStart => &VMM_START,
             Self::VmmMain => &VMM_MAIN,
             Self::Vcpu => &VCPU,
@@ -98,7 +107,8 @@ impl List {
 
 /// The names of the calls that the launcher makes, and all it starts.
 pub fn launchers_calls() -> impl Iterator<Item = &'static str> {
-    let calls = include_str!("launcher.list").lines().filter(|line| !line.starts_with('#'));
+    let lists = [include_str!("launcher.list"), include_str!("launcher-fetching.list")];
+    let calls = lists.into_iter().flat_map(str::lines).filter(|line| !line.starts_with('#'));
     calls.filter_map(|line| line.split_once(':')?.0.split_whitespace().next())
 }
 
@@ -107,6 +117,18 @@ pub fn launchers_calls() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// Where the kernel, or a filter of the engine's, refuses: the thread is as free as before.
 pub fn confine(list: List) -> Result<(), Errno> {
+    load(list, false)
+}
+
+/// The same for all threads of the process, which are behind the same lists.
+///
+/// # Errors
+/// As [`confine`].
+pub fn confine_all(list: List) -> Result<(), Errno> {
+    load(list, true)
+}
+
+fn load(list: List, all: bool) -> Result<(), Errno> {
     let own_id = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
     let known = |instruction: &sock_filter| match *instruction {
         sock_filter { code, jt, jf, k: SELF } => sock_filter { code, jt, jf, k: own_id },
@@ -115,7 +137,7 @@ pub fn confine(list: List) -> Result<(), Errno> {
     let program: Vec<_> = list.program().iter().map(known).collect();
     #[cfg(feature = "trial")]
     let program = super::trial::changed(list.name(), program);
-    crate::sys::load_filter(&program)
+    crate::sys::load_filter(&program, all)
 }
 
 #[cfg(test)]

@@ -1,0 +1,100 @@
+//! What the store has, image by image.
+//!
+//! Owns: which documents and layers an image with a name needs, and what they take. Never does: trust a document
+//! that is not what its digest says, or remove anything.
+
+use crate::config::ImageConfig;
+use crate::digest::Digest;
+use crate::manifest::{Document, Platform};
+use crate::reference::name::ImageName;
+use crate::store::{LayerKey, NamedImage, Needed, Store, StoreError};
+use serde::Deserialize;
+
+/// An image that has a name.
+#[derive(Debug, Clone)]
+pub struct StoredImage {
+    /// Its name, and what it was called where it came from.
+    pub named: NamedImage,
+    /// When it was made, as its configuration says it.
+    pub created: Option<String>,
+    /// Its configuration, as it came.
+    pub config: serde_json::Value,
+    /// Its layers, lowest first, and how many bytes each takes; `None` where the store lacks it.
+    pub layers: Vec<(LayerKey, Option<u64>)>,
+}
+
+impl StoredImage {
+    /// What its layers take, in bytes. Those of other images are among them.
+    pub fn bytes(&self) -> u64 {
+        self.layers.iter().filter_map(|(_, bytes)| *bytes).sum()
+    }
+}
+
+#[derive(Deserialize)]
+struct CreatedJson {
+    #[serde(default)]
+    created: Option<String>,
+}
+
+/// All images that have a name, by name.
+///
+/// # Errors
+/// Where the store cannot be read.
+pub fn inventory(store: &Store, platform: &Platform) -> Result<Vec<StoredImage>, StoreError> {
+    let mut images = Vec::new();
+    for named in store.names()? {
+        images.push(look_at(named, store, platform)?);
+    }
+    Ok(images)
+}
+
+/// What is to stay as long as these images have their names.
+pub fn needed(images: &[StoredImage]) -> Needed {
+    let mut needed = Needed::default();
+    for StoredImage { named, layers, .. } in images {
+        let documents = [&named.digest, &named.manifest, &named.config];
+        needed.documents.extend(documents.into_iter().cloned());
+        needed.layers.extend(layers.iter().map(|(key, _)| key.clone()));
+    }
+    needed
+}
+
+/// What the layers of these images take, each counted once, in bytes.
+pub fn layer_bytes(images: &[StoredImage]) -> u64 {
+    let layers = images.iter().flat_map(|image| &image.layers);
+    let known: std::collections::HashMap<_, _> =
+        layers.filter_map(|(key, bytes)| Some((key, (*bytes)?))).collect();
+    known.values().sum()
+}
+
+/// Whether an image of a registry is in the store, whole.
+pub fn is_stored(name: &ImageName, platform: &Platform, store: &Store) -> bool {
+    let Ok(Some(named)) = store.named(name) else { return false };
+    let Ok(image) = look_at(named, store, platform) else { return false };
+    image.config.is_object() && image.layers.iter().all(|(_, bytes)| bytes.is_some())
+}
+
+fn look_at(
+    named: NamedImage,
+    store: &Store,
+    platform: &Platform,
+) -> Result<StoredImage, StoreError> {
+    let manifest = store.document(&named.manifest)?;
+    let config = store.document(&named.config)?.unwrap_or_default();
+    let blobs = match manifest.map(|json| Document::parse(&json)) {
+        Some(Ok(Document::Manifest { layers, .. })) => {
+            layers.into_iter().map(|layer| layer.digest).collect::<Vec<Digest>>()
+        }
+        _ => Vec::new(),
+    };
+    let diff_ids = ImageConfig::parse(&config, platform).map(|(_, ids)| ids).unwrap_or_default();
+    let mut layers = Vec::new();
+    for (blob, diff_id) in blobs.into_iter().zip(diff_ids) {
+        let key = LayerKey { diff_id, blob };
+        let bytes = store.find(&key)?.map(|layer| layer.length);
+        layers.push((key, bytes));
+    }
+    let created = serde_json::from_slice(&config).ok().and_then(|CreatedJson { created }| created);
+    let config = serde_json::from_slice(&config).unwrap_or_default();
+    Ok(StoredImage { named, created, config, layers })
+}

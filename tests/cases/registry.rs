@@ -1,0 +1,313 @@
+//! Images by name: from a real registry, whoever it lets in and however badly the line to it holds.
+
+use crate::cases;
+use crate::harness::registry::{Door, PASSWORD, Registry, USER};
+use crate::harness::{Output, Running, World};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+cases! {
+    Both: an_image_by_name_runs_and_is_kept;
+    Tcg: who_is_let_in, a_token_is_asked_for, what_is_not_tls_is_asked_only_when_named, a_line_that_breaks,
+        a_killed_pull_goes_on, two_pull_at_once, a_tag_that_moved, images_are_listed_and_removed,
+        mirrors_and_blocks, a_tree_is_what_umoci_makes;
+}
+
+/// What `cofferdam` gives with these arguments and variables, in a state directory.
+fn cofferdam(
+    world: &World,
+    state: &Path,
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+) -> Output {
+    Running::start(command(world, state, variables, arguments), None).wait()
+}
+
+fn command(world: &World, state: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Command {
+    let mut command = Command::new(&world.product);
+    let (verb, rest) = arguments.split_first().unwrap();
+    let words: Vec<&str> = verb.split(' ').collect();
+    command.args(words).arg("--state-dir").arg(state).args(rest);
+    // Whatever this machine's user has of registries is not looked at.
+    for name in ["HOME", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "REGISTRY_AUTH_FILE", "HTTPS_PROXY"] {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().copied());
+    command
+}
+
+/// The variable that says who vouches for a registry.
+fn trusting(registry: &Registry) -> (&'static str, String) {
+    ("SSL_CERT_FILE", registry.authority().display().to_string())
+}
+
+fn an_image_by_name_runs_and_is_kept(world: &World) {
+    let registry = Registry::start(world, Door::Open);
+    let name = registry.push(&world.images.layered, "test/layered:v1");
+    let state = world.fresh_state();
+    let (variable, authority) = trusting(&registry);
+    let sandbox = world.sandbox().state(&state).image(&name).launcher_env(variable, &authority);
+    let there = ["sh", "-c", "ls /; echo $PATH"];
+    let expected = world.sandbox().image(&world.images.layered).run(&there);
+    expected.exits(0);
+    sandbox.run(&there).prints(&expected.text());
+    let served = registry.served("");
+    assert!(served > 3, "{}", registry.log());
+    // Once more, and nobody is asked: not even who vouches for whom.
+    drop(registry);
+    let sandbox = world.sandbox().state(&state).image(&name);
+    sandbox.run(&there).prints(&expected.text());
+    let sandbox = world.sandbox().state(&state).image(&name).flags(&["--pull", "always"]);
+    sandbox.run(&["true"]).exits(125).complains(&["cannot reach it", "hint:"]);
+    let sandbox = world.sandbox().state(&state).image("localhost:1/no").flags(&["--pull=never"]);
+    sandbox.run(&["true"]).exits(125).complains(&["not in the store", "hint: --pull"]);
+}
+
+fn who_is_let_in(world: &World) {
+    let registry = Registry::start(world, Door::Basic);
+    let name = registry.push(&world.images.plain, "private/plain:v1");
+    let (variable, authority) = trusting(&registry);
+    let trusted = (variable, authority.as_str());
+    let state = world.fresh_state();
+    let pull = |variables: &[(&str, &str)], flags: &[&str]| {
+        let arguments = [&["pull"], flags, &[&name]].concat();
+        cofferdam(world, &state, &[&[trusted], variables].concat(), &arguments)
+    };
+    pull(&[], &[]).exits(125).complains(&["401", "hint:", "cofferdam login"]);
+    let file = |auth: &Value| {
+        let host = registry.host();
+        world.file("auth.json", &json!({ "auths": { host: auth } }).to_string())
+    };
+    let wrong = file(&json!({ "username": USER, "password": "guess" })).display().to_string();
+    let output = pull(&[], &["--authfile", &wrong]);
+    output.exits(125).complains(&["401", "credentials that are known"]);
+    assert!(!output.stderr.contains("guess"), "{}", output.stderr);
+    let right = file(&json!({ "username": USER, "password": PASSWORD }));
+    let by_variable = ("REGISTRY_AUTH_FILE", right.to_str().unwrap());
+    pull(&[by_variable], &[]).exits(0);
+    // As Docker keeps it, and by a helper.
+    let home = world.scratch_file("home");
+    std::fs::create_dir_all(home.join(".docker")).unwrap();
+    std::fs::copy(&right, home.join(".docker/config.json")).unwrap();
+    pull(&[("HOME", home.to_str().unwrap())], &[]).exits(0);
+    let answer = json!({ "ServerURL": registry.host(), "Username": USER, "Secret": PASSWORD });
+    let helper = home.join("docker-credential-test");
+    std::fs::write(
+        &helper,
+        format!(
+            "#!/bin/sh\nread server\ncase $1$server in get{}) echo '{answer}';; esac\n",
+            registry.host()
+        ),
+    )
+    .unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&helper, mode).unwrap();
+    let config = json!({ "credsStore": "test" }).to_string();
+    std::fs::write(home.join(".docker/config.json"), config).unwrap();
+    let path = format!("{}:{}", home.display(), std::env::var("PATH").unwrap_or_default());
+    let variables = [("HOME", home.to_str().unwrap()), ("PATH", path.as_str())];
+    pull(&variables, &[]).exits(0);
+    pull(&variables[..1], &[]).exits(125).complains(&["docker-credential-test", "hint:"]);
+}
+
+fn a_token_is_asked_for(world: &World) {
+    let registry = Registry::start(world, Door::Token);
+    let name = registry.push(&world.images.plain, "private/plain:v1");
+    let (variable, authority) = trusting(&registry);
+    let state = world.fresh_state();
+    let auth = json!({ "auths": { registry.host(): { "username": USER, "password": PASSWORD } } });
+    let file = world.file("auth.json", &auth.to_string()).display().to_string();
+    let trusted = [(variable, authority.as_str())];
+    let arguments = ["pull", "--authfile", &file, &name];
+    cofferdam(world, &state, &trusted, &arguments).exits(0);
+    let output = cofferdam(world, &world.fresh_state(), &trusted, &["pull", &name]);
+    output.exits(125).complains(&["401", "who are you?", "hint:"]);
+}
+
+fn what_is_not_tls_is_asked_only_when_named(world: &World) {
+    let registry = Registry::start(world, Door::Plain);
+    let name = registry.push(&world.images.plain, "plain:v1");
+    let state = world.fresh_state();
+    let output = cofferdam(world, &state, &[], &["pull", &name]);
+    output.exits(125).complains(&["hint:", "--insecure-registry"]);
+    assert_eq!(registry.served("manifests"), 0, "nobody spoke to it without TLS");
+    let host = registry.host();
+    let flags = ["pull", "--insecure-registry", &host, &name];
+    cofferdam(world, &state, &[], &flags).exits(0);
+    // A certificate that nobody vouches for.
+    let other = Registry::start(world, Door::Open);
+    let name = other.push(&world.images.plain, "plain:v1");
+    let output = cofferdam(world, &state, &[], &["pull", &name]);
+    output.exits(125).complains(&["no secure connection", "certs.d"]);
+    let host = other.host();
+    cofferdam(world, &state, &[], &["pull", "--insecure-registry", &host, &name]).exits(0);
+}
+
+fn a_line_that_breaks(world: &World) {
+    let registry = Registry::start(world, Door::Plain);
+    registry.push(&world.images.heavy, "heavy:v1");
+    // Connections for documents and layers break in the middle, and each goes on where it ended.
+    let port = registry.breaking(&[100_000, 400, 200_000, 150_000, 0, 300_000]);
+    let host = format!("localhost:{port}");
+    let state = world.fresh_state();
+    let name = format!("{host}/heavy:v1");
+    let flags = ["pull", "--insecure-registry", &host, &name];
+    cofferdam(world, &state, &[], &flags).exits(0);
+    assert!(registry.log().contains("\" 206 "), "nothing was taken up again: {}", registry.log());
+    world.sandbox().state(&state).image(&name).run(&["echo", "whole"]).prints("whole");
+}
+
+/// Kill -9 in the middle: what is there is used, and nothing is left.
+fn a_killed_pull_goes_on(world: &World) {
+    let registry = Registry::start(world, Door::Plain);
+    registry.push(&world.images.heavy, "heavy:v1");
+    // The first connection for a layer stands still for want of the rest, as long as anybody waits.
+    let port = registry.breaking(&[]);
+    let host = format!("localhost:{port}");
+    let state = world.fresh_state();
+    let name = format!("{host}/heavy:v1");
+    let flags = ["pull", "--insecure-registry", &host, &name];
+    for moment in [5, 20, 60, 120] {
+        let mut child = command(world, &state, &[], &flags).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(moment));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    cofferdam(world, &state, &[], &flags).exits(0);
+    let left = state.join("store/downloads");
+    let left: Vec<_> = std::fs::read_dir(left).unwrap().flatten().map(|it| it.path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(std::fs::read_dir(state.join("store/partial")).unwrap().count(), 0);
+    world.sandbox().state(&state).image(&name).run(&["echo", "whole"]).prints("whole");
+}
+
+fn two_pull_at_once(world: &World) {
+    let registry = Registry::start(world, Door::Plain);
+    let name = registry.push(&world.images.heavy, "heavy:v1");
+    let state = world.fresh_state();
+    let host = registry.host();
+    let flags = ["pull", "--insecure-registry", &host, &name];
+    let both = [(); 2].map(|()| Running::start(command(world, &state, &[], &flags), None));
+    for running in both {
+        running.wait().exits(0);
+    }
+    let layers = manifest(world, &name)["layers"].as_array().unwrap().clone();
+    for layer in layers {
+        let digest = layer["digest"].as_str().unwrap();
+        assert_eq!(registry.served(digest), 1, "{digest}: {}", registry.log());
+    }
+}
+
+/// An image's manifest, as skopeo has it.
+fn manifest(_: &World, name: &str) -> Value {
+    let mut skopeo = Command::new("skopeo");
+    skopeo.args(["inspect", "--raw", "--tls-verify=false", &format!("docker://{name}")]);
+    serde_json::from_slice(&skopeo.output().unwrap().stdout).unwrap()
+}
+
+fn a_tag_that_moved(world: &World) {
+    let registry = Registry::start(world, Door::Plain);
+    let name = registry.push(&world.images.plain, "moving:now");
+    let (state, host) = (world.fresh_state(), registry.host());
+    let flags = ["--insecure-registry", &host];
+    let run = |pull: &str| {
+        let flags = [&flags[..], &["--pull", pull]].concat();
+        world.sandbox().state(&state).image(&name).flags(&flags).run(&["ls", "/"])
+    };
+    let before = run("missing");
+    before.exits(0);
+    let by_digest = {
+        let listed = cofferdam(world, &state, &[], &["images", "--json"]);
+        let listed: Value = serde_json::from_slice(&listed.exits(0).stdout).unwrap();
+        format!("{host}/moving@{}", listed[0]["digest"].as_str().unwrap())
+    };
+    registry.push(&world.images.setuid, "moving:now");
+    assert_eq!(run("missing").text(), before.text());
+    let pulled = cofferdam(world, &state, &[], &[&["pull"], &flags[..], &[&name]].concat());
+    pulled.exits(0).complains(&["replaced by a newer one"]);
+    let after = run("never");
+    assert_ne!(after.exits(0).text(), before.text());
+    // By its digest it is what it was.
+    let sandbox = world.sandbox().state(&state).image(&by_digest).flags(&flags);
+    assert_eq!(sandbox.run(&["ls", "/"]).exits(0).text(), before.text());
+}
+
+fn images_are_listed_and_removed(world: &World) {
+    let registry = Registry::start(world, Door::Plain);
+    let (state, host) = (world.fresh_state(), registry.host());
+    let plain = registry.push(&world.images.plain, "a/plain:v1");
+    let setuid = registry.push(&world.images.setuid, "a/setuid:v1");
+    let pull = ["pull", "--quiet", "--insecure-registry", &host, &plain, &setuid];
+    cofferdam(world, &state, &[], &pull).exits(0).prints(&format!("{plain}\n{setuid}"));
+    let images = |arguments: &[&str]| cofferdam(world, &state, &[], arguments);
+    let listed = images(&["images"]);
+    let text = listed.exits(0).text();
+    assert!(text.starts_with("REPOSITORY") && text.contains("a/setuid   v1"), "{text}");
+    assert_eq!(images(&["images", &plain]).text().lines().count(), 2);
+    let inspected = images(&["image inspect", &plain]);
+    let inspected: Value = serde_json::from_slice(&inspected.exits(0).stdout).unwrap();
+    assert_eq!(inspected[0]["config"]["config"]["Cmd"], json!(["sh"]));
+    let id = inspected[0]["id"].as_str().unwrap().trim_start_matches("sha256:")[..12].to_owned();
+    // What both have stays as long as one is there.
+    images(&["rmi", &id]).exits(0).shows(&format!("untagged: {plain}\nremoved: 0 layers"));
+    world.sandbox().state(&state).image(&setuid).flags(&["--pull=never"]).run(&["true"]).exits(0);
+    images(&["rmi", &plain]).exits(125).complains(&["no image is called", "hint:"]);
+    images(&["rmi", &setuid]).exits(0);
+    assert_eq!(images(&["images", "--quiet"]).text(), "");
+    images(&["image prune", "--all"]).exits(0).prints("removed: 0 layers, 0 B");
+    let layers = state.join("store/layers/sha256");
+    let layers = std::fs::read_dir(layers).unwrap().count();
+    assert_eq!(layers, 0);
+}
+
+fn mirrors_and_blocks(world: &World) {
+    let registry = Registry::start(world, Door::Plain);
+    registry.push(&world.images.plain, "mirrored/library/plain:v1");
+    let state = world.fresh_state();
+    let settings = format!(
+        "[[registry]]\nprefix = 'docker.io'\n[[registry.mirror]]\nlocation = '{}/mirrored'\ninsecure = true\n\
+         [[registry]]\nprefix = 'docker.io/blocked'\nblocked = true\n",
+        registry.host()
+    );
+    let settings = world.file("registries.conf", &settings).display().to_string();
+    let variables = [("CONTAINERS_REGISTRIES_CONF", settings.as_str())];
+    let begun = Instant::now();
+    let output = cofferdam(world, &state, &variables, &["pull", "plain:v1"]);
+    output.exits(0).prints("docker.io/library/plain:v1");
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    let output = cofferdam(world, &state, &variables, &["pull", "blocked/any"]);
+    output.exits(125).complains(&["block"]);
+}
+
+/// What a container sees of an image is what another's unpacking makes of it, file by file.
+fn a_tree_is_what_umoci_makes(world: &World) {
+    let registry = Registry::start(world, Door::Plain);
+    let (state, host) = (world.fresh_state(), registry.host());
+    for (image, tag) in [(&world.images.layered, "layered"), (&world.images.setuid, "setuid")] {
+        let name = registry.push(image, &format!("tree:{tag}"));
+        let place = world.scratch_file("tree");
+        let sh = |script: &str| {
+            let output = Command::new("sh").args(["-ec", script]).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let (at, tool) = (place.display(), &world.images.tool);
+        let theirs = sh(&format!(
+            "skopeo copy --quiet --src-tls-verify=false docker://{name} oci:{at}/image:v1 >&2
+             umoci unpack --image {at}/image:v1 {at}/bundle >&2
+             {tool} tree {at}/bundle/rootfs"
+        ));
+        let flags = ["--privileged", "--insecure-registry", &host];
+        let sandbox = world.sandbox().state(&state).image(&name).flags(&flags);
+        let ours = sandbox.run(&["guest-tool", "tree", "/"]);
+        let (ours, theirs) = (ours.exits(0).text(), theirs.trim().to_owned());
+        let differing: Vec<_> = ours
+            .lines()
+            .filter(|line| !theirs.lines().any(|other| other == *line))
+            .chain(theirs.lines().filter(|line| !ours.lines().any(|other| other == *line)))
+            .collect();
+        assert!(theirs.lines().count() > 10 && differing.is_empty(), "{differing:#?}");
+    }
+}
