@@ -90,11 +90,7 @@ fn stages(
     }
     let (last_words, console) = LastWords::or_everything(files.take_console())?;
 
-    let image = pull::image(&plan, registries.as_ref())?;
-    if registries.is_some() {
-        jail::end_fetching().map_err(Failure::plain)?;
-        close_in(&plan, &choice, &files, false)?;
-    }
+    let image = fetched(&plan, &choice, &files, registries.as_ref())?;
     let id = sandbox::random_id()?;
     let process = plan.with_image(&pull::defaults(&image), id.as_str())?;
     if !plan.sandbox.quiet {
@@ -202,6 +198,21 @@ fn close_in(
     reach.devices.push("/dev/null".into());
     reach.again.extend(files.for_qemu());
     jail::close_launcher_in(&reach).map_err(Failure::plain)
+}
+
+/// The image; and what fetching it took is taken back, for nothing that a guest does may lead to a network.
+fn fetched(
+    plan: &RunPlan,
+    choice: &Choice,
+    files: &NamedFiles,
+    registries: Option<&Registries>,
+) -> Result<image::Image, Failure> {
+    let image = pull::image(plan, registries)?;
+    if registries.is_some() {
+        jail::end_fetching().map_err(Failure::plain)?;
+        close_in(plan, choice, files, false)?;
+    }
+    Ok(image)
 }
 
 /// The same, if the agent can be told it: else it would be found out after the boot.

@@ -146,14 +146,13 @@ impl Client {
         path: &str,
         headers: &Headers,
     ) -> Result<Response<Body>, FetchError> {
-        match self.send_by_scheme(method, path, headers) {
+        let sent = self.send_by_scheme(method, path, headers);
+        let insecure = self.access.security == Security::Insecure && self.scheme == "https";
+        match sent {
             // Named insecure by the user: plain HTTP is what is left.
-            Err(error) if self.access.security == Security::Insecure && self.scheme == "https" => {
+            Err(error) if insecure && speaks_no_tls(&error) => {
                 self.scheme = "http";
-                self.send_by_scheme(method, path, headers).map_err(|plain| match plain {
-                    Error::Io(_) | Error::ConnectionFailed => failed(error),
-                    plain => failed(plain),
-                })
+                self.send_by_scheme(method, path, headers).map_err(failed)
             }
             other => other.map_err(failed),
         }
@@ -258,11 +257,10 @@ fn roots(authorities: &[Vec<u8>]) -> Result<RootCerts, FetchError> {
     let mut roots: Vec<Certificate<'static>> = Vec::new();
     for file in authorities {
         for item in ureq::tls::parse_pem(file) {
-            match item
-                .map_err(|error| FetchError::Tls(Quoted::new(error.to_string().as_bytes())))?
-            {
-                PemItem::Certificate(certificate) => roots.push(certificate),
-                _ => {}
+            let malformed =
+                |error: Error| FetchError::Tls(Quoted::new(error.to_string().as_bytes()));
+            if let PemItem::Certificate(certificate) = item.map_err(malformed)? {
+                roots.push(certificate);
             }
         }
     }
@@ -311,6 +309,14 @@ fn short(response: Response<Body>) -> Result<Vec<u8>, FetchError> {
     let read = reader(response).take(MAX_WORDS_BYTES).read_to_end(&mut bytes);
     read.map_err(|error| failed(error.into()))?;
     Ok(bytes)
+}
+
+/// Whether who answers, or nobody, cannot be one that speaks TLS there.
+fn speaks_no_tls(error: &Error) -> bool {
+    let Error::Io(error) = error else { return false };
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
+        || error.kind() == std::io::ErrorKind::ConnectionRefused
 }
 
 fn wrong(why: &str) -> FetchError {

@@ -3,8 +3,10 @@
 
 use crate::cases;
 use crate::harness::filter_list::{FilterList, all_lists};
+use crate::harness::names::NameServer;
+use crate::harness::registry::{Door, Registry};
 use crate::harness::strace::Trace;
-use crate::harness::{Accelerator, World};
+use crate::harness::{Accelerator, Output, World};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use syscalls::Sysno;
 cases! {
     Both: a_run, a_kept_disk, a_console, a_discard, a_reset_device, a_stopped_sandbox,
         interrupted_waits, a_swept_store, an_outer_init;
+    Tcg: a_pull;
     Kvm: a_crash, a_probe, a_slow_clock, a_lost_launcher;
 }
 
@@ -172,6 +175,30 @@ fn a_swept_store(world: &World) {
     holds(world, "a_swept_store", &trace);
 }
 
+/// Every other wait is broken off, by a signal that nobody hears.
+fn a_pull(world: &World) {
+    let (output, trace) = pulled(world, &["--inject=poll:signal=SIGURG:when=1+2"]);
+    output.exits(0);
+    holds(world, "a_pull", &trace);
+}
+
+/// An image from a registry whose name somebody has to be asked for, over a line that breaks.
+fn pulled(world: &World, options: &[&str]) -> (Output, Trace) {
+    let registry = Registry::start(world, Door::Open);
+    registry.push(&world.images.heavy, "heavy:v1");
+    let names = NameServer::start();
+    let conf = world.file("resolv.conf", &format!("nameserver {}\n", names.address()));
+    let name = format!("{}:{}/heavy:v1", NameServer::NAME, registry.breaking(2_000_000));
+    let state = world.fresh_state().display().to_string();
+    let arguments = ["pull", "--state-dir", &state, &name].map(str::to_owned);
+    let mount = format!("mount --bind {} /etc/resolv.conf && exec \"$@\"", conf.display());
+    let authority = format!("SSL_CERT_FILE={}", registry.authority().display());
+    let within = ["unshare", "--mount", "sh", "-c", &mount, "sh", "env", &authority];
+    let traced = world.traced(&arguments, None, &[options, &within].concat());
+    assert!(names.asked() > 0);
+    traced
+}
+
 /// As PID 1 of the outer container.
 fn an_outer_init(world: &World) {
     let options = ["--decode-pids=pidns", "unshare", "--pid", "--fork", "--kill-child"];
@@ -195,9 +222,12 @@ fn a_slow_clock(world: &World) {
     let (output, trace) = world.sandbox().kept().traced(&["true"], &[]);
     let arguments = ["doctor", "--state-dir", world.state().to_str().unwrap()].map(str::to_owned);
     let (_, probed) = world.traced(&arguments, None, &[]);
+    let (fetched, fetching) = pulled(world, &[]);
     std::fs::write(CLOCK, usual.trim()).unwrap();
     output.exits(0);
+    fetched.exits(0);
     let mut trace = trace;
     trace.add(probed);
+    trace.add(fetching);
     holds(world, "a_slow_clock", &trace);
 }

@@ -43,8 +43,8 @@ pub fn tell(root: &Path) -> io::Result<String> {
         } else {
             PathBuf::new()
         };
-        let _ =
-            writeln!(told, "{} {}", shown(name.as_os_str()), line(&path, kind, &status, &same)?);
+        let named = if name.as_os_str().is_empty() { OsStr::new(".") } else { name.as_os_str() };
+        let _ = writeln!(told, "{} {}", shown(named), line(&path, kind, &status, &same)?);
     }
     Ok(told)
 }

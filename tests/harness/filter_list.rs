@@ -1,6 +1,6 @@
 //! The lists of system calls as they stand in the launcher's source, for the cases that they name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One list.
 #[derive(Debug)]
@@ -39,15 +39,22 @@ pub fn all_lists(accelerator: &str) -> Vec<FilterList> {
     paths.iter().filter_map(|path| read(path, accelerator)).collect()
 }
 
-fn read(path: &PathBuf, accelerator: &str) -> Option<FilterList> {
+fn read(path: &Path, accelerator: &str) -> Option<FilterList> {
     let text = std::fs::read_to_string(path).expect("a list");
     let lines = || text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let elsewhere =
         lines().filter_map(|line| line.strip_prefix("on ")).any(|only| only != accelerator);
     let name = path.file_stem()?.to_str()?.to_owned();
-    let calls = lines().filter_map(|line| line.split_once(':')).map(|(call, cases)| ListedCall {
+    let own = lines().filter_map(|line| line.split_once(':')).map(|(call, cases)| ListedCall {
         name: call.split_whitespace().next().unwrap_or_default().to_owned(),
         cases: cases.split(',').map(|case| case.trim().to_owned()).collect(),
     });
-    (!elsewhere).then(|| FilterList { name, calls: calls.collect() })
+    // What is another list's too is held by the cases that that one names.
+    let others = lines().filter_map(|line| line.strip_prefix("all of "));
+    let others =
+        others.filter_map(|other| read(&path.with_file_name(format!("{other}.list")), accelerator));
+    let others =
+        others.flat_map(|list| list.calls).map(|call| ListedCall { cases: Vec::new(), ..call });
+    let calls = own.chain(others).collect();
+    (!elsewhere).then_some(FilterList { name, calls })
 }

@@ -22,6 +22,7 @@ pub mod image;
 pub mod kernel;
 pub mod layered;
 pub mod leftovers;
+pub mod names;
 pub mod native_kvm;
 pub mod product;
 pub mod random;

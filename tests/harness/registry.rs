@@ -9,8 +9,6 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,7 +45,9 @@ impl Registry {
     /// Starts one.
     pub fn start(world: &World, door: Door) -> Self {
         let directory = world.scratch_file("registry");
-        fs::create_dir_all(directory.join("blobs")).unwrap();
+        for part in ["blobs", "authority"] {
+            fs::create_dir_all(directory.join(part)).unwrap();
+        }
         certificate(&directory);
         let tokens = (door == Door::Token).then(|| TokenServer::start(&directory));
         let port = free_port();
@@ -78,7 +78,7 @@ impl Registry {
 
     /// The certificate of who vouches for it.
     pub fn authority(&self) -> PathBuf {
-        self.directory.join("ca.crt")
+        self.directory.join("authority/ca.crt")
     }
 
     /// What it has said of what it was asked.
@@ -104,7 +104,7 @@ impl Registry {
         skopeo.args(["copy", "--quiet", image, &format!("docker://{name}")]);
         match self.door {
             Door::Plain => skopeo.arg("--dest-tls-verify=false"),
-            _ => skopeo.arg("--dest-cert-dir").arg(&self.directory),
+            _ => skopeo.arg("--dest-cert-dir").arg(self.directory.join("authority")),
         };
         if matches!(self.door, Door::Basic | Door::Token) {
             skopeo.args(["--dest-creds", &format!("{USER}:{PASSWORD}")]);
@@ -115,16 +115,14 @@ impl Registry {
         name
     }
 
-    /// A way to it that breaks: each of the first connections after so many bytes of answers. Gives its port.
-    pub fn breaking(&self, after: &[usize]) -> u16 {
+    /// A way to it that breaks: each connection after so many bytes of answers more than the one before. Gives its port.
+    pub fn breaking(&self, step: u64) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, to) = (listener.local_addr().unwrap().port(), self.port);
-        let (after, next) = (after.to_vec(), Arc::new(AtomicUsize::new(0)));
         thread::spawn(move || {
-            for client in listener.incoming().flatten() {
+            for (number, client) in (0..).zip(listener.incoming().flatten()) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
-                let most = after.get(next.fetch_add(1, Ordering::Relaxed)).copied();
-                join(client, server, most);
+                join(client, server, step * number);
             }
         });
         port
@@ -139,7 +137,7 @@ impl Drop for Registry {
 }
 
 /// Passes bytes both ways; breaks off after so many from the server.
-fn join(client: TcpStream, server: TcpStream, most: Option<usize>) {
+fn join(client: TcpStream, server: TcpStream, most: u64) {
     let (mut from_client, mut to_server) =
         (client.try_clone().unwrap(), server.try_clone().unwrap());
     thread::spawn(move || {
@@ -148,7 +146,7 @@ fn join(client: TcpStream, server: TcpStream, most: Option<usize>) {
     });
     thread::spawn(move || {
         let (mut client, server) = (client, server);
-        let mut answers = (&server).take(most.map_or(u64::MAX, |most| most as u64));
+        let mut answers = (&server).take(most);
         let _ = std::io::copy(&mut answers, &mut client);
         let _ = client.flush();
         let _ = client.shutdown(Shutdown::Both);
@@ -164,10 +162,10 @@ pub fn free_port() -> u16 {
 /// An authority of the test's own, and what it vouches for: localhost.
 fn certificate(directory: &Path) {
     let script = "set -e
-        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj '/CN=test authority'
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out authority/ca.crt -days 2 -subj '/CN=test authority'
         openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=localhost
-        printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\nbasicConstraints=CA:FALSE' > extensions
-        openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+        printf 'subjectAltName=DNS:localhost,DNS:registry.test,IP:127.0.0.1\\nbasicConstraints=CA:FALSE' > extensions
+        openssl x509 -req -in server.csr -CA authority/ca.crt -CAkey ca.key -CAcreateserial -days 2 \
             -extfile extensions -out server.crt";
     let output = Command::new("sh").args(["-c", script]).current_dir(directory).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

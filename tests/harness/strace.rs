@@ -43,6 +43,8 @@ struct Thread {
     name: Option<String>,
     /// The lists that it is behind.
     lists: Vec<String>,
+    /// It is a launcher that was asked to pull an image.
+    pulls: bool,
 }
 
 /// A call, put together where other threads came between its beginning and its end.
@@ -242,6 +244,7 @@ impl Thread {
                 let name = call.text.split('"').nth(3).unwrap_or_default();
                 self.process = name.rsplit('/').next().unwrap_or_default().to_owned();
                 self.name = None;
+                self.pulls = call.text.split('"').nth(5) == Some("pull");
             }
             "prctl" if call.text.starts_with("PR_SET_NAME") => {
                 self.name = call.text.split('"').nth(1).map(str::to_owned);
@@ -256,11 +259,12 @@ impl Thread {
     fn next_list(&self, launcher: &str) -> String {
         let process = self.process.strip_prefix("cofferdam-").unwrap_or(&self.process);
         match (process, self.lists.len(), &self.name) {
+            (process, 0, _) if process == launcher && self.pulls => "launcher-fetching".to_owned(),
             (process, 0, _) if process == launcher => "launcher".to_owned(),
             ("vmm" | "devices", 1, _) => format!("{process}-start"),
             ("vmm" | "devices", 2, None) => format!("{process}-main"),
             ("vmm" | "devices", 2, Some(name)) => name.clone(),
-            ("probe" | "unpack" | "qemu", 1, _) => process.to_owned(),
+            ("probe" | "unpack" | "fetch" | "qemu", 1, _) => process.to_owned(),
             // QEMU's own, which is none of our lists.
             (process, depth, _) => format!("{process}'s filter {depth}"),
         }

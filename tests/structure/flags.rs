@@ -5,8 +5,9 @@ use syn::{Fields, Item};
 
 const ARGUMENTS: &str = "launcher/src/cli/run.rs";
 /// What is no flag, or has its case under its short name.
-const OTHERWISE: [(&str, &str); 4] = [
+const OTHERWISE: [(&str, &str); 5] = [
     ("image-and-command", "the arguments themselves"),
+    ("registry", "several flags, which pull has too"),
     ("interactive", "\"-i\""),
     ("tty", "\"-t\""),
     ("rm", "\"--rm\""),

@@ -114,8 +114,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         for key in only.layers.difference(&needed.layers) {
             removed.layers += usize::from(remove_counted(&self.layer_path(key), removed)?);
-            // Where others claim the same diff ID, it stays.
-            let _ = std::fs::remove_dir(self.layer_directory(key));
+            remove_directory(&self.layer_directory(key));
         }
         for digest in only.documents.difference(&needed.documents) {
             remove_counted(&self.document_path(digest), removed)?;
@@ -133,8 +132,7 @@ impl Store {
                 for path in entries(&directory)?.iter().filter(|path| !layers.contains(*path)) {
                     removed.layers += usize::from(remove_counted(path, removed)?);
                 }
-                // One that has a layer stays.
-                let _ = std::fs::remove_dir(directory);
+                remove_directory(&directory);
             }
         }
         for algorithm in entries(&self.root.join("documents"))? {
@@ -162,6 +160,12 @@ fn remove_counted(path: &Path, removed: &mut Removed) -> Result<bool, StoreError
     remove(path)?;
     removed.bytes += bytes;
     Ok(true)
+}
+
+/// Removes a directory, unless there is something in it. By the call that removes all else: this process's list has no
+/// other.
+fn remove_directory(path: &Path) {
+    let _ = rustix::fs::unlinkat(rustix::fs::CWD, path, rustix::fs::AtFlags::REMOVEDIR);
 }
 
 /// How many bytes of disk a file takes, where it is there.

@@ -7,8 +7,8 @@ use image::Fetcher;
 use image::fetch::{Access, Ask, FetchError, FetchFailure, Fetched, Line};
 use image::layer::Quoted;
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -113,14 +113,16 @@ pub fn run(channel: Channel) -> Result<(), ChannelError> {
     }
 }
 
-/// The authorities' certificates, as they stand in their files.
+/// The authorities' certificates, as they stand in their files. Others of our processes have the same open files, and
+/// with them one position: none is moved.
 fn read(files: Vec<OwnedFd>) -> Result<Vec<Vec<u8>>, FetchError> {
     let read = |file: OwnedFd| {
-        let mut bytes = Vec::new();
-        let read = File::from(file).take(MAX_AUTHORITIES_BYTES).read_to_end(&mut bytes);
-        let why =
-            |error: std::io::Error| FetchError::Tls(Quoted::new(error.to_string().as_bytes()));
-        read.map(|_| bytes).map_err(why)
+        let file = File::from(file);
+        let length = file.metadata()?.len().min(MAX_AUTHORITIES_BYTES);
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
     };
-    files.into_iter().map(read).collect()
+    let why = |error: std::io::Error| FetchError::Tls(Quoted::new(error.to_string().as_bytes()));
+    files.into_iter().map(|file| read(file).map_err(why)).collect()
 }

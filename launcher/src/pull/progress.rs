@@ -40,7 +40,9 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new(quiet: bool, afterwards: Afterwards) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let (layers, drawn, last) = Default::default();
+        let (layers, drawn) = Default::default();
+        // What is done in a moment needs no line.
+        let last = Cell::new((!terminal).then(Instant::now));
         Self { quiet, afterwards, terminal, layers, drawn, last }
     }
 

@@ -59,7 +59,7 @@ fn what_is_no_name() {
         assert!(matches!(parse(text), Err(NameError::Registry(_))), "{text:?}");
     }
     assert!(matches!(parse(&"a".repeat(64)), Err(NameError::Id(_))));
-    assert!(matches!(parse(&"b/".repeat(150).trim_end_matches('/')), Err(NameError::TooLong)));
+    assert!(matches!(parse("b/".repeat(150).trim_end_matches('/')), Err(NameError::TooLong)));
 }
 
 proptest! {
