@@ -420,7 +420,11 @@ fn first_there(
     for path in paths {
         match read(&path) {
             Err(RegistriesError::Read { source, .. })
-                if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+                if matches!(
+                    source.kind(),
+                    // Closed to this user: another's home, that sudo or an engine has left in $HOME.
+                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied
+                ) => {}
             read => return read.map(|text| Some((path, text))),
         }
     }

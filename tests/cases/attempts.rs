@@ -4,6 +4,7 @@
 //! As an ordinary user, because root may do what only the walls forbid others.
 
 use crate::cases;
+use crate::harness::registry::{Door, Registry};
 use crate::harness::{Accelerator, Output, Running, World, trial_product};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -20,8 +21,19 @@ const USER: u32 = 1000;
 /// What came of what was tried, by who tried it.
 type Attempts = BTreeMap<String, BTreeMap<String, String>>;
 
+/// What the trial launcher is asked to do.
+enum What<'a> {
+    Run,
+    Pull(&'a Registry, &'a str),
+}
+
 /// A run of the trial launcher, as an ordinary user.
 fn run(world: &World, trial: &str) -> (Output, Attempts) {
+    done(world, trial, &What::Run)
+}
+
+/// The trial launcher, as an ordinary user.
+fn done(world: &World, trial: &str, what: &What<'_>) -> (Output, Attempts) {
     // The checkout may be in a place that is closed to other users.
     let product = world.scratch_file("trial");
     std::fs::copy(trial_product(), &product).unwrap();
@@ -35,10 +47,19 @@ fn run(world: &World, trial: &str) -> (Output, Attempts) {
         Accelerator::Kvm => std::fs::metadata("/dev/kvm").unwrap().gid(),
         Accelerator::Tcg => USER,
     };
+    let arguments = match what {
+        What::Run => world.sandbox().state(&state).arguments(&["true"]),
+        What::Pull(registry, name) => {
+            let state = state.display().to_string();
+            let words =
+                ["pull", "--state-dir", &state, "--insecure-registry", &registry.host(), name];
+            words.map(str::to_owned).to_vec()
+        }
+    };
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "1000", "--regid", "1000", "--groups", &group.to_string()]);
     command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]);
-    command.arg(product).args(world.sandbox().state(&state).arguments(&["true"]));
+    command.arg(product).args(arguments);
     command.env("COFFERDAM_TRIAL", trial);
     let output = Running::start(command, None).wait();
     let attempts = read(&output.stderr);
@@ -59,8 +80,16 @@ fn read(words: &str) -> Attempts {
 
 /// The list of all that was tried and what came of it equals the one that is kept.
 fn each_process_is_refused(world: &World) {
-    let (output, attempts) = run(world, "attempt");
+    let (output, mut attempts) = run(world, "attempt");
     output.exits(0);
+    // Who fetches an image does not know what machine it is for.
+    if world.accelerator == Accelerator::Tcg {
+        let registry = Registry::start(world, Door::Plain);
+        let name = registry.push(&world.images.plain, "plain:v1");
+        let (output, fetching) = done(world, "attempt", &What::Pull(&registry, &name));
+        output.exits(0);
+        attempts.extend(fetching.into_iter().filter(|(who, _)| who.contains("fetch")));
+    }
     let mut seen = BTreeSet::new();
     for (who, tried) in &attempts {
         assert!(tried.len() > 30, "{who} tried too little: {tried:?}");

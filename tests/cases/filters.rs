@@ -183,7 +183,7 @@ fn a_pull(world: &World) {
 }
 
 /// An image from a registry whose name somebody has to be asked for, over a line that breaks.
-fn pulled(world: &World, options: &[&str]) -> (Output, Trace) {
+pub fn pulled(world: &World, options: &[&str]) -> (Output, Trace) {
     let registry = Registry::start(world, Door::Open);
     registry.push(&world.images.heavy, "heavy:v1");
     let names = NameServer::start();

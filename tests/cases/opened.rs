@@ -2,7 +2,7 @@
 //! says, no more and no less.
 
 use crate::cases;
-use crate::harness::World;
+use crate::harness::{Accelerator, World};
 use std::collections::BTreeSet;
 
 cases! {
@@ -20,7 +20,14 @@ fn a_run_opens_what_is_listed(world: &World) {
         (image, "IMAGE"),
         (world.product.to_str().unwrap(), "PRODUCT"),
     ];
-    let seen: BTreeSet<String> = trace.opened.iter().map(|line| plain(line, &places)).collect();
+    let mut seen: BTreeSet<String> = trace.opened.iter().map(|line| plain(line, &places)).collect();
+    // Who fetches an image does not know what machine it is for.
+    if world.accelerator == Accelerator::Tcg {
+        let (output, trace) = super::filters::pulled(world, &[]);
+        output.exits(0);
+        let fetching = trace.opened.iter().filter(|line| line.contains("-fetch: "));
+        seen.extend(fetching.map(|line| plain(line, &[])));
+    }
     world.sees_what_is_listed("opened", &seen);
 }
 
