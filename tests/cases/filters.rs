@@ -186,7 +186,7 @@ fn a_pull(world: &World) {
 pub fn pulled(world: &World, options: &[&str]) -> (Output, Trace) {
     let registry = Registry::start(world, Door::Open);
     registry.push(&world.images.heavy, "heavy:v1");
-    let names = NameServer::start();
+    let names = NameServer::here();
     let conf = world.file("resolv.conf", &format!("nameserver {}\n", names.address()));
     let name = format!("{}:{}/heavy:v1", NameServer::NAME, registry.breaking(2_000_000));
     let state = world.fresh_state().display().to_string();

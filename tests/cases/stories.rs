@@ -103,10 +103,10 @@ fn a_fork_bomb(world: &World) {
 /// Two sandboxes of one place, each with a disk that fits it: who fills the one hears of it, and the other has
 /// its room. Of disks without a bound, the one that takes all leaves the other none.
 fn a_full_disk(world: &World) {
-    let fill = "dd if=/dev/zero of=/full bs=1M count=36 conv=fsync";
-    let place = SmallDisk::new(world, "32m");
+    let fill = "dd if=/dev/zero of=/full bs=1M count=44 conv=fsync";
+    let place = SmallDisk::new(world, "40m");
     let unbounded = small(world).state(place.path());
-    let bounded = unbounded.clone().flags(&["--disk-size", "12m"]);
+    let bounded = unbounded.clone().flags(&["--disk-size", "16m"]);
     let outside = Outside::of(world);
     let output = outside.sees(bounded.clone(), &["sh", "-c", &format!("{fill}; exit 28")]);
     output.exits(28);

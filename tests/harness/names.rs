@@ -1,8 +1,8 @@
 //! Whoever is asked for names (RFC 1035): one name is this machine's, and no other is known.
 
 use std::net::UdpSocket;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 /// A name server on an address of the loopback that nobody else has.
@@ -16,8 +16,13 @@ impl NameServer {
     /// The name that it knows.
     pub const NAME: &str = "registry.test";
 
-    /// Starts one.
-    pub fn start() -> Self {
+    /// The one there is, which is started by whoever asks first: no two have one address.
+    pub fn here() -> &'static Self {
+        static HERE: OnceLock<NameServer> = OnceLock::new();
+        HERE.get_or_init(Self::start)
+    }
+
+    fn start() -> Self {
         let socket = UdpSocket::bind((ADDRESS, 53)).expect("port 53 of an address of the loopback");
         let asked = Arc::new(AtomicUsize::new(0));
         let counter = asked.clone();

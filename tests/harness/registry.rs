@@ -48,7 +48,7 @@ impl Registry {
         for part in ["blobs", "authority"] {
             fs::create_dir_all(directory.join(part)).unwrap();
         }
-        certificate(&directory);
+        certificate(&directory, door);
         let tokens = (door == Door::Token).then(|| TokenServer::start(&directory));
         let port = free_port();
         let config = configuration(&directory, port, door, tokens.as_ref());
@@ -160,14 +160,17 @@ pub fn free_port() -> u16 {
 }
 
 /// An authority of the test's own, and what it vouches for: localhost.
-fn certificate(directory: &Path) {
-    let script = "set -e
-        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out authority/ca.crt -days 2 -subj '/CN=test authority'
-        openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=localhost
+fn certificate(directory: &Path, door: Door) {
+    // Tokens are signed by the older kind; the newer is made in a moment.
+    let kind =
+        if door == Door::Token { "rsa:2048" } else { "ec -pkeyopt ec_paramgen_curve:prime256v1" };
+    let script = format!("set -e
+        openssl req -x509 -newkey {kind} -nodes -keyout ca.key -out authority/ca.crt -days 2 -subj '/CN=test authority'
+        openssl req -newkey {kind} -nodes -keyout server.key -out server.csr -subj /CN=localhost
         printf 'subjectAltName=DNS:localhost,DNS:registry.test,IP:127.0.0.1\\nbasicConstraints=CA:FALSE' > extensions
         openssl x509 -req -in server.csr -CA authority/ca.crt -CAkey ca.key -CAcreateserial -days 2 \
-            -extfile extensions -out server.crt";
-    let output = Command::new("sh").args(["-c", script]).current_dir(directory).output().unwrap();
+            -extfile extensions -out server.crt");
+    let output = Command::new("sh").args(["-c", &script]).current_dir(directory).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
