@@ -24,6 +24,7 @@ pub mod fetch;
 pub mod inventory;
 pub mod layer;
 pub mod manifest;
+pub mod policy;
 mod prepare;
 pub mod reference;
 pub mod registries;
@@ -36,6 +37,7 @@ pub use fetch::Fetcher;
 pub use inventory::{StoredImage, inventory, is_stored};
 pub use layer::{Limits, UnpackError, UnpackJob, UnpackReport};
 pub use manifest::Platform;
+pub use policy::Policy;
 pub use prepare::{
     Image, ImageError, Layer, LayerError, LayerProgress, Phase, Request, UnpackFailure, Unpacker,
     prepare,

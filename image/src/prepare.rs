@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::fetch::{FetchError, FetchFailure, Remote};
 use crate::layer::{Limits, UnpackError, UnpackJob, UnpackReport};
 use crate::manifest::Platform;
+use crate::policy::{Policy, PolicyError};
 use crate::reference::Reference;
 use crate::source::{self, ResolvedImage, SourceError};
 use crate::store::{Store, StoreError, StoredLayer};
@@ -62,6 +63,8 @@ pub struct Request<'a> {
     pub platform: &'a Platform,
     /// What each layer may cost.
     pub limits: &'a Limits,
+    /// Which images are accepted.
+    pub policy: &'a Policy,
     /// How registries are reached, where the image is one's.
     pub remote: Option<Remote<'a>>,
     /// Is told how far it is, from the calling thread, several times a second. Not called where nothing
@@ -128,6 +131,15 @@ pub enum ImageError {
         /// Why not.
         #[source]
         source: Box<SourceError>,
+    },
+    /// It is not accepted.
+    #[error("cannot use the image {reference}")]
+    Policy {
+        /// The reference.
+        reference: String,
+        /// By which rule.
+        #[source]
+        source: PolicyError,
     },
     /// One of its layers is not to be had.
     #[error("cannot prepare layer {number} of {count}, {diff_id}")]
@@ -220,11 +232,17 @@ pub fn prepare(
         reference: request.reference.to_string(),
         source: source.into(),
     };
+    let refused = |source: PolicyError| ImageError::Policy {
+        reference: request.reference.to_string(),
+        source,
+    };
+    request.policy.may_be_asked_for(request.reference).map_err(refused)?;
     // What is found or made is not taken away before it is open.
     let _hold = store.hold().map_err(|error| unknown(error.into()))?;
-    let (ResolvedImage { config, layers }, named) =
+    let (ResolvedImage { config, layers, digests }, named) =
         source::resolve(request.reference, request.platform, store, request.remote)
             .map_err(unknown)?;
+    request.policy.accepts(request.reference, &digests).map_err(refused)?;
     let count = layers.len();
     let mut found: Vec<Result<StoredLayer, LayerError>> = Vec::with_capacity(count);
     let mut missing = Vec::new();

@@ -3,7 +3,7 @@
 use crate::cli::images::{SystemArgs, SystemCommand};
 use crate::cli::{self, Command, ImageCommand, Parsed};
 use crate::error::{Failure, report};
-use crate::{disk_usage, images, login, pull, sandboxes};
+use crate::{disk_usage, images, login, outdated, pull, sandboxes};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -51,6 +51,7 @@ pub fn main() -> ExitCode {
 fn image(command: &ImageCommand) -> Result<(), Failure> {
     let text = match command {
         ImageCommand::Pull(args) => pull::pull(args),
+        ImageCommand::Ls(args) if args.outdated => outdated::outdated(args),
         ImageCommand::Ls(args) => confined().and_then(|()| images::images(args)),
         ImageCommand::Rm(args) => confined().and_then(|()| images::rmi(args)),
         ImageCommand::Inspect(args) => confined().and_then(|()| images::inspect(args)),
@@ -80,7 +81,10 @@ fn prepare() {
 }
 
 /// Writes to standard output. A reader that has gone away is no failure.
-fn print(text: &str) -> Result<(), Failure> {
+///
+/// # Errors
+/// Any other of writing.
+pub fn print(text: &str) -> Result<(), Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::plain(error)),
         _ => Ok(()),

@@ -27,6 +27,7 @@ pub mod jail;
 mod last_words;
 mod login;
 pub mod outcome;
+mod outdated;
 mod outer_walls;
 pub mod plan;
 mod pull;

@@ -11,10 +11,13 @@ use crate::error::{Explain, Failure, say};
 use crate::jail::unpack::JailedUnpacker;
 use crate::jail::{self, Reach};
 use crate::plan::{ImageDefaults, RunPlan};
-use crate::registries::Registries;
+use crate::registries::{self, Registries};
+use crate::session::ends_a_process;
+use crate::session::signals::Signals;
 use image::fetch::{FetchError, FetchFailure, Pull};
 use image::layer::Limits;
 use image::manifest::Platform;
+use image::policy::Policy;
 use image::reference::ReferenceError;
 use image::source::SourceError;
 use image::store::StoreError;
@@ -22,6 +25,7 @@ use image::{Image, ImageError, LayerError, Reference, Request, Store};
 use progress::{Afterwards, Progress};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 // Whatever image is prepared can be told to the agent.
 const _: () = assert!(image::manifest::MAX_LAYERS <= protocol::limits::MAX_LAYERS);
@@ -40,6 +44,9 @@ impl Explain for ImageError {
                 SourceError::NotPulled(_) => Some("--pull missing, or cofferdam pull".to_owned()),
                 _ => None,
             },
+            Self::Policy { .. } => {
+                Some("name an image that the policy accepts, or change it (--policy)".to_owned())
+            }
             Self::Layer { source, .. } => match &**source {
                 LayerError::Fetch(failure) => fetch_hint(failure, "the registry"),
                 _ => None,
@@ -91,19 +98,36 @@ impl Explain for ReferenceError {
     }
 }
 
-/// How to reach the registry of a run's image; `None` where none has to be asked. For before this process is
-/// walled in.
+/// What an image is had by: what the user says of it, read before this process is walled in.
+pub struct Means {
+    policy: Policy,
+    /// How to reach its registry, where that may have to be asked.
+    pub registries: Option<Registries>,
+}
+
+/// What a run's image is had by.
 ///
 /// # Errors
-/// Where the reference or what the user says about registries is malformed.
-pub fn registries(
+/// Where the reference, or what the user says about images and registries, is malformed.
+pub fn means(
     image: &str,
-    policy: PullPolicy,
+    pull: PullPolicy,
+    args: &RegistryArgs,
+    state_dir: &Path,
+) -> Result<Means, Failure> {
+    let policy = registries::policy(args)?;
+    let registries = registries(image, pull, args, state_dir)?;
+    Ok(Means { policy, registries })
+}
+
+fn registries(
+    image: &str,
+    pull: PullPolicy,
     args: &RegistryArgs,
     state_dir: &Path,
 ) -> Result<Option<Registries>, Failure> {
     let Reference::Registry(name) = image.parse()? else { return Ok(None) };
-    let needed = match policy {
+    let needed = match pull {
         PullPolicy::Always => true,
         PullPolicy::Never => false,
         PullPolicy::Missing => !Store::open(state_dir)
@@ -116,7 +140,7 @@ pub fn registries(
 ///
 /// # Errors
 /// Where it is not to be had.
-pub fn image(plan: &RunPlan, registries: Option<&Registries>) -> Result<Image, Failure> {
+pub fn image(plan: &RunPlan, means: &Means) -> Result<Image, Failure> {
     let reference: Reference = plan.image.parse()?;
     let pull = match plan.sandbox.pull {
         PullPolicy::Always => Pull::Always,
@@ -125,13 +149,13 @@ pub fn image(plan: &RunPlan, registries: Option<&Registries>) -> Result<Image, F
     };
     let progress = Progress::new(plan.sandbox.quiet, Afterwards::Clear);
     let store = Store::open(&plan.sandbox.state_dir)?;
-    prepare(&reference, &store, registries, pull, &progress)
+    prepare(&reference, &store, means, pull, &progress)
 }
 
 fn prepare(
     reference: &Reference,
     store: &Store,
-    registries: Option<&Registries>,
+    means: &Means,
     pull: Pull,
     progress: &Progress,
 ) -> Result<Image, Failure> {
@@ -139,7 +163,8 @@ fn prepare(
         reference,
         platform: &Platform::native(),
         limits: &Limits::default(),
-        remote: registries.map(|registries| registries.remote(pull)),
+        policy: &means.policy,
+        remote: means.registries.as_ref().map(|registries| registries.remote(pull)),
         progress: &|layer| progress.show(layer),
     };
     let image = image::prepare(&request, store, &JailedUnpacker);
@@ -152,17 +177,14 @@ fn prepare(
 /// # Errors
 /// At the first image that is not to be had.
 pub fn pull(args: &PullArgs) -> Result<String, Failure> {
-    let mut asked: Vec<(Reference, Option<Registries>)> = Vec::new();
+    let mut asked: Vec<(Reference, Means)> = Vec::new();
     for text in &args.images {
-        let reference = text.parse()?;
-        let registries = match &reference {
-            Reference::Registry(name) => Some(Registries::of(name, &args.registry)?),
-            _ => None,
-        };
-        asked.push((reference, registries));
+        let means = means(text, PullPolicy::Always, &args.registry, &args.state_dir)?;
+        asked.push((text.parse()?, means));
     }
-    let fetching = asked.iter().any(|(_, registries)| registries.is_some());
+    let fetching = asked.iter().any(|(_, means)| means.registries.is_some());
     jail::confine_launcher(fetching).map_err(Failure::plain)?;
+    end_on_signals()?;
     // Made first, so that it is there to be left open. Where it cannot be, the store says so.
     let _ = std::fs::create_dir_all(&args.state_dir);
     let mut reach = if fetching { jail::fetch::reach() } else { Reach::default() };
@@ -175,14 +197,14 @@ pub fn pull(args: &PullArgs) -> Result<String, Failure> {
     jail::close_launcher_in(&reach).map_err(Failure::plain)?;
     let store = Store::open(&args.state_dir)?;
     let mut pulled = String::new();
-    for (reference, registries) in &asked {
+    for (reference, means) in &asked {
         let known = |reference: &Reference| match reference {
             Reference::Registry(name) => store.named(name).ok().flatten(),
             _ => None,
         };
         let before = known(reference);
         let progress = Progress::new(args.quiet, Afterwards::Keep);
-        prepare(reference, &store, registries.as_ref(), Pull::Always, &progress)?;
+        prepare(reference, &store, means, Pull::Always, &progress)?;
         let now = known(reference);
         if let Some(now) = now.as_ref().filter(|_| !args.quiet) {
             let news = match &before {
@@ -195,6 +217,23 @@ pub fn pull(args: &PullArgs) -> Result<String, Failure> {
         let _ = writeln!(pulled, "{}", now.map_or(reference.to_string(), |now| now.name));
     }
     Ok(pulled)
+}
+
+/// As PID 1 of the outer container, a process that takes no signals cannot be ended by them.
+fn end_on_signals() -> Result<(), Failure> {
+    const WHILE: Duration = Duration::from_secs(3600);
+    let signals = Signals::take().map_err(Failure::plain)?;
+    let wait = move || {
+        loop {
+            let _ = crate::wait::readable_within(&signals, WHILE);
+            if let Some(number) = signals.next().filter(|number| ends_a_process(*number)) {
+                say("interrupted: what was fetched is kept, and the next pull goes on from there");
+                std::process::exit(128 + i32::from(number));
+            }
+        }
+    };
+    let spawned = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
+    spawned.map(|_| ()).map_err(Failure::plain)
 }
 
 /// What the image says about running it.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | settings | `$CONTAINERS_REGISTRIES_CONF`, `~/.config/containers/registries.conf`, `/etc/containers/registries.conf` |
 //! | credentials | `--authfile`, `$REGISTRY_AUTH_FILE`; else all of `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`, `$XDG_RUNTIME_DIR/containers/auth.json`, `~/.config/containers/auth.json` |
+//! | policy | `--policy`; else `~/.config/containers/policy.json`, `/etc/containers/policy.json` |
 //! | authorities | `$SSL_CERT_FILE`, or the system's bundle; and `/etc/{docker,containers}/certs.d/HOST/*.crt` |
 //! | proxy | `$HTTPS_PROXY`, `$ALL_PROXY`, and `$NO_PROXY` |
 
@@ -15,6 +16,7 @@ use crate::cli::images::RegistryArgs;
 use crate::error::Explain;
 use crate::jail::fetch::JailedFetcher;
 use image::fetch::{Access, Credentials, Proxy, Pull, Remote, Security};
+use image::policy::{Policy, PolicyError};
 use image::reference::name::ImageName;
 use image::registries::credentials::{self, CredentialError, CredentialFile, Found};
 use image::registries::{Endpoint, Settings, SettingsError};
@@ -75,6 +77,15 @@ pub enum RegistriesError {
         /// Why not.
         #[source]
         source: CredentialError,
+    },
+    /// A policy is malformed.
+    #[error("cannot use the policy {path}")]
+    Policy {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: PolicyError,
     },
     /// A credential helper failed.
     #[error("the credential helper {name} failed: {why}")]
@@ -157,6 +168,23 @@ impl Registries {
     pub fn remote(&self, pull: Pull) -> Remote<'_> {
         Remote { fetcher: &self.fetcher, places: &self.places, pull }
     }
+}
+
+/// Which images are accepted here. Call it before this process is walled in.
+///
+/// # Errors
+/// Where the policy cannot be read: then nothing is accepted.
+pub fn policy(args: &RegistryArgs) -> Result<Policy, RegistriesError> {
+    let here = Here::ask();
+    let found = match &args.policy {
+        Some(path) => Some((path.clone(), read(path)?)),
+        None => {
+            let own = here.at_home(".config/containers/policy.json");
+            first_there(own.into_iter().chain(["/etc/containers/policy.json".into()]))?
+        }
+    };
+    let Some((path, text)) = found else { return Ok(Policy::open()) };
+    Policy::parse(&text).map_err(|source| RegistriesError::Policy { path, source })
 }
 
 /// What the environment says.

@@ -15,8 +15,7 @@ use crate::last_words::LastWords;
 use crate::outcome::Outcome;
 use crate::outer_walls::{self, Around, WallsMissing};
 use crate::plan::{ProcessPlan, RunPlan};
-use crate::pull;
-use crate::registries::Registries;
+use crate::pull::{self, Means};
 use crate::sandbox::{self, NamedFiles, Sandbox};
 use crate::session::signals::Signals;
 use crate::session::terminal;
@@ -49,15 +48,15 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
     let clock = Clock::start();
     // Asked now: soon this process walls itself in, and whose wall is which cannot be told any more.
     let around = args.require_walls.then(Around::ask);
-    let registries = pull::registries(args.image(), args.pull, &args.registry, &args.state_dir)?;
-    jail::confine_launcher(registries.is_some()).map_err(Failure::plain)?;
+    let means = pull::means(args.image(), args.pull, &args.registry, &args.state_dir)?;
+    jail::confine_launcher(means.registries.is_some()).map_err(Failure::plain)?;
     let signals = Signals::take().map_err(Failure::plain)?;
     let (supervisor_end, terminal_end) = Channel::pair().map_err(Failure::plain)?;
     let terminal = std::thread::Builder::new()
         .name("terminal".to_owned())
         .spawn(move || terminal::attach(&terminal_end, &signals))
         .map_err(Failure::plain)?;
-    let ending = match stages(args, registries, around.as_ref(), &supervisor_end, clock) {
+    let ending = match stages(args, &means, around.as_ref(), &supervisor_end, clock) {
         Ok(outcome) => outcome.ending(),
         Err(failure) => ending_of(&failure),
     };
@@ -73,7 +72,7 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
 
 fn stages(
     args: &RunArgs,
-    registries: Option<Registries>,
+    means: &Means,
     around: Option<&Around>,
     session: &Channel,
     mut clock: Clock,
@@ -84,13 +83,13 @@ fn stages(
     }
     let mut files = NamedFiles::open(&plan, args.timings.as_deref())?;
     let timings = files.take_timings();
-    close_in(&plan, &choice, &files, registries.is_some())?;
+    close_in(&plan, &choice, &files, means.registries.is_some())?;
     if args.audited {
         crate::audit::tell_reach().map_err(Failure::plain)?;
     }
     let (last_words, console) = LastWords::or_everything(files.take_console())?;
 
-    let image = fetched(&plan, &choice, &files, registries.as_ref())?;
+    let image = fetched(&plan, &choice, &files, means)?;
     let id = sandbox::random_id()?;
     let process = plan.with_image(&pull::defaults(&image), id.as_str())?;
     if !plan.sandbox.quiet {
@@ -205,10 +204,10 @@ fn fetched(
     plan: &RunPlan,
     choice: &Choice,
     files: &NamedFiles,
-    registries: Option<&Registries>,
+    means: &Means,
 ) -> Result<image::Image, Failure> {
-    let image = pull::image(plan, registries)?;
-    if registries.is_some() {
+    let image = pull::image(plan, means)?;
+    if means.registries.is_some() {
         jail::end_fetching().map_err(Failure::plain)?;
         close_in(plan, choice, files, false)?;
     }

@@ -12,6 +12,8 @@ use image::layer::Quoted;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
+use ureq::ResponseExt;
+use ureq::http::uri::Authority;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Error};
@@ -123,7 +125,10 @@ impl Client {
         headers: &Headers,
     ) -> Result<Response<Body>, FetchError> {
         let mut response = self.send(method, path, headers)?;
-        if response.status() == StatusCode::UNAUTHORIZED {
+        // Whoever it redirects to is told nothing: an answer from there that asks for a name and a password would lead
+        // them to a place of its own (CVE-2020-15157).
+        let own = response.get_uri().authority().map(Authority::as_str) == Some(&self.access.host);
+        if response.status() == StatusCode::UNAUTHORIZED && own {
             // A token may have served its time; what is sent now is not what was sent before.
             if let Some(authorization) = self.answer(response.headers())? {
                 self.authorization = Some(authorization);
@@ -344,5 +349,103 @@ pub(crate) fn failed(error: Error) -> FetchError {
         Error::ConnectionFailed => FetchError::Unreachable(quoted("no connection".into())),
         Error::TooManyRedirects | Error::RedirectFailed => wrong("it redirects without end"),
         other => FetchError::Protocol(quoted(other.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// Answers each request with the next of these; gives its address, and what it was asked.
+    fn server(answers: Vec<String>) -> (String, Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (tell, told) = channel();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (stream, _) = listener.accept().unwrap();
+                let mut asked = String::new();
+                let mut lines = BufReader::new(&stream);
+                while lines.read_line(&mut asked).is_ok_and(|count| count > 2) {}
+                let _ = tell.send(asked);
+                let _ = (&stream).write_all(answer.as_bytes());
+            }
+        });
+        (address, told)
+    }
+
+    fn answer(status: &str, headers: &str, body: &str) -> String {
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+    }
+
+    fn client(host: &str) -> Client {
+        let (user, password) = ("user".to_owned(), "secret".to_owned());
+        let access = Access {
+            host: host.to_owned(),
+            repository: "a/b".to_owned(),
+            security: Security::Insecure,
+            credentials: Some(Credentials::Password { user, password }),
+            proxy: None,
+        };
+        let mut client = Client::new(access, &[]).unwrap();
+        client.scheme = "http";
+        client
+    }
+
+    fn blob(length: u64, from: u64) -> Ask {
+        let digest = image::Digest::of(image::Algorithm::Sha256, b"");
+        Ask::Blob { digest, from, length }
+    }
+
+    #[test]
+    fn who_is_redirected_to_is_told_nothing() {
+        let (thief, robbed) = server(vec![answer("200 OK", "", r#"{"token": "t"}"#)]);
+        let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{thief}/token\"\r\n");
+        let (elsewhere, _asked) = server(vec![answer("401 Unauthorized", &challenge, "")]);
+        let moved = format!("Location: http://{elsewhere}/blob\r\n");
+        let (registry, _asked) = server(vec![answer("307 Temporary Redirect", &moved, "")]);
+        let output = tempfile::tempfile().unwrap();
+        let error = client(&registry).ask(&blob(3, 0), &output).unwrap_err();
+        assert!(matches!(error, FetchError::Refused { status: 401, .. }), "{error:?}");
+        assert!(robbed.try_recv().is_err(), "nobody was told the password");
+    }
+
+    #[test]
+    fn a_name_and_a_password_are_said_once_they_are_asked_for() {
+        let basic = "WWW-Authenticate: Basic realm=\"x\"\r\n";
+        let answers = vec![answer("401 Unauthorized", basic, ""), answer("200 OK", "", "abc")];
+        let (registry, asked) = server(answers);
+        let output = tempfile::tempfile().unwrap();
+        let fetched = client(&registry).ask(&blob(3, 0), &output).unwrap();
+        assert_eq!(fetched.length, 3);
+        assert!(!asked.recv().unwrap().to_lowercase().contains("authorization"));
+        let second = asked.recv().unwrap();
+        assert!(second.contains("Basic dXNlcjpzZWNyZXQ="), "{second}");
+    }
+
+    #[test]
+    fn another_part_than_was_asked_for_is_refused() {
+        let wrong = "Content-Range: bytes 0-2/6\r\n";
+        let (registry, asked) = server(vec![answer("206 Partial Content", wrong, "abc")]);
+        let output = tempfile::tempfile().unwrap();
+        let error = client(&registry).ask(&blob(6, 3), &output).unwrap_err();
+        assert!(matches!(error, FetchError::Protocol(_)), "{error:?}");
+        assert!(asked.recv().unwrap().to_lowercase().contains("range: bytes=3-"));
+    }
+
+    #[test]
+    fn a_manifest_is_as_long_as_it_may_be() {
+        let (registry, asked) = server(vec![answer("200 OK", "", "0123456789"); 2]);
+        let output = tempfile::tempfile().unwrap();
+        let ask = |limit| Ask::Manifest { version: "v1".to_owned(), limit };
+        assert_eq!(client(&registry).ask(&ask(9), &output), Err(FetchError::TooLong(9)));
+        assert_eq!(client(&registry).ask(&ask(10), &output).unwrap().length, 10);
+        assert!(asked.recv().unwrap().starts_with("GET /v2/a/b/manifests/v1 "));
     }
 }

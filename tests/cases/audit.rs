@@ -129,9 +129,9 @@ fn the_run_that_is_looked_into(world: &World) {
     output.exits(0).shows("the root directory is closed\n").shows("CapEff:\t00000000a80425fb\n");
     assert_eq!(leftovers::sandboxes(&state), [""; 0]);
     // Where that never ends, as where the guest lies about it, it ends by itself.
-    let mut program = sandbox.flags(&["--audited", "--boot-timeout", "30"]).program(&[]);
+    let mut program = sandbox.flags(&["--audited", "--boot-timeout", "12"]).program(&[]);
     let (running, _input) = Running::with_stdin(&mut program, true);
-    let late = "the witness in the container was not done within 30 s\nhint: --boot-timeout";
+    let late = "the witness in the container was not done within 12 s\nhint: --boot-timeout";
     running.wait().exits(125).complains(&[late]).shows("CapEff:");
     assert_eq!(leftovers::sandboxes(&state), [""; 0]);
 }

@@ -41,7 +41,7 @@ fn too_much_memory_is_death(world: &World) {
 
 fn pids_limit(world: &World) {
     let script = format!(
-        "{CGROUP}; cat pids.max; (for i in 1 2 3 4 5 6 7 8 9; do sleep 9 & done; echo all) 2>&1 | \
+        "{CGROUP}; cat pids.max; (for i in 1 2 3 4 5 6 7 8 9; do sleep 2 & done; echo all) 2>&1 | \
          grep -o -e fork -e all"
     );
     world.sh(&["--pids-limit", "8"], &script).prints("8\nfork");

@@ -2,7 +2,8 @@
 
 use crate::cases;
 use crate::harness::registry::{Door, PASSWORD, Registry, USER};
-use crate::harness::{Output, Running, World};
+use crate::harness::{Output, Running, World, leftovers};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,9 +12,9 @@ use std::time::{Duration, Instant};
 
 cases! {
     Both: an_image_by_name_runs;
-    Tcg: what_was_pulled_is_kept, who_is_let_in, a_token_is_asked_for, what_is_not_tls_is_asked_only_when_named, a_line_that_breaks,
-        a_killed_pull_goes_on, two_pull_at_once, a_tag_that_moved, images_are_listed_and_removed,
-        mirrors_and_blocks, a_tree_is_what_umoci_makes;
+    Tcg: what_was_pulled_is_kept, who_is_let_in, a_token_is_asked_for, who_logs_in_is_let_in, what_is_not_tls_is_asked_only_when_named, a_line_that_breaks,
+        a_killed_pull_goes_on, an_interrupted_pull_goes_on, two_pull_at_once, a_tag_that_moved, images_are_listed_and_removed,
+        mirrors_and_blocks, what_the_policy_does_not_accept, a_tree_is_what_umoci_makes;
 }
 
 /// What `cofferdam` gives with these arguments and variables, in a state directory.
@@ -30,7 +31,12 @@ fn command(world: &World, state: &Path, variables: &[(&str, &str)], arguments: &
     let mut command = Command::new(&world.product);
     let (verb, rest) = arguments.split_first().unwrap();
     let words: Vec<&str> = verb.split(' ').collect();
-    command.args(words).arg("--state-dir").arg(state).args(rest);
+    command.args(words);
+    // Who logs in leaves nothing there.
+    if !verb.starts_with("log") {
+        command.arg("--state-dir").arg(state);
+    }
+    command.args(rest);
     // Whatever this machine's user has of registries is not looked at.
     for name in ["HOME", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "REGISTRY_AUTH_FILE", "HTTPS_PROXY"] {
         command.env_remove(name);
@@ -116,6 +122,37 @@ fn who_is_let_in(world: &World) {
     pull(&variables[..1], &[]).exits(125).complains(&["docker-credential-test", "hint:"]);
 }
 
+/// Credentials that the registry takes are kept for nobody else to read, and forgotten when that is asked.
+fn who_logs_in_is_let_in(world: &World) {
+    for door in [Door::Basic, Door::Token] {
+        let registry = Registry::start(world, door);
+        let name = registry.push(&world.images.plain, "private/plain:v1");
+        let (variable, authority) = trusting(&registry);
+        let (state, home) = (world.fresh_state(), world.scratch_file("home"));
+        std::fs::create_dir_all(&home).unwrap();
+        let variables = [(variable, authority.as_str()), ("HOME", home.to_str().unwrap())];
+        let host = registry.host();
+        let log_in = |password: &str| {
+            let arguments = ["login", "--username", USER, "--password-stdin", &host];
+            let command = command(world, &state, &variables, &arguments);
+            Running::start(command, Some(password.as_bytes().to_vec())).wait()
+        };
+        let kept = home.join(".docker/config.json");
+        let output = log_in("guess\n");
+        output.exits(125).complains(&[&host, "does not take these credentials", "401"]);
+        assert!(!kept.exists(), "what is not taken is not kept");
+        log_in(&format!("{PASSWORD}\n")).exits(0).shows(".docker/config.json");
+        let mode = std::os::unix::fs::PermissionsExt::mode(&kept.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        let pull = || cofferdam(world, &world.fresh_state(), &variables, &["pull", &name]);
+        pull().exits(0);
+        let log_out = || cofferdam(world, &state, &variables, &["logout", &host]);
+        log_out().exits(0).prints(&format!("logged out of {host}"));
+        pull().exits(125).complains(&["401", "cofferdam login"]);
+        log_out().exits(125).complains(&["no credentials are kept"]);
+    }
+}
+
 fn a_token_is_asked_for(world: &World) {
     let registry = Registry::start(world, Door::Token);
     let name = registry.push(&world.images.plain, "private/plain:v1");
@@ -183,6 +220,32 @@ fn a_killed_pull_goes_on(world: &World) {
     world.sandbox().state(&state).image(&name).run(&["echo", "whole"]).prints("whole");
 }
 
+/// As PID 1 of its container, where no signal ends a process that does not take it. A line that stands still is what it
+/// waits for.
+fn an_interrupted_pull_goes_on(world: &World) {
+    let registry = Registry::start(world, Door::Plain);
+    registry.push(&world.images.heavy, "heavy:v1");
+    let port = registry.stalling(1_000_000);
+    let (state, host) = (world.fresh_state(), format!("localhost:{port}"));
+    let name = format!("{host}/heavy:v1");
+    let flags = ["pull", "--insecure-registry", &host, &name];
+    let pull = command(world, &state, &[], &flags);
+    let mut within = Command::new("unshare");
+    within.args(["--pid", "--fork", "--kill-child"]).arg(pull.get_program()).args(pull.get_args());
+    let running = Running::start(within, None);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let fetched = || leftovers::files(&state).iter().any(|file| file.contains("downloads/sha256-"));
+    while !fetched() {
+        assert!(Instant::now() < deadline, "nothing comes: {}", registry.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid1 = leftovers::descent(running.pid())[1];
+    kill_process(Pid::from_raw(pid1.cast_signed()).unwrap(), Signal::INT).unwrap();
+    let output = running.wait();
+    output.exits(130).complains(&["what was fetched is kept"]);
+    cofferdam(world, &state, &[], &flags).exits(0);
+}
+
 fn two_pull_at_once(world: &World) {
     let registry = Registry::start(world, Door::Plain);
     let name = registry.push(&world.images.heavy, "heavy:v1");
@@ -227,8 +290,15 @@ fn a_tag_that_moved(world: &World) {
     };
     registry.push(&world.images.setuid, "moving:now");
     assert_eq!(run("missing").text(), before.text());
+    let outdated = || {
+        let arguments = [&["images", "--outdated", "--json"], &flags[..]].concat();
+        let output = cofferdam(world, &state, &[], &arguments);
+        serde_json::from_slice::<Value>(&output.exits(0).stdout).unwrap()
+    };
+    assert_eq!(outdated()[0]["name"], name);
     let pulled = cofferdam(world, &state, &[], &[&["pull"], &flags[..], &[&name]].concat());
     pulled.exits(0).complains(&["replaced by a newer one"]);
+    assert_eq!(outdated(), json!([]));
     let after = run("never");
     assert_ne!(after.exits(0).text(), before.text());
     // By its digest it is what it was.
@@ -319,4 +389,39 @@ fn a_tree_is_what_umoci_makes(world: &World) {
         let differing: Vec<_> = ours.symmetric_difference(&theirs).collect();
         assert!(theirs.len() > 10 && differing.is_empty(), "{differing:#?}");
     }
+}
+
+/// A refused image names the rule, and a rejected one is not even asked for.
+fn what_the_policy_does_not_accept(world: &World) {
+    let registry = Registry::start(world, Door::Plain);
+    let (state, host) = (world.fresh_state(), registry.host());
+    let name = registry.push(&world.images.plain, "team/plain:v1");
+    let pull = |policy: &Value| {
+        let file = world.file("policy.json", &policy.to_string()).display().to_string();
+        let flags = ["pull", "--policy", &file, "--insecure-registry", &host, &name];
+        cofferdam(world, &state, &[], &flags)
+    };
+    let anything = json!([{ "type": "insecureAcceptAnything" }]);
+    let reject = json!([{ "type": "reject" }]);
+    let team = format!("{host}/team");
+    let rejected =
+        json!({ "default": anything, "transports": { "docker": { team.clone(): reject } } });
+    pull(&rejected).exits(125).complains(&["rejects it", "its rule for", &team, "hint:"]);
+    assert_eq!(registry.served("manifests"), 0, "{}", registry.log());
+    let other = format!("sha256:{}", "0".repeat(64));
+    let pinned = |digest: &str| {
+        let rule = json!([{ "type": "pinned", "digests": [digest] }]);
+        json!({ "default": reject, "transports": { "docker": { team.clone(): rule } } })
+    };
+    pull(&pinned(&other)).exits(125).complains(&["accepts other digests", &team]);
+    assert_eq!(cofferdam(world, &state, &[], &["images", "--quiet"]).text(), "");
+    let digest = |json: &Value| json[0]["digest"].as_str().unwrap().to_owned();
+    pull(&json!({ "default": anything })).exits(0);
+    let listed = cofferdam(world, &state, &[], &["images", "--json"]);
+    let digest = digest(&serde_json::from_slice(&listed.stdout).unwrap());
+    pull(&pinned(&digest)).exits(0);
+    // Also what is in the store already.
+    let file = world.file("policy.json", &pinned(&other).to_string()).display().to_string();
+    let sandbox = world.sandbox().state(&state).image(&name).flags(&["--policy", &file]);
+    sandbox.run(&["true"]).exits(125).complains(&["accepts other digests"]);
 }

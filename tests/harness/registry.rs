@@ -9,6 +9,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -115,19 +117,48 @@ impl Registry {
         name
     }
 
+    /// A way to it by which the first answer that is longer than this stands still in the middle, as long as anybody waits;
+    /// all else comes whole. Gives its port.
+    pub fn stalling(&self, most: u64) -> u16 {
+        let stalled = Arc::new(AtomicBool::new(false));
+        self.by_way_of(move |_| {
+            let stalled = stalled.clone();
+            Box::new(move |mut server: &TcpStream, client: &mut TcpStream| {
+                let _ = std::io::copy(&mut server.take(most), client);
+                let more = server.peek(&mut [0]).is_ok_and(|count| count > 0);
+                if more && !stalled.swap(true, Ordering::Relaxed) {
+                    thread::sleep(Duration::from_secs(300));
+                }
+                let _ = std::io::copy(&mut server, client);
+            })
+        })
+    }
+
     /// A way to it that breaks: each connection after so many bytes of answers more than the one before. Gives its port.
     pub fn breaking(&self, step: u64) -> u16 {
+        self.by_way_of(move |number| {
+            Box::new(move |server: &TcpStream, client: &mut TcpStream| {
+                let _ = std::io::copy(&mut server.take(step * number), client);
+            })
+        })
+    }
+
+    /// A way to it on which each connection's answers are passed as its number says. Gives its port.
+    fn by_way_of(&self, way: impl Fn(u64) -> Answers + Send + 'static) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, to) = (listener.local_addr().unwrap().port(), self.port);
         thread::spawn(move || {
             for (number, client) in (0..).zip(listener.incoming().flatten()) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
-                join(client, server, step * number);
+                join(client, server, way(number));
             }
         });
         port
     }
 }
+
+/// Passes what a server answers.
+type Answers = Box<dyn FnOnce(&TcpStream, &mut TcpStream) + Send>;
 
 impl Drop for Registry {
     fn drop(&mut self) {
@@ -136,8 +167,8 @@ impl Drop for Registry {
     }
 }
 
-/// Passes bytes both ways; breaks off after so many from the server.
-fn join(client: TcpStream, server: TcpStream, most: u64) {
+/// Passes bytes both ways; what the server answers, as long as it is passed.
+fn join(client: TcpStream, server: TcpStream, answers: Answers) {
     let (mut from_client, mut to_server) =
         (client.try_clone().unwrap(), server.try_clone().unwrap());
     thread::spawn(move || {
@@ -146,8 +177,7 @@ fn join(client: TcpStream, server: TcpStream, most: u64) {
     });
     thread::spawn(move || {
         let (mut client, server) = (client, server);
-        let mut answers = (&server).take(most);
-        let _ = std::io::copy(&mut answers, &mut client);
+        answers(&server, &mut client);
         let _ = client.flush();
         let _ = client.shutdown(Shutdown::Both);
         let _ = server.shutdown(Shutdown::Both);

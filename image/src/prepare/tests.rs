@@ -64,6 +64,7 @@ fn run(reference: &str, store: &Path, unpacker: &dyn Unpacker) -> Result<Image, 
         reference: &reference.parse().unwrap(),
         platform: &platform(),
         limits: &Limits::default(),
+        policy: &crate::Policy::open(),
         remote: None,
         progress: &|_| {},
     };
@@ -399,6 +400,7 @@ fn progress_is_told() {
         reference: &format!("docker-archive:{}:test:v1", path.display()).parse().unwrap(),
         platform: &platform(),
         limits: &Limits::default(),
+        policy: &crate::Policy::open(),
         remote: None,
         progress: &|progress| told.borrow_mut().push(progress),
     };

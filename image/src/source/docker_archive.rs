@@ -29,6 +29,7 @@ pub(super) fn resolve(
 
     let config = document(&file, path, &image.config, find(&image.config)?)?;
     check_name(path, &image.config, &config)?;
+    let digests = vec![Digest::of(Algorithm::Sha256, &config)];
     let (config, diff_ids) = ImageConfig::parse(&config, wanted)
         .map_err(|source| SourceError::Config { path: path.to_owned(), source })?;
     let names = image.layers.as_deref().unwrap_or(&[]);
@@ -47,7 +48,7 @@ pub(super) fn resolve(
         let bytes = Bytes::File { path, offset, whole_file: false };
         Ok::<_, SourceError>(LayerSource { bytes, length, blob, diff_id })
     });
-    Ok(ResolvedImage { config, layers: layers.collect::<Result<_, _>>()? })
+    Ok(ResolvedImage { config, layers: layers.collect::<Result<_, _>>()?, digests })
 }
 
 /// Who saves an image names its configuration by its digest. Where the name is one, it is to be that.

@@ -27,6 +27,8 @@ pub struct ResolvedImage {
     pub config: ImageConfig,
     /// Its layers, lowest first.
     pub layers: Vec<LayerSource>,
+    /// What it may be known by: the digests of its index, its manifest, its configuration, as far as there are any.
+    pub digests: Vec<Digest>,
 }
 
 /// Where a layer's bytes are, and what they must be.

@@ -53,15 +53,18 @@ impl Layout {
             return Err(self.manifest_error(ManifestError::Ambiguous));
         };
         let mut descriptor = self.select(&top, selector, wanted)?.clone();
+        let mut digests = vec![descriptor.digest.clone()];
         for _ in 0..=MAX_INDEX_DEPTH {
             match self.parse(&self.document(&descriptor)?)? {
                 Document::Index(inner) => {
                     let inner: Vec<&Descriptor> = inner.iter().collect();
                     let chosen = manifest::choose(&inner, wanted);
                     descriptor = chosen.map_err(|error| self.manifest_error(error))?.clone();
+                    digests.push(descriptor.digest.clone());
                 }
                 Document::Manifest { config, layers } => {
-                    return self.image(&config, &layers, wanted);
+                    digests.push(config.digest.clone());
+                    return self.image(&config, &layers, wanted, digests);
                 }
             }
         }
@@ -73,6 +76,7 @@ impl Layout {
         config: &Descriptor,
         layers: &[Descriptor],
         wanted: &Platform,
+        digests: Vec<Digest>,
     ) -> Result<ResolvedImage, SourceError> {
         let (config, diff_ids) = ImageConfig::parse(&self.document(config)?, wanted)
             .map_err(|source| SourceError::Config { path: self.path.clone(), source })?;
@@ -89,7 +93,7 @@ impl Layout {
             let bytes = Bytes::File { path: place.path, offset: place.offset, whole_file };
             Ok(LayerSource { bytes, length: layer.size, blob: Some(layer.digest.clone()), diff_id })
         });
-        Ok(ResolvedImage { config, layers: layers.collect::<Result<_, _>>()? })
+        Ok(ResolvedImage { config, layers: layers.collect::<Result<_, _>>()?, digests })
     }
 
     fn select<'a>(

@@ -62,7 +62,15 @@ fn of_store(
         return Ok(None);
     };
     let Some(json) = store.document(&config.digest)? else { return Ok(None) };
-    image_of(name, &json, &layers, wanted).map(Some)
+    // A name's file may say anything: what an index was called counts where the index says it too.
+    let mut digests = vec![known.manifest.clone(), config.digest.clone()];
+    if let Some(json) = store.document(&known.digest)?
+        && let Ok(Document::Index(entries)) = Document::parse(&json)
+        && entries.iter().any(|entry| entry.digest == known.manifest)
+    {
+        digests.push(known.digest);
+    }
+    image_of(name, &json, &layers, wanted, digests).map(Some)
 }
 
 fn image_of(
@@ -70,6 +78,7 @@ fn image_of(
     config: &[u8],
     layers: &[Descriptor],
     wanted: &Platform,
+    digests: Vec<Digest>,
 ) -> Result<ResolvedImage, SourceError> {
     let path = || name.to_string().into();
     let (config, diff_ids) = ImageConfig::parse(config, wanted)
@@ -84,7 +93,7 @@ fn image_of(
         blob: Some(layer.digest.clone()),
         diff_id,
     });
-    Ok(ResolvedImage { config, layers: layers.collect() })
+    Ok(ResolvedImage { config, layers: layers.collect(), digests })
 }
 
 /// One place being asked for one image.
@@ -123,7 +132,8 @@ impl Asking<'_> {
                             &digest,
                         )?,
                     };
-                    let image = image_of(self.name, &json, &layers, self.wanted)?;
+                    let digests = vec![top.clone(), manifest.clone(), digest.clone()];
+                    let image = image_of(self.name, &json, &layers, self.wanted, digests)?;
                     return Ok((image, NamedImage::new(self.name, top, manifest, digest)));
                 }
             }

@@ -22,6 +22,9 @@ pub struct RegistryArgs {
     /// File of credentials [default: Docker's, then podman's]
     #[arg(long, value_name = "FILE", help_heading = "Registry", allow_hyphen_values = true)]
     pub authfile: Option<PathBuf>,
+    /// Which images are accepted, as containers-policy.json has it
+    #[arg(long, value_name = "FILE", help_heading = "Registry", allow_hyphen_values = true)]
+    pub policy: Option<PathBuf>,
     /// Registry that need not show who it is, or speaks plain HTTP
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "Registry", allow_hyphen_values = true)]
     pub insecure_registry: Vec<String>,
@@ -50,6 +53,9 @@ pub struct ImagesArgs {
     /// Images of this repository only, or this image
     #[arg(value_name = "REPOSITORY[:TAG]")]
     pub wanted: Option<String>,
+    /// Ask registries which tags mean another image by now; list those
+    #[arg(long, conflicts_with_all = ["quiet", "digests", "no_trunc", "wanted"])]
+    pub outdated: bool,
     /// Show digests too
     #[arg(long)]
     pub digests: bool,
@@ -62,6 +68,9 @@ pub struct ImagesArgs {
     /// Print one JSON document instead of a table
     #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
+    /// How registries are spoken to.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
     /// Where images live
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
     pub state_dir: PathBuf,

@@ -4,6 +4,7 @@ use image::config::ImageConfig;
 use image::fetch::Credentials;
 use image::layer::{self, Limits};
 use image::manifest::{self, Document, Platform};
+use image::policy::Policy;
 use image::registries::Settings;
 use image::registries::credentials::{self, CredentialFile, Found};
 use image::{Algorithm, Reference};
@@ -85,6 +86,21 @@ pub fn registries_conf(bytes: &[u8]) {
         for endpoint in settings.endpoints(&name).unwrap_or_default() {
             let place = format!("{}/{}", endpoint.host, endpoint.repository);
             assert!(!place.contains(['?', '#', '@', ' ', '\\']), "{place:?} is a place");
+        }
+    }
+}
+
+/// A policy: it has an answer for every image, the same twice.
+pub fn policy(bytes: &[u8]) {
+    let Ok(policy) = Policy::parse(bytes) else { return };
+    for reference in
+        ["debian", "registry.example:5000/a/b:c", "oci:/images/a:b", "docker-archive:a"]
+    {
+        let reference = Reference::from_str(reference).expect("a reference");
+        let answer = policy.accepts(&reference, &[]);
+        assert_eq!(answer, policy.accepts(&reference, &[]), "one answer");
+        if policy.may_be_asked_for(&reference).is_err() {
+            assert!(answer.is_err(), "what may not be asked for is not accepted");
         }
     }
 }

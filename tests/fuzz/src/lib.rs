@@ -44,6 +44,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "image-config", run: image_input::config },
     Target { name: "image-document", run: image_input::document },
     Target { name: "image-reference", run: image_input::reference },
+    Target { name: "image-policy", run: image_input::policy },
     Target { name: "kvm-counts", run: launcher_input::kvm_counts },
     Target { name: "layer", run: image_input::layer },
     Target { name: "program-trailer", run: payload_input::trailer },

@@ -48,6 +48,7 @@ fn a_second_run_reads_no_compressed_layer_of_a_docker_archive() {
             reference: &reference.parse().unwrap(),
             platform: &platform(),
             limits: &Limits::default(),
+            policy: &crate::Policy::open(),
             remote: None,
             progress: &|_| told.set(told.get() + 1),
         };

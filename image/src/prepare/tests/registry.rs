@@ -144,6 +144,7 @@ fn pull_from(
         reference: &name.parse().unwrap(),
         platform: &platform(),
         limits: &Limits::default(),
+        policy: &crate::Policy::open(),
         remote: Some(Remote { fetcher: fake, places: &places, pull }),
         progress: &|_| {},
     };

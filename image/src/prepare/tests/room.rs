@@ -12,6 +12,7 @@ fn run_within(root: &Path, limits: &Limits, room: u64) -> Result<(), ImageError>
         reference: &format!("oci:{}", root.display()).parse().unwrap(),
         platform: &platform(),
         limits,
+        policy: &crate::Policy::open(),
         remote: None,
         progress: &|_| {},
     };
