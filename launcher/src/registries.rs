@@ -12,19 +12,23 @@
 //! | authorities | `$SSL_CERT_FILE`, or the system's bundle; and `/etc/{docker,containers}/certs.d/HOST/*.crt` |
 //! | proxy | `$HTTPS_PROXY`, `$ALL_PROXY`, and `$NO_PROXY` |
 
+mod helper;
+mod keeping;
+
+pub use keeping::Keeping;
+
 use crate::cli::images::RegistryArgs;
 use crate::error::Explain;
 use crate::jail::fetch::JailedFetcher;
 use image::fetch::{Access, Credentials, Proxy, Pull, Remote, Security};
 use image::policy::{Policy, PolicyError};
 use image::reference::name::ImageName;
-use image::registries::credentials::{self, CredentialError, CredentialFile, Found};
+use image::registries::credentials::{CredentialError, CredentialFile, Found};
 use image::registries::{Endpoint, Settings, SettingsError};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// The longest file of settings or credentials, and answer of a helper, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -295,7 +299,7 @@ fn credentials_for(
         match found.map_err(|source| RegistriesError::Credentials { path: path.clone(), source })? {
             Some(Found::Credentials(credentials)) => return Ok(Some(credentials)),
             Some(Found::Helper { name, server }) => {
-                if let Some(credentials) = ask_helper(&name, &server)? {
+                if let Some(credentials) = helper::ask(&name, &server)? {
                     return Ok(Some(credentials));
                 }
             }
@@ -303,93 +307,6 @@ fn credentials_for(
         }
     }
     Ok(None)
-}
-
-/// Where credentials for a registry are kept.
-#[derive(Debug)]
-pub struct Keeping {
-    registry: String,
-    path: PathBuf,
-    file: CredentialFile,
-}
-
-impl Keeping {
-    /// Finds the place: what the user names, or else Docker's.
-    ///
-    /// # Errors
-    /// Where there is none, or what is there cannot be read.
-    pub fn find(registry: &str, named: Option<&Path>) -> Result<Self, RegistriesError> {
-        let here = Here::ask();
-        let docker = here.docker_config.as_ref().map(|directory| directory.join("config.json"));
-        let named = named.map(Path::to_owned).or_else(|| here.auth_file.clone());
-        let path = named.or(docker).or_else(|| here.at_home(".docker/config.json"));
-        let path = path.ok_or(RegistriesError::NoPlace)?;
-        let there = first_there(std::iter::once(path.clone()))?;
-        let file = there.map(|(path, text)| parse_credentials(path, &text)).transpose()?;
-        let file = file.map(|(_, file)| file).unwrap_or_default();
-        Ok(Self { registry: registry.to_owned(), path, file })
-    }
-
-    /// Keeps credentials, with a helper where one is named; says where.
-    ///
-    /// # Errors
-    /// Where they cannot be kept.
-    pub fn keep(mut self, credentials: &Credentials) -> Result<String, RegistriesError> {
-        if let Some((name, server)) = self.helper()? {
-            run_helper(&name, "store", &credentials::to_helper(&server, credentials))?;
-            return Ok(format!("docker-credential-{name}"));
-        }
-        self.file.keep(&self.registry, credentials);
-        self.write()?;
-        Ok(self.path.display().to_string())
-    }
-
-    /// Forgets credentials. Whether there were any.
-    ///
-    /// # Errors
-    /// Where they cannot be forgotten.
-    pub fn forget(mut self) -> Result<bool, RegistriesError> {
-        if let Some((name, server)) = self.helper()? {
-            if ask_helper(&name, &server)?.is_none() {
-                return Ok(false);
-            }
-            return run_helper(&name, "erase", server.as_bytes()).map(|_| true);
-        }
-        let found = self.file.forget(&self.registry);
-        if found {
-            self.write()?;
-        }
-        Ok(found)
-    }
-
-    fn helper(&self) -> Result<Option<(String, String)>, RegistriesError> {
-        let found = self.file.helper(&self.registry);
-        found.map_err(|source| RegistriesError::Credentials { path: self.path.clone(), source })
-    }
-
-    /// In place of what is there, whole, and for nobody else to read.
-    fn write(&self) -> Result<(), RegistriesError> {
-        let failed = |source| RegistriesError::Write { path: self.path.clone(), source };
-        let json = serde_json::to_vec_pretty(&self.file).map_err(|error| failed(error.into()))?;
-        // Where it is a link, what it leads to is replaced.
-        let place = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        if let Some(directory) = place.parent().filter(|path| !path.as_os_str().is_empty()) {
-            std::fs::create_dir_all(directory).map_err(failed)?;
-        }
-        let new = place.with_extension(format!("new-{}", std::process::id()));
-        let write = || {
-            let mut options = File::options();
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.write(true).create_new(true).open(&new)?;
-            file.write_all(&json)?;
-            file.sync_all()?;
-            std::fs::rename(&new, &place)
-        };
-        write().map_err(|error| {
-            let _ = std::fs::remove_file(&new);
-            failed(error)
-        })
-    }
 }
 
 fn parse_credentials(
@@ -403,43 +320,6 @@ fn parse_credentials(
         Ok(file) => Ok((path, file)),
         Err(source) => Err(RegistriesError::Credentials { path, source }),
     }
-}
-
-/// Asks a credential helper; `None` where it knows nobody (docker-credential-helpers' protocol).
-fn ask_helper(name: &str, server: &str) -> Result<Option<Credentials>, RegistriesError> {
-    match run_helper(name, "get", server.as_bytes()) {
-        Ok(answer) => credentials::of_helper(&answer).map(Some).map_err(|error| {
-            RegistriesError::Helper { name: name.to_owned(), why: error.to_string() }
-        }),
-        Err(RegistriesError::Helper { why, .. }) if why.contains("credentials not found") => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Has a credential helper do something; gives what it says.
-fn run_helper(name: &str, verb: &str, input: &[u8]) -> Result<Vec<u8>, RegistriesError> {
-    let program = format!("docker-credential-{name}");
-    let failed = |why: String| RegistriesError::Helper { name: program.clone(), why };
-    let io = |error: std::io::Error| failed(error.to_string());
-    let mut command = Command::new(&program);
-    command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(io)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that does not listen may know nevertheless.
-        let _ = stdin.write_all(input);
-    }
-    let mut answer = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        stdout.take(MAX_FILE_BYTES).read_to_end(&mut answer).map_err(io)?;
-    }
-    let status = child.wait().map_err(io)?;
-    if status.success() {
-        return Ok(answer);
-    }
-    let words = String::from_utf8_lossy(&answer).trim().chars().take(200).collect::<String>();
-    Err(failed(if words.is_empty() { status.to_string() } else { words }))
 }
 
 fn first_there(
