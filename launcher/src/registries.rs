@@ -12,7 +12,7 @@
 //! | authorities | `$SSL_CERT_FILE`, or the system's bundle; and `/etc/{docker,containers}/certs.d/HOST/*.crt` |
 //! | proxy | `$HTTPS_PROXY`, `$ALL_PROXY`, and `$NO_PROXY` |
 
-mod helper;
+mod credential_helper;
 mod keeping;
 
 pub use keeping::Keeping;
@@ -299,7 +299,7 @@ fn credentials_for(
         match found.map_err(|source| RegistriesError::Credentials { path: path.clone(), source })? {
             Some(Found::Credentials(credentials)) => return Ok(Some(credentials)),
             Some(Found::Helper { name, server }) => {
-                if let Some(credentials) = helper::ask(&name, &server)? {
+                if let Some(credentials) = credential_helper::ask(&name, &server)? {
                     return Ok(Some(credentials));
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! Owns: that the file is replaced whole, and is for nobody else to read.
 
-use super::helper::{ask, run};
+use super::credential_helper::{ask, run};
 use super::{Here, RegistriesError, first_there, parse_credentials};
 use image::fetch::Credentials;
 use image::registries::CredentialFile;
