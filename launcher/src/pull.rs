@@ -48,7 +48,7 @@ impl Explain for ImageError {
                 Some("name an image that the policy accepts, or change it (--policy)".to_owned())
             }
             Self::Layer { source, .. } => match &**source {
-                LayerError::Fetch(failure) => fetch_hint(failure, "the registry"),
+                LayerError::Fetch(failure) => fetch_hint(failure, "HOST"),
                 _ => None,
             },
         }

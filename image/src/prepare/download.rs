@@ -45,11 +45,22 @@ impl Bench<'_> {
             if length - from > self.store.room_bytes()? {
                 return Err(FetchFailure::Registry(FetchError::NoRoom).into());
             }
-            let Err(failure) = self.ask_everywhere(blob, length, &download, stop) else { continue };
+            let asked = self.ask_everywhere(blob, length, &download, stop);
+            let got = download.length()?;
+            // Whoever fetched is believed in nothing: neither that all has come, nor that no more has.
+            if got > length {
+                download.clear()?;
+                return Err(FetchFailure::Registry(FetchError::TooLong(length)).into());
+            }
+            let failure = match asked {
+                Ok(()) if got == length => continue,
+                Ok(()) => FetchError::Cut { got, expected: length }.into(),
+                Err(failure) => failure,
+            };
             if !failure.is_passing() {
                 return Err(failure.into());
             }
-            if download.length()? > from {
+            if got > from {
                 waits = WAITS.iter();
             }
             let Some(wait) = waits.next() else { return Err(failure.into()) };

@@ -29,6 +29,8 @@ struct Registry {
     asked: Vec<String>,
     /// How many bytes of a layer come before the connection ends; each is used once.
     cuts: Vec<usize>,
+    /// Layers: so many bytes come, and it is said that all have.
+    pretended: Option<usize>,
     /// Hosts that are not there.
     away: Vec<String>,
 }
@@ -72,6 +74,11 @@ impl Line for FakeLine {
                     .asked
                     .push(format!("{host} blob {} from {from}", short(&digest.to_string())));
                 let bytes = registry.blobs.get(digest).cloned().ok_or_else(missing)?;
+                if let Some(count) = registry.pretended.filter(|_| bytes.starts_with(&[0x1f, 0x8b]))
+                {
+                    output.write_all_at(&vec![7; count], 0).unwrap();
+                    return Ok(Fetched { length: *length, digest: None });
+                }
                 let begin = usize::try_from(*from).unwrap();
                 let is_layer = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5]);
                 let cut = is_layer.then(|| registry.cuts.pop()).flatten();
@@ -262,6 +269,20 @@ fn a_registry_that_lies_changes_nothing() {
     assert!(matches!(error, SourceError::Digest { .. }), "{error:?}");
     fake.0.lock().unwrap().blobs = blobs.clone();
     check_all(pull(&fake, scratch.path(), NAME, Pull::Missing).unwrap(), &layers);
+}
+
+/// Neither is waited for without end, nor taken.
+#[test]
+fn who_fetches_is_not_believed_that_all_has_come() {
+    for (count, too_much) in [(0, false), (100_000, true)] {
+        let (scratch, layers) = (tempfile::tempdir().unwrap(), layers());
+        let fake = Fake::with(&layers);
+        fake.0.lock().unwrap().pretended = Some(count);
+        let error = layer_error(pull(&fake, scratch.path(), NAME, Pull::Missing));
+        let LayerError::Fetch(FetchFailure::Registry(error)) = error else { panic!("{error:?}") };
+        assert_eq!(matches!(error, FetchError::TooLong(_)), too_much, "{error:?}");
+        assert_eq!(matches!(error, FetchError::Cut { .. }), !too_much, "{error:?}");
+    }
 }
 
 #[test]
