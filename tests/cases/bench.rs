@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 cases! {
     Kvm: a_start_and_what_it_reaches;
-    Tcg: what_fails_at_one_layer_fails_there_alone, what_is_reached_of_the_hosts_kernel,
+    Tcg: what_fails_at_one_layer_fails_there_alone, each_peer_is_a_layer, what_is_reached_of_the_hosts_kernel,
         an_interrupted_bench_keeps_what_it_has, two_are_compared, any_words_make_a_record, nothing_outlives_a_bench,
         what_cannot_be_measured_is_told_before;
 }
@@ -90,6 +90,64 @@ fn what_fails_at_one_layer_fails_there_alone(world: &World) {
     assert!(page.contains("<svg") && !page.contains("<script") && !page.contains("src="), "{page}");
     assert!(fs::read_to_string(directory.join("report.md")).unwrap().contains("| nested |"));
     assert_eq!(leftovers::files(&directory).len(), 3, "{:?}", leftovers::files(&directory));
+}
+
+/// An engine, a runtime with no engine, and QEMU with no container: each starts what it is given, and has a shell that
+/// answers (the plain image has no compiler).
+fn each_peer_is_a_layer(world: &World) {
+    let (directory, path) = out(world);
+    let (engine, bundle) = (engine(world), bundle(world));
+    let peers = [&engine, "runc", "qemu", "/no/such/engine"].join(",");
+    let flags = ["--layers", "host,nested", "--peers", &peers, "--bundle", &bundle];
+    let what = ["--suite", "start,compile", "--repeats", "1", "--warmups", "0", "--out", &path];
+    let image = ["--engine-image", "plain:latest"];
+    let output = bench(world, &[&flags[..], &what, &image].concat());
+    output.exits(0).complains(&["/no/such/engine is not installed: it is left out"]);
+    let record = record(&directory);
+    for layer in ["bench-podman", "runc", "qemu"] {
+        let [first, exit] =
+            ["first output", "exit"].map(|name| samples(cell(&record, name, layer)));
+        assert!(first.len() == 1 && first[0] < exit[0], "{layer}: {record}");
+        let failed = cell(&record, "compile", layer)["failure"].as_str().unwrap();
+        assert!(failed.contains("exit status 127") && failed.contains("gcc"), "{layer}: {failed}");
+    }
+    let left = leftovers::files(&world.state().join("bench"));
+    assert!(left.is_empty(), "{left:?}");
+    leftovers::no_orphans();
+}
+
+/// A program that is podman, but for where it keeps its files and what this machine does not let it do. It has the plain
+/// image.
+fn engine(world: &World) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let place = world.scratch_file("podman").display().to_string();
+    let script = format!(
+        "#!/bin/sh\ncommand=$1; shift; case $command in run) set -- --ulimit nofile=1024:1024 --ulimit nproc=1000:1000 \"$@\"; esac\n\
+         exec podman --root {place}/root --runroot {place}/run --cgroup-manager cgroupfs --runtime runc $command \"$@\"\n"
+    );
+    let engine = world.file("bench-podman", &script);
+    fs::set_permissions(&engine, fs::Permissions::from_mode(0o755)).unwrap();
+    let archive = world.images.docker_archive.trim_start_matches("docker-archive:");
+    let mut load = std::process::Command::new(&engine);
+    load.args(["load", "--quiet", "--input", archive]);
+    Running::start(load, None).wait().exits(0);
+    engine.display().to_string()
+}
+
+/// The plain image as umoci unpacks it.
+fn bundle(world: &World) -> String {
+    let place = world.scratch_file("bundle").display().to_string();
+    let mut unpack = std::process::Command::new("sh");
+    unpack.args([
+        "-ec",
+        &format!(
+            "mkdir {place} && skopeo copy --quiet {} oci:{place}/image:v1 && \
+         umoci unpack --image {place}/image:v1 {place}/bundle >&2",
+            world.images.plain
+        ),
+    ]);
+    Running::start(unpack, None).wait().exits(0);
+    format!("{place}/bundle")
 }
 
 /// Twenty thousand reads and writes are as many of the host's, and in a VM none.
@@ -275,5 +333,10 @@ fn what_cannot_be_measured_is_told_before(world: &World) {
     let text = world.file("record.json", "{\"version\": 7}").display().to_string();
     refused(&["--compare", &text], &["cannot compare with", "its format is 7", "hint: --out DIR"]);
     refused(&["--compare", "/no/such/record"], &["cannot read the record \"/no/such/record\""]);
+    refused(&["--peers", "qemu"], &["qemu knows no images", "hint: --bundle DIR"]);
+    refused(
+        &["--peers", "runc", "--bundle", "/no/such"],
+        &["cannot read \"/no/such/config.json\""],
+    );
     refused(&["--out", "/proc/no", "--layers", "host"], &["cannot write the reports to /proc/no"]);
 }

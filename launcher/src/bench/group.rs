@@ -26,6 +26,13 @@ pub struct GroupError {
     source: io::Error,
 }
 
+impl GroupError {
+    /// What `program` needs to be started cannot be had.
+    pub fn of(program: &str, source: io::Error) -> Self {
+        Self { program: program.to_owned(), source }
+    }
+}
+
 impl Group {
     /// Starts a command whose streams are already said.
     ///

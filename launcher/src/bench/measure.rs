@@ -142,7 +142,7 @@ impl Bench<'_> {
     }
 
     fn start(&self, layer: &Layer) -> Result<super::start::Started, StartError> {
-        timed(layer.command(&["echo", "x"]), SAMPLE, self.patience)
+        timed(layer.command(&["echo", "x"])?, SAMPLE, self.patience)
     }
 
     /// Asks a layer's shell, which is started where there is none.
@@ -153,7 +153,7 @@ impl Bench<'_> {
         };
         let mut shell = match slot.take() {
             Some(shell) => shell,
-            None => Shell::start(place.command(&["sh"]))?,
+            None => Shell::start(place.command(&["sh"])?)?,
         };
         let answer = shell.ask(script, SAMPLE, self.patience)?;
         // One that gave no answer is not asked again: the next script gets another.

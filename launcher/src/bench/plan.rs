@@ -1,6 +1,6 @@
 //! What is to be measured, where and how often, made of what was typed.
 
-use super::layer::{Layer, NAMES, UnknownLayer};
+use super::layer::{self, Layer, NAMES, PeerError, UnknownLayer};
 use super::suite::{ITEMS, Item};
 use super::surface::{WORKS, Work};
 use crate::cli::BenchArgs;
@@ -58,6 +58,9 @@ pub enum PlanError {
         /// The most it takes.
         most: usize,
     },
+    /// A peer cannot be a layer.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
     /// The older record cannot be read.
     #[error("cannot read the record {0:?}")]
     Open(PathBuf, #[source] io::Error),
@@ -76,6 +79,7 @@ impl Explain for PlanError {
                 groups.dedup();
                 Some(format!("there are {}", groups.join(", ")))
             }
+            Self::Peer(error) => error.hint(),
             Self::Record(..) => Some("--out DIR writes one as record.json".into()),
             Self::Twice(_) | Self::Count { .. } | Self::Open(..) => None,
         }
@@ -92,45 +96,36 @@ impl BenchPlan {
     /// # Errors
     /// [`PlanError`].
     pub fn resolve(args: &BenchArgs) -> Result<Self, PlanError> {
-        let (mut layers, mut absent) = (Vec::new(), Vec::new());
+        let mut layers = Vec::new();
         let usual: Vec<String> = Layer::usual(args).into_iter().map(str::to_owned).collect();
         let names = if args.layers.is_empty() { &usual } else { &args.layers };
         for name in names {
             let layer = Layer::named(name, args)?;
-            if layers.contains(&layer) {
-                return Err(PlanError::Twice(name.clone()));
-            }
             layers.push(layer);
         }
-        for engine in &args.peers {
-            match Layer::peer(engine, args) {
-                Some(layer) if layers.iter().any(|it| is_called_alike(it, &layer)) => {
-                    return Err(PlanError::Twice(engine.clone()));
-                }
-                Some(layer) => layers.push(layer),
-                None => absent.push(engine.clone()),
-            }
-        }
-        let old = args.compare.as_deref().map(read).transpose()?;
-        Ok(Self {
+        let works = WORKS.iter().filter(|work| is_wanted(&args.suite, work.group));
+        let mut plan = Self {
             layers,
-            absent,
+            absent: Vec::new(),
             items: chosen(&args.suite)?,
-            works: WORKS
-                .iter()
-                .filter(|work| is_wanted(&args.suite, work.group))
-                .copied()
-                .collect(),
+            works: works.copied().collect(),
             repeats: count("--repeats", &args.repeats, 1, MAX_SAMPLES)?,
             warmups: count("--warmups", &args.warmups, 0, MAX_WARMUPS)?,
             out: args.out.clone(),
-            old,
-        })
+            old: args.compare.as_deref().map(read).transpose()?,
+        };
+        // Last, for what they need takes a while to make.
+        let peers = layer::peers(args)?;
+        plan.layers.extend(peers.layers);
+        plan.absent = peers.absent;
+        let names = plan.layers.iter().map(Layer::name).enumerate();
+        let mut again =
+            names.filter(|(at, name)| plan.layers.iter().take(*at).any(|it| it.name() == *name));
+        match again.next() {
+            Some((_, name)) => Err(PlanError::Twice(name.to_owned())),
+            None => Ok(plan),
+        }
     }
-}
-
-fn is_called_alike(one: &Layer, other: &Layer) -> bool {
-    one.described().name == other.described().name
 }
 
 /// The workloads of these groups; all where none is named.

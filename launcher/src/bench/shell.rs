@@ -114,8 +114,10 @@ impl Shell {
 impl Drop for Shell {
     fn drop(&mut self) {
         // A shell ends with its input, and what it stands in takes itself down: sooner by far than by force, which
-        // comes next.
-        drop(self.input.take());
+        // comes next. One behind a serial port has no end of input.
+        if let Some(mut input) = self.input.take() {
+            let _ = input.write_all(b"exit\n");
+        }
         let timeout = Timespec::try_from(FAREWELL).ok();
         let _ = poll(&mut [PollFd::new(self.group.end(), PollFlags::IN)], timeout.as_ref());
     }

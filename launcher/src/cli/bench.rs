@@ -37,9 +37,12 @@ pub struct BenchArgs {
     /// The engine that runs the container layer
     #[arg(long, value_name = "PROGRAM", default_value = "podman")]
     pub engine: String,
-    /// Further engines whose containers are layers too, where they are installed: podman, docker
+    /// Others that are layers too, where they are installed: podman, docker; crun, runc, qemu, which need --bundle
     #[arg(long, value_name = "PROGRAMS", value_delimiter = ',')]
     pub peers: Vec<String>,
+    /// An OCI bundle of the image, as umoci unpack makes one, for peers that know no images
+    #[arg(long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
     /// The image as engines know it [default: IMAGE]
     #[arg(long, value_name = "IMAGE")]
     pub engine_image: Option<String>,

@@ -8,6 +8,7 @@ mod functions;
 mod ring;
 mod strace;
 
+use super::group::GroupError;
 use super::layer::Layer;
 use super::patience::{Cut, Patience};
 use super::start::{StartError, ended};
@@ -83,6 +84,8 @@ pub const WORKS: [Work; 6] = [
 enum SurfaceError {
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
     #[error(transparent)]
     Strace(#[from] strace::StraceError),
     #[error(transparent)]
@@ -187,7 +190,7 @@ impl Counter<'_> {
     /// The functions of the host's kernel that ran for it, from start to end.
     fn functions(&self, script: &str) -> Result<Option<u64>, SurfaceError> {
         let Some(tracing) = self.tracing else { return Ok(None) };
-        let command = self.layer.command(&["sh", "-c", &whole(script)]);
+        let command = self.layer.command(&["sh", "-c", &whole(script)])?;
         Ok(Some(tracing.functions(|| ended(command, WITHIN, self.patience))?))
     }
 }

@@ -9,7 +9,6 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::AsRawFd;
-use std::process::Command;
 use std::time::Duration;
 
 /// A table that is longer is none of strace's.
@@ -42,9 +41,8 @@ pub fn counted(
     // By its name under this process: strace opens it, and the layer's processes never have it.
     let output = format!("/proc/{}/fd/{}", std::process::id(), table.as_raw_fd());
     let myself = std::env::current_exe().map_err(StraceError::Io)?;
-    let (first, rest) = layer.words(myself.as_os_str(), &["sh", "-c", script]);
-    let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-c", "-o", &output, "--"]).arg(first).args(rest);
+    let strace = ["strace", "-f", "-qq", "-c", "-o", &output, "--"];
+    let command = layer.wrapped(&strace, myself.as_os_str(), &["sh", "-c", script])?;
     ended(command, within, patience)?;
     let mut text = String::new();
     table.rewind().map_err(StraceError::Io)?;

@@ -1,10 +1,20 @@
 //! How a program is started at each layer.
 
+mod bundle;
+mod peers;
+mod qemu;
+mod scratch;
+
+use super::group::GroupError;
 use super::text;
 use crate::cli::BenchArgs;
 use crate::host::place::find_program;
+use bundle::Runtime;
 use clap::ValueEnum;
-use std::ffi::OsStr;
+pub use peers::{PeerError, Peers, peers};
+use qemu::Qemu;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::Path;
 use std::process::Command;
 
@@ -19,7 +29,7 @@ const BOOT_TIMEOUT: &str = "150";
 const LABEL: &str = "cofferdam.bench";
 
 /// A place where workloads run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Layer {
     /// Where the launcher stands.
     Host,
@@ -34,6 +44,10 @@ pub enum Layer {
         /// What tells its containers from others.
         label: String,
     },
+    /// A container of a runtime, with no engine.
+    Runtime(Runtime),
+    /// QEMU's own microVM, in no container.
+    Qemu(Qemu),
     /// In a microVM, in no container.
     Vm {
         /// The flags of `run`, and the image.
@@ -73,47 +87,79 @@ impl Layer {
         Self::Container { name: name.to_owned(), engine: engine.to_owned(), image, label }
     }
 
-    /// A peer, whose containers are a layer of its name; nothing where it is not installed.
-    pub fn peer(engine: &str, args: &BenchArgs) -> Option<Self> {
-        let name = engine.rsplit('/').next().unwrap_or(engine);
-        is_installed(engine).then(|| Self::container(name, engine, args))
-    }
-
     /// Those that are measured where nobody names any: all, but a container only where there is an engine.
     pub fn usual(args: &BenchArgs) -> Vec<&'static str> {
         let has_engine = is_installed(&args.engine);
         NAMES.into_iter().filter(|name| *name != "container" || has_engine).collect()
     }
 
-    /// Its name, and what it is.
-    pub fn described(&self) -> ::bench::Layer {
-        let (name, scope) = match self {
-            Self::Host => ("host", "a process where the launcher stands".to_owned()),
-            Self::Container { name, engine, .. } => (
-                name.as_str(),
-                format!("a process in a container of {engine}, as it is by default"),
-            ),
-            Self::Vm { .. } => (
-                "vm",
-                "a process in a microVM of cofferdam, in no container: the image is its root"
-                    .to_owned(),
-            ),
-            Self::Nested { .. } => {
-                ("nested", "a process in a container in a microVM of cofferdam".to_owned())
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Host => "host",
+            Self::Container { name, .. } => name,
+            Self::Runtime(runtime) => file_name(&runtime.program),
+            Self::Qemu(_) => "qemu",
+            Self::Vm { .. } => "vm",
+            Self::Nested { .. } => "nested",
+        }
+    }
+
+    /// What it is.
+    fn scope(&self) -> String {
+        match self {
+            Self::Host => "a process where the launcher stands".to_owned(),
+            Self::Container { engine, .. } => {
+                format!("a process in a container of {engine}, as it is by default")
             }
-        };
-        ::bench::Layer { name: text(name), scope: text(&scope) }
+            Self::Runtime(runtime) => {
+                format!("a process in a container of {}, as the bundle has it", runtime.program)
+            }
+            Self::Qemu(_) => "a process in QEMU's microvm with cofferdam's kernel, in no container: the image is its \
+                              root, on an ext4 disk, and a serial port its stream"
+                .to_owned(),
+            Self::Vm { .. } => {
+                "a process in a microVM of cofferdam, in no container: the image is its root"
+                    .to_owned()
+            }
+            Self::Nested { .. } => "a process in a container in a microVM of cofferdam".to_owned(),
+        }
+    }
+
+    /// Its name, and what it is, as a record has them.
+    pub fn described(&self) -> ::bench::Layer {
+        ::bench::Layer { name: text(self.name()), scope: text(&self.scope()) }
     }
 
     /// A command that starts this program there, with its standard streams as the program's.
-    pub fn command(&self, program: &[&str]) -> Command {
-        let (first, rest) = self.words(MYSELF.as_ref(), program);
-        let mut command = Command::new(first);
-        command.args(rest);
-        command
+    ///
+    /// # Errors
+    /// Where what it needs cannot be written.
+    pub fn command(&self, program: &[&str]) -> Result<Command, GroupError> {
+        self.wrapped(&[], MYSELF.as_ref(), program)
     }
 
-    /// The same in a guest, with the launcher's account of it (`--timings`) in a file; nothing where there is no guest.
+    /// The same as the last words of another program's command, where this program is called so.
+    ///
+    /// # Errors
+    /// Where what it needs cannot be written.
+    pub fn wrapped(
+        &self,
+        before: &[&str],
+        myself: &OsStr,
+        program: &[&str],
+    ) -> Result<Command, GroupError> {
+        let failed = |error| GroupError::of(self.name(), error);
+        let mut words: Vec<OsString> = before.iter().map(OsString::from).collect();
+        words.extend(self.words(myself, program).map_err(failed)?);
+        let (first, rest) =
+            words.split_first().ok_or(failed(io::ErrorKind::InvalidInput.into()))?;
+        let mut command = Command::new(first);
+        command.args(rest);
+        Ok(command)
+    }
+
+    /// The same in a guest of ours, with the launcher's account of it (`--timings`) in a file; nothing elsewhere.
     pub fn accounted(&self, program: &[&str], file: &str) -> Option<Command> {
         let (Self::Vm { run } | Self::Nested { run }) = self else { return None };
         let mut command = Command::new(MYSELF);
@@ -121,42 +167,49 @@ impl Layer {
         Some(command)
     }
 
-    /// Removes what an engine still has of this bench: a container may outlive the client that is ended.
+    /// Removes what is still there of this bench: a container may outlive the client that is ended.
     pub fn tidy(&self) {
-        let Self::Container { engine, label, .. } = self else { return };
-        let filter = format!("label={label}");
-        let list = ["ps", "--all", "--quiet", "--filter", &filter];
-        let Ok(left) = Command::new(engine).args(list).output() else { return };
-        let left = String::from_utf8_lossy(&left.stdout).into_owned();
-        if !left.trim().is_empty() {
-            let _ =
-                Command::new(engine).args(["rm", "--force"]).args(left.split_whitespace()).output();
+        match self {
+            Self::Container { engine, label, .. } => tidy(engine, label),
+            Self::Runtime(runtime) => runtime.tidy(),
+            Self::Host | Self::Qemu(_) | Self::Vm { .. } | Self::Nested { .. } => {}
         }
     }
 
-    /// The words of that command, the first of them apart, where this program is called so.
-    pub fn words<'a>(
-        &'a self,
-        myself: &'a OsStr,
-        program: &[&'a str],
-    ) -> (&'a OsStr, Vec<&'a OsStr>) {
-        let program = program.iter().map(|word| OsStr::new(*word));
-        match self {
-            Self::Host => {
-                let mut words = program;
-                (words.next().unwrap_or(OsStr::new("sh")), words.collect())
-            }
+    fn words(&self, myself: &OsStr, program: &[&str]) -> io::Result<Vec<OsString>> {
+        let owned = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        Ok(match self {
+            Self::Host => owned(program),
             Self::Container { engine, image, label, .. } => {
-                let run =
-                    ["run", "--rm", "--interactive", "--network", "none", "--label", label, image];
-                (OsStr::new(engine), run.into_iter().map(OsStr::new).chain(program).collect())
+                let run = [engine, "run", "--rm", "--interactive", "--network", "none"];
+                [owned(&run), owned(&["--label", label, image]), owned(program)].concat()
             }
+            Self::Runtime(runtime) => runtime.words(program)?,
+            Self::Qemu(qemu) => qemu.words(program)?,
             Self::Vm { run } | Self::Nested { run } => {
-                let run = run.iter().map(OsStr::new);
-                (myself, [OsStr::new("run")].into_iter().chain(run).chain(program).collect())
+                let mut words = vec![myself.to_owned(), "run".into()];
+                words.extend(run.iter().map(OsString::from));
+                words.extend(owned(program));
+                words
             }
-        }
+        })
     }
+}
+
+/// Removes the containers of an engine that have this label.
+fn tidy(engine: &str, label: &str) {
+    let filter = format!("label={label}");
+    let list = ["ps", "--all", "--quiet", "--filter", &filter];
+    let Ok(left) = Command::new(engine).args(list).output() else { return };
+    let left = String::from_utf8_lossy(&left.stdout).into_owned();
+    if !left.trim().is_empty() {
+        let _ = Command::new(engine).args(["rm", "--force"]).args(left.split_whitespace()).output();
+    }
+}
+
+/// What a program is called, wherever it is.
+fn file_name(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or(program)
 }
 
 /// What every run has: as many processors as a measurement needs that is to be the same elsewhere.
