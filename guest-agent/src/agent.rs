@@ -17,8 +17,8 @@ use crate::rootfs::RootfsPaths;
 use crate::streams::{Relays, Streams};
 use crate::supervisor::Supervisor;
 use protocol::{
-    AppArmor, ContainerId, ContainerSpec, DeviceAccess, Event, Failure, NamespaceRef, ProcessRef,
-    ProcessSpec, SeccompProfile, Upper,
+    AppArmor, ContainerId, ContainerSpec, DeviceAccess, Event, Failure, MountSource, NamespaceRef,
+    ProcessRef, ProcessSpec, SeccompProfile, Upper,
 };
 use std::collections::HashMap;
 use std::fs::File;
@@ -188,9 +188,22 @@ impl Agent {
         }
         let layers: Result<Vec<_>, _> =
             spec.rootfs.layers.iter().map(|extent| self.disks.layer(*extent)).collect();
-        let Upper::Disk = spec.rootfs.upper;
-        let upper = self.disks.upper()?.join(spec.id.as_str());
-        let rootfs = RootfsPaths { layers: layers?, upper };
+        let upper = match spec.rootfs.upper {
+            Upper::Disk(extent) => self.disks.writable(extent)?,
+            Upper::Memory { bytes } => self.disks.memory(bytes)?,
+        };
+        let upper = upper.join(spec.id.as_str());
+        let mut directories = Vec::new();
+        for mount in &spec.mounts {
+            match mount.source {
+                MountSource::Tmpfs | MountSource::OwnTmpfs => {}
+                MountSource::Volume { extent, .. } => {
+                    directories.push(self.disks.writable(extent)?);
+                }
+                MountSource::Directory { .. } => directories.push(upper.clone()),
+            }
+        }
+        let rootfs = RootfsPaths { layers: layers?, upper, directories };
         Ok(Order {
             launch: Launch::Container { spec: Box::new(spec), rootfs, joined, range },
             kept,

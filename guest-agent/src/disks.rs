@@ -1,11 +1,11 @@
-//! The sandbox's disks: finds them by their virtio-blk serial numbers, makes a partition of each
-//! layer, and mounts layers and the writable disk once each, for all containers.
+//! The sandbox's disks: finds them by their virtio-blk serial numbers, makes a partition of each file system
+//! on them, and mounts each once, for all containers: layers, where writes go, and volumes.
 //!
 //! Never joins layers to a root file system; that is [`crate::rootfs`].
 
 use crate::error::{OsError, Tried};
 use crate::sys;
-use protocol::{LAYERS_DISK_SERIAL, LayerExtent, UPPER_DISK_SERIAL};
+use protocol::{DiskExtent, LAYERS_DISK_SERIAL, UPPER_DISK_SERIAL};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, move_mount,
@@ -14,12 +14,14 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Where layers are mounted, each under its partition's number.
 const LAYERS: &str = "/run/cofferdam/layers";
-/// Where the writable disk is mounted.
-pub const UPPER: &str = "/run/cofferdam/upper";
+/// Where the file systems of the writable disk are mounted, each under its partition's number.
+const WRITABLE: &str = "/run/cofferdam/writable";
+/// Where the memory is mounted that takes writes in a disk's place.
+const MEMORY: &str = "/run/cofferdam/memory";
 /// The kernel's limit on partitions of one disk.
 const MAX_PARTITIONS: usize = 255;
 const SECTOR_BYTES: u64 = 512;
@@ -31,15 +33,15 @@ pub enum DiskError {
     #[error("no disk has the serial number {0:?}")]
     Absent(&'static str),
     /// An extent that no partition can have.
-    #[error("the layer at {offset}, {length} bytes long, is no stretch of whole sectors")]
+    #[error("{length} bytes at {offset} of a disk are no stretch of whole sectors")]
     Extent {
         /// Its offset.
         offset: u64,
         /// Its length.
         length: u64,
     },
-    /// More layers than a disk can have partitions.
-    #[error("more than {MAX_PARTITIONS} layers")]
+    /// More file systems than a disk can have partitions.
+    #[error("more than {MAX_PARTITIONS} file systems on one disk")]
     TooMany,
     /// An operation failed.
     #[error(transparent)]
@@ -52,77 +54,129 @@ pub struct Disks {
     mounted: Mutex<Mounted>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Mounted {
-    layers_disk: Option<(File, PathBuf)>,
-    layers: HashMap<ExtentKey, PathBuf>,
-    upper: bool,
+    layers: Disk,
+    writable: Disk,
+    memory: bool,
+}
+
+impl Default for Mounted {
+    fn default() -> Self {
+        Self {
+            layers: Disk::new(LAYERS_DISK_SERIAL),
+            writable: Disk::new(UPPER_DISK_SERIAL),
+            memory: false,
+        }
+    }
+}
+
+/// A disk, and what of it is mounted.
+#[derive(Debug)]
+struct Disk {
+    serial: &'static str,
+    /// The open disk and its name, once it has been looked for.
+    found: Option<(File, PathBuf)>,
+    mounted: HashMap<ExtentKey, PathBuf>,
 }
 
 type ExtentKey = (u64, u64);
 
+impl Disk {
+    fn new(serial: &'static str) -> Self {
+        Self { serial, found: None, mounted: HashMap::new() }
+    }
+
+    /// Where the file system at this place is mounted: mounts it where it is not yet.
+    fn mounted(
+        &mut self,
+        extent: DiskExtent,
+        below: &str,
+        mount: impl FnOnce(&str) -> Result<OwnedFd, OsError>,
+    ) -> Result<PathBuf, DiskError> {
+        let key = (extent.offset, extent.length);
+        if let Some(path) = self.mounted.get(&key) {
+            return Ok(path.clone());
+        }
+        let number = self.mounted.len() + 1;
+        if number > MAX_PARTITIONS {
+            return Err(DiskError::TooMany);
+        }
+        let (disk, device) = match &mut self.found {
+            Some(found) => found,
+            none => {
+                let device = find_disk(self.serial)?;
+                let disk = File::open(&device).tried("open", device.display())?;
+                none.insert((disk, device))
+            }
+        };
+        let partition = add_partition(disk, device, number, extent)?;
+        let target = Path::new(below).join(number.to_string());
+        fs::create_dir_all(&target).tried("make", target.display())?;
+        attach(&mount(&partition.to_string_lossy())?, &target)?;
+        self.mounted.insert(key, target.clone());
+        Ok(target)
+    }
+}
+
 impl Disks {
+    fn lock(&self) -> MutexGuard<'_, Mounted> {
+        self.mounted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Where a layer is mounted: mounts it where it is not yet.
     ///
     /// # Errors
     /// Any [`DiskError`].
-    pub fn layer(&self, extent: LayerExtent) -> Result<PathBuf, DiskError> {
-        let mut mounted = self.mounted.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (extent.offset, extent.length);
-        if let Some(path) = mounted.layers.get(&key) {
-            return Ok(path.clone());
-        }
-        let number = mounted.layers.len() + 1;
-        if number > MAX_PARTITIONS {
-            return Err(DiskError::TooMany);
-        }
-        if mounted.layers_disk.is_none() {
-            let device = find_disk(LAYERS_DISK_SERIAL)?;
-            let disk = File::open(&device).tried("open", device.display())?;
-            mounted.layers_disk = Some((disk, device));
-        }
-        let Some((disk, device)) = &mounted.layers_disk else {
-            return Err(DiskError::Absent(LAYERS_DISK_SERIAL));
-        };
-        let partition = add_partition(disk, device, number, extent)?;
-        let target = Path::new(LAYERS).join(number.to_string());
-        fs::create_dir_all(&target).tried("make", target.display())?;
-        let mount = FileSystem::open("erofs")?
-            .set("source", &partition.to_string_lossy())?
-            .flag("ro")?
-            .mount(MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV)?;
-        attach(&mount, &target)?;
-        mounted.layers.insert(key, target.clone());
-        Ok(target)
+    pub fn layer(&self, extent: DiskExtent) -> Result<PathBuf, DiskError> {
+        self.lock().layers.mounted(extent, LAYERS, |partition| {
+            FileSystem::open("erofs")?
+                .set("source", partition)?
+                .flag("ro")?
+                .mount(MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV)
+        })
     }
 
-    /// Where the writable disk is mounted: mounts it where it is not yet.
+    /// Where a file system of the writable disk is mounted: mounts it where it is not yet.
     ///
     /// # Errors
     /// Any [`DiskError`].
-    pub fn upper(&self) -> Result<&'static Path, DiskError> {
-        let mut mounted = self.mounted.lock().unwrap_or_else(PoisonError::into_inner);
-        let target = Path::new(UPPER);
-        if !mounted.upper {
-            let device = find_disk(UPPER_DISK_SERIAL)?;
-            fs::create_dir_all(target).tried("make", target.display())?;
+    pub fn writable(&self, extent: DiskExtent) -> Result<PathBuf, DiskError> {
+        self.lock().writable.mounted(extent, WRITABLE, |partition| {
             // No thread that fills the inode tables of a sparse disk with zeroes, and none that reads
             // the bitmaps of all of it, of which a short run needs one or two. What is freed goes back.
-            let mount = FileSystem::open("ext4")?
-                .set("source", &device.to_string_lossy())?
+            FileSystem::open("ext4")?
+                .set("source", partition)?
                 .flag("discard")?
                 .flag("noinit_itable")?
                 .flag("no_prefetch_block_bitmaps")?
-                .mount(MountAttrFlags::MOUNT_ATTR_NOATIME)?;
-            attach(&mount, target)?;
-            mounted.upper = true;
+                .mount(MountAttrFlags::MOUNT_ATTR_NOATIME)
+        })
+    }
+
+    /// Where memory is mounted that takes writes in a disk's place: mounts it where it is not yet, of this size.
+    ///
+    /// # Errors
+    /// Any [`DiskError`].
+    pub fn memory(&self, bytes: Option<u64>) -> Result<PathBuf, DiskError> {
+        let mut mounted = self.lock();
+        let target = PathBuf::from(MEMORY);
+        if !mounted.memory {
+            fs::create_dir_all(&target).tried("make", target.display())?;
+            let mut memory =
+                FileSystem::open("tmpfs")?.set("source", "memory")?.set("mode", "755")?;
+            if let Some(bytes) = bytes {
+                memory = memory.set("size", &bytes.to_string())?;
+            }
+            attach(&memory.mount(MountAttrFlags::MOUNT_ATTR_NOATIME)?, &target)?;
+            mounted.memory = true;
         }
         Ok(target)
     }
 
-    /// Whether the writable disk is mounted.
-    pub fn is_upper_mounted(&self) -> bool {
-        self.mounted.lock().unwrap_or_else(PoisonError::into_inner).upper
+    /// The file systems of the writable disk that are mounted.
+    pub fn all_writable(&self) -> Vec<PathBuf> {
+        self.lock().writable.mounted.values().cloned().collect()
     }
 }
 
@@ -146,9 +200,9 @@ fn add_partition(
     disk: &File,
     device: &Path,
     number: usize,
-    extent: LayerExtent,
+    extent: DiskExtent,
 ) -> Result<PathBuf, DiskError> {
-    let LayerExtent { offset, length } = extent;
+    let DiskExtent { offset, length } = extent;
     let bad = DiskError::Extent { offset, length };
     if offset % SECTOR_BYTES != 0 || length % SECTOR_BYTES != 0 || length == 0 {
         return Err(bad);

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::layer::Quoted;
 use crate::manifest::{MAX_LAYERS, Platform};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,8 @@ pub struct ImageConfig {
     pub working_dir: String,
     /// By which signal it is asked to stop: a name or a number.
     pub stop_signal: Option<String>,
+    /// Where it wants directories that are no part of its root.
+    pub volumes: Vec<String>,
 }
 
 /// Why a document is no image configuration.
@@ -68,6 +71,7 @@ struct ConfigJson {
     cmd: Option<Vec<String>>,
     working_dir: Option<String>,
     stop_signal: Option<String>,
+    volumes: Option<BTreeMap<String, serde::de::IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +113,7 @@ impl ImageConfig {
             cmd: config.cmd.unwrap_or_default(),
             working_dir: config.working_dir.unwrap_or_default(),
             stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
+            volumes: config.volumes.unwrap_or_default().into_keys().collect(),
         };
         Ok((config, diff_ids))
     }

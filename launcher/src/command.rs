@@ -3,7 +3,7 @@
 use crate::cli::images::{SystemArgs, SystemCommand};
 use crate::cli::{self, Command, ImageCommand, Parsed};
 use crate::error::{Failure, report};
-use crate::{disk_usage, images, login, outdated, pull, sandboxes};
+use crate::{disk_usage, images, login, outdated, pull, sandboxes, volumes};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -28,6 +28,9 @@ pub fn main() -> ExitCode {
         }
         Ok(Parsed::Command(Command::System(SystemArgs { command: SystemCommand::Df(args) }))) => {
             confined().and_then(|()| disk_usage::df(&args)).and_then(|text| print(&text))
+        }
+        Ok(Parsed::Command(Command::Volume(args))) => {
+            confined().and_then(|()| volumes::main(&args)).and_then(|text| print(&text))
         }
         Ok(Parsed::Command(Command::Ps(args))) => {
             confined().and_then(|()| sandboxes::ps(&args)).and_then(|text| print(&text))

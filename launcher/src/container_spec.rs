@@ -4,14 +4,15 @@
 
 use crate::capabilities;
 use crate::error::Failure;
-use crate::plan::{ProcessPlan, RunPlan, Security};
+use crate::plan::volume::VolumeName;
+use crate::plan::{ProcessPlan, RunPlan, Security, Storage};
 use protocol::{
-    ContainerId, ContainerSpec, LayerExtent, NamespaceRef, Namespaces, ProcessId, ProcessSpec,
-    Rootfs, Stdio, Upper, port,
+    ContainerId, ContainerSpec, DiskExtent, Mount, MountSource, NamespaceRef, Namespaces,
+    ProcessId, ProcessSpec, Rootfs, Stdio, Upper, port,
 };
 
-/// Every file system image, and so every extent, is a multiple of this, in bytes.
-pub const LAYER_ALIGNMENT: u64 = 4096;
+/// Every file system, and so every extent, is a multiple of this, in bytes.
+pub const ALIGNMENT: u64 = 4096;
 
 /// The names under which the agent will know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,42 +63,84 @@ impl StreamPorts {
     }
 }
 
-/// Why the layers make no disk.
+/// Where all file systems of a container stand on its sandbox's disks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disks {
+    /// The layers, lowest first.
+    pub layers: Vec<DiskExtent>,
+    /// Where writes go, then volumes.
+    pub writable: Vec<DiskExtent>,
+}
+
+/// Why file systems make no disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LayersError {
-    /// A container needs a root file system.
+pub enum ExtentsError {
+    /// A disk has something on it.
     #[error("the image has no layer")]
     None,
     /// Its file was cut, or is none of ours.
-    #[error("layer {index} is {length} bytes long, which is no multiple of {LAYER_ALIGNMENT}")]
+    #[error("file system {index} is {length} bytes long, which is no multiple of {ALIGNMENT}")]
     Length {
-        /// Which, counted from the lowest, 0.
+        /// Which, counted from 0: of layers, the lowest.
         index: usize,
         /// Its length.
         length: u64,
     },
     /// They do not fit any disk.
-    #[error("the layers are together longer than any disk")]
+    #[error("file systems are together longer than any disk")]
     TooLong,
 }
 
-impl crate::error::Explain for LayersError {}
+impl crate::error::Explain for ExtentsError {}
 
-/// Where each layer stands on the disk that holds them all, one after the other, lowest first.
+/// Where each file system stands on the disk that holds them all, one after the other.
 ///
 /// # Errors
-/// [`LayersError`].
-pub fn layer_extents(lengths: &[u64]) -> Result<Vec<LayerExtent>, LayersError> {
+/// [`ExtentsError`].
+pub fn extents(lengths: &[u64]) -> Result<Vec<DiskExtent>, ExtentsError> {
     let mut offset = 0u64;
     let mut extents = Vec::with_capacity(lengths.len());
     for (index, &length) in lengths.iter().enumerate() {
-        if length == 0 || !length.is_multiple_of(LAYER_ALIGNMENT) {
-            return Err(LayersError::Length { index, length });
+        if length == 0 || !length.is_multiple_of(ALIGNMENT) {
+            return Err(ExtentsError::Length { index, length });
         }
-        extents.push(LayerExtent { offset, length });
-        offset = offset.checked_add(length).ok_or(LayersError::TooLong)?;
+        extents.push(DiskExtent { offset, length });
+        offset = offset.checked_add(length).ok_or(ExtentsError::TooLong)?;
     }
-    if extents.is_empty() { Err(LayersError::None) } else { Ok(extents) }
+    if extents.is_empty() { Err(ExtentsError::None) } else { Ok(extents) }
+}
+
+impl Disks {
+    /// Where writes go.
+    fn upper(&self) -> DiskExtent {
+        self.writable.first().copied().unwrap_or(DiskExtent { offset: 0, length: 0 })
+    }
+}
+
+/// What is mounted in the container: what the plan says, and its volumes, each of which has a place on the disk.
+pub fn mounts(
+    plan: &RunPlan,
+    process: &ProcessPlan,
+    disks: &Disks,
+    place: impl Fn(&VolumeName) -> Option<usize>,
+) -> Vec<Mount> {
+    // A strict container has no place to write to from which it could start a program.
+    const STRICT: [&str; 3] = ["nosuid", "nodev", "noexec"];
+    let mut mounts = plan.container.mounts.clone();
+    for volume in &process.volumes {
+        let source = match &volume.volume {
+            None => MountSource::Directory { copy: volume.copy },
+            Some(name) => {
+                let extent = place(name).and_then(|index| disks.writable.get(index + 1));
+                let Some(&extent) = extent else { continue };
+                MountSource::Volume { extent, copy: volume.copy }
+            }
+        };
+        let mut options = vec![if volume.readonly { "ro" } else { "rw" }.to_owned()];
+        options.extend(STRICT.iter().filter(|_| plan.container.strict).map(|&it| it.to_owned()));
+        mounts.push(Mount { destination: volume.destination.clone(), source, options });
+    }
+    mounts
 }
 
 /// The whole request.
@@ -105,7 +148,8 @@ pub fn container_spec(
     plan: &RunPlan,
     process: &ProcessPlan,
     names: Names,
-    layers: Vec<LayerExtent>,
+    disks: Disks,
+    mounts: Vec<Mount>,
     ports: StreamPorts,
 ) -> ContainerSpec {
     let container = &plan.container;
@@ -113,8 +157,15 @@ pub fn container_spec(
     ContainerSpec {
         id: names.container,
         hostname: process.hostname.clone(),
-        rootfs: Rootfs { layers, upper: Upper::Disk, readonly: container.readonly_root },
-        mounts: container.mounts.clone(),
+        rootfs: Rootfs {
+            upper: match plan.sandbox.storage {
+                Storage::Disk => Upper::Disk(disks.upper()),
+                Storage::Memory { bytes } => Upper::Memory { bytes },
+            },
+            layers: disks.layers,
+            readonly: container.readonly_root,
+        },
+        mounts,
         namespaces: namespaces(security),
         devices: security.devices,
         resources: container.resources,

@@ -7,6 +7,7 @@ use crate::error::Failure;
 use crate::pull::progress::bytes;
 use crate::state::Sandboxes;
 use crate::table::table;
+use crate::volumes::Volumes;
 use image::inventory::layer_bytes;
 use image::manifest::Platform;
 use image::{Store, inventory};
@@ -43,6 +44,9 @@ pub fn df(args: &DfArgs) -> Result<String, Failure> {
             ended += disk;
         }
     }
+    let (volumes, _) = Volumes::open(&args.state_dir)?.list()?;
+    let in_volumes = volumes.iter().map(|it| it.used_bytes);
+    let idle = volumes.iter().filter(|it| !it.in_use).map(|it| it.used_bytes);
     let row = |kind, count, bytes, reclaimable_bytes, by| Row {
         kind,
         count,
@@ -67,6 +71,7 @@ pub fn df(args: &DfArgs) -> Result<String, Failure> {
             "cofferdam image prune",
         ),
         row("sandboxes", count, disks, ended, "cofferdam rm"),
+        row("volumes", volumes.len(), in_volumes.sum(), idle.sum(), "cofferdam volume prune"),
     ];
     if args.json {
         return serde_json::to_string_pretty(&rows).map(|it| it + "\n").map_err(Failure::plain);

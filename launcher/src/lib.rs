@@ -43,4 +43,5 @@ pub mod supervisor;
 mod sys;
 mod table;
 pub mod timings;
+mod volumes;
 mod wait;

@@ -246,5 +246,6 @@ pub fn defaults(image: &Image) -> ImageDefaults {
         user: config.user.clone(),
         working_dir: config.working_dir.clone(),
         stop_signal: config.stop_signal.clone(),
+        volumes: config.volumes.clone(),
     }
 }

@@ -6,7 +6,7 @@
 use crate::accelerator::{self, Choice, Machine};
 use crate::agent_client::AgentClient;
 use crate::cli::{Accelerator, RunArgs};
-use crate::container_spec::{Names, StreamPorts, container_spec, layer_extents};
+use crate::container_spec::{Disks, Names, StreamPorts, container_spec, extents, mounts};
 use crate::error::{Failure, say};
 use crate::host::{HostFacts, NamedInputs};
 use crate::jail::channel::Channel;
@@ -14,7 +14,7 @@ use crate::jail::{self, Reach};
 use crate::last_words::LastWords;
 use crate::outcome::Outcome;
 use crate::outer_walls::{self, Around, WallsMissing};
-use crate::plan::{ProcessPlan, RunPlan};
+use crate::plan::{ProcessPlan, RunPlan, disk_size};
 use crate::pull::{self, Means};
 use crate::sandbox::{self, NamedFiles, Sandbox};
 use crate::session::signals::Signals;
@@ -23,6 +23,7 @@ use crate::session::{Ending, SupervisorMessage};
 use crate::streams::Streams;
 use crate::supervisor::{Job, Supervisor};
 use crate::timings::Clock;
+use crate::volumes::OfRun;
 use protocol::{ContainerSpec, Program, Request};
 use std::path::Path;
 use std::time::Duration;
@@ -98,11 +99,17 @@ fn stages(
     let lengths: Vec<u64> = image.layers.iter().map(|layer| layer.length).collect();
     let names = Names::of_first(id.clone())?;
     let ports = StreamPorts::for_plan(&plan);
-    let spec = container_spec(&plan, &process, names, layer_extents(&lengths)?, ports);
+    let disk = &plan.sandbox.disk;
+    let usual = disk_size::resolve("--disk-size", None)?;
+    let volumes = OfRun::hold(&plan.sandbox.state_dir, &process.volumes, &usual)?;
+    let writable = [vec![disk.bytes()], volumes.lengths()].concat();
+    let disks = Disks { layers: extents(&lengths)?, writable: extents(&writable)? };
+    let mounts = mounts(&plan, &process, &disks, |name| volumes.place(name));
+    let spec = container_spec(&plan, &process, names, disks, mounts, ports);
     let job = job(&plan, &process, &choice, fitting(spec)?);
     clock.reached("image");
 
-    let sandbox = Sandbox::create(&plan, &image, id)?;
+    let mut sandbox = Sandbox::create(&plan, &image, id, volumes.give())?;
     let mut streams = Streams::make(&plan)?;
     let mut parts =
         sandbox.machine_parts(&plan, files, console, image.layers, streams.take_offers());
@@ -238,7 +245,7 @@ fn job(plan: &RunPlan, process: &ProcessPlan, choice: &Choice, spec: ContainerSp
         timeout,
         stop_signal: process.stop_signal,
         stop_timeout,
-        keep_disk: !plan.sandbox.remove,
+        keep_disk: !plan.sandbox.remove || process.volumes.iter().any(|it| it.volume.is_some()),
     }
 }
 

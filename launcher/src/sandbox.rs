@@ -7,6 +7,7 @@ use crate::error::{Explain, Failure};
 use crate::outcome::Outcome;
 use crate::plan::RunPlan;
 use crate::state::{OwnSandbox, Record, Sandboxes, Status};
+use crate::volumes::Held;
 use ext4::Identity;
 use image::Image;
 use payload::{Part, Payload, PayloadError};
@@ -101,15 +102,22 @@ pub struct Sandbox {
     program: Arc<File>,
     payload: Payload,
     upper: Stretch,
+    volumes: Vec<Held>,
     remove: bool,
 }
 
 impl Sandbox {
-    /// Removes what killed sandboxes have left, then makes this one's record and disk.
+    /// Removes what killed sandboxes have left, then makes this one's record and disk. The volumes are its own while it
+    /// lives.
     ///
     /// # Errors
     /// Where the state directory or the program itself cannot be used.
-    pub fn create(plan: &RunPlan, image: &Image, id: ContainerId) -> Result<Self, Failure> {
+    pub fn create(
+        plan: &RunPlan,
+        image: &Image,
+        id: ContainerId,
+        volumes: Vec<Held>,
+    ) -> Result<Self, Failure> {
         let program = Arc::new(open(Path::new("/proc/self/exe"))?);
         let payload = Payload::locate(&program).map_err(SandboxError::from)?;
         let sandboxes = Sandboxes::open(&plan.sandbox.state_dir)?;
@@ -122,7 +130,8 @@ impl Sandbox {
         let layout = &plan.sandbox.disk;
         ext4::format(&disk, layout, &disk_identity()?).map_err(SandboxError::Disk)?;
         let upper = Stretch { file: Arc::new(disk), offset: 0, length: layout.bytes() };
-        Ok(Self { own, record, program, payload, upper, remove: plan.sandbox.remove })
+        let remove = plan.sandbox.remove;
+        Ok(Self { own, record, program, payload, upper, volumes, remove })
     }
 
     /// Whether there is no room left for its disk: then the guest has perhaps seen writes fail.
@@ -134,7 +143,7 @@ impl Sandbox {
 
     /// What its machine is made of.
     pub fn machine_parts(
-        &self,
+        &mut self,
         plan: &RunPlan,
         files: NamedFiles,
         console: ConsoleSink,
@@ -150,7 +159,9 @@ impl Sandbox {
             kernel: files.kernel.unwrap_or_else(|| builtin(self.payload.kernel)),
             initramfs: builtin(self.payload.initramfs),
             layers: layers.into_iter().map(layer).collect(),
-            upper: self.upper.clone(),
+            writable: std::iter::once(self.upper.clone())
+                .chain(self.volumes.drain(..).map(volume))
+                .collect(),
             memory_mib: plan.sandbox.vm.memory_mib,
             vcpus: plan.sandbox.vm.vcpus,
             console,
@@ -170,6 +181,10 @@ impl Sandbox {
         self.record.status = Status::Exited { exit_code: outcome.exit_code() };
         Ok(self.own.keep(&self.record)?)
     }
+}
+
+fn volume(held: Held) -> Stretch {
+    Stretch { file: Arc::new(held.disk), offset: 0, length: held.length }
 }
 
 fn layer(layer: image::Layer) -> Stretch {
@@ -194,7 +209,10 @@ pub fn random_id() -> Result<ContainerId, Failure> {
 }
 
 /// A UUID of its own for a disk that is made now.
-fn disk_identity() -> Result<Identity, SandboxError> {
+///
+/// # Errors
+/// Where the kernel gives no random bytes.
+pub fn disk_identity() -> Result<Identity, SandboxError> {
     let mut uuid: [u8; 16] = random()?;
     // Version 4, and the variant of RFC 9562.
     uuid[6] = uuid[6] & 0x0f | 0x40;

@@ -43,16 +43,16 @@ pub struct ContainerSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rootfs {
     /// The read-only EROFS layers, lowest first. At least one.
-    pub layers: Vec<LayerExtent>,
+    pub layers: Vec<DiskExtent>,
     /// Where writes go.
     pub upper: Upper,
     /// Mount the joined root read-only.
     pub readonly: bool,
 }
 
-/// One layer: a stretch of the layers' disk that holds one EROFS image.
+/// A stretch of a disk that holds one file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LayerExtent {
+pub struct DiskExtent {
     /// Where it begins on the disk, in bytes; a multiple of 4096.
     pub offset: u64,
     /// How long it is, in bytes; a multiple of 4096.
@@ -62,8 +62,13 @@ pub struct LayerExtent {
 /// Where a container's writes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Upper {
-    /// To a directory of its own on the sandbox's writable ext4 disk.
-    Disk,
+    /// To a directory of its own on the ext4 file system at this place of the writable disk.
+    Disk(DiskExtent),
+    /// To guest memory, at most so much where that is said, and to half of it where it is not.
+    Memory {
+        /// In bytes.
+        bytes: Option<u64>,
+    },
 }
 
 /// The serial number by which the guest finds the disk of all read-only layers.
@@ -79,7 +84,7 @@ pub struct Mount {
     /// What.
     pub source: MountSource,
     /// Options as mount(8) spells them: `ro`, `noexec`, `size=64m`, `mode=1777`. Without a mode, a
-    /// [`MountSource::Tmpfs`] takes that of the directory it covers.
+    /// [`MountSource::Tmpfs`] takes that of the directory it covers; directories of disks have none.
     pub options: Vec<String>,
 }
 
@@ -91,6 +96,18 @@ pub enum MountSource {
     /// A new tmpfs that belongs to the user of the container's init process, unless its options name
     /// another owner.
     OwnTmpfs,
+    /// A directory of an ext4 file system on the writable disk: a volume.
+    Volume {
+        /// Where on the disk it is.
+        extent: DiskExtent,
+        /// While it is empty, give it what the image has there.
+        copy: bool,
+    },
+    /// A new directory beside the container's own writes, and no part of its root file system.
+    Directory {
+        /// Give it what the image has there.
+        copy: bool,
+    },
 }
 
 /// Where a namespace comes from.

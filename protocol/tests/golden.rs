@@ -76,8 +76,8 @@ fn container_spec() -> ContainerSpec {
         id: ContainerId::try_from("box".to_owned()).unwrap(),
         hostname: "h".to_owned(),
         rootfs: Rootfs {
-            layers: vec![LayerExtent { offset: 4096, length: 8192 }],
-            upper: Upper::Disk,
+            layers: vec![DiskExtent { offset: 4096, length: 8192 }],
+            upper: Upper::Disk(DiskExtent { offset: 0, length: 8192 }),
             readonly: true,
         },
         mounts: vec![Mount {
@@ -234,8 +234,12 @@ fn variants() {
     for (index, comparison) in comparisons.into_iter().enumerate() {
         pinned(&comparison, &[&format!("{index:02x}")]);
     }
-    pinned(&Upper::Disk, &["00"]);
+    pinned(&Upper::Disk(DiskExtent { offset: 1, length: 2 }), &["00 01 02"]);
+    pinned(&Upper::Memory { bytes: Some(5) }, &["01 0105"]);
     pinned(&MountSource::OwnTmpfs, &["01"]);
+    let extent = DiskExtent { offset: 3, length: 4 };
+    pinned(&MountSource::Volume { extent, copy: true }, &["02 03 04 01"]);
+    pinned(&MountSource::Directory { copy: false }, &["03 00"]);
     pinned(&DeviceAccess::Standard, &["00"]);
     pinned(&AppArmor::Unconfined, &["00"]);
     pinned(&NamespaceRef::Guest, &["01"]);

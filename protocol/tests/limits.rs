@@ -26,8 +26,8 @@ fn container() -> ContainerSpec {
         id: ContainerId::try_from("box".to_owned()).unwrap(),
         hostname: "h".to_owned(),
         rootfs: Rootfs {
-            layers: vec![LayerExtent { offset: 0, length: 4096 }],
-            upper: Upper::Disk,
+            layers: vec![DiskExtent { offset: 0, length: 4096 }],
+            upper: Upper::Disk(DiskExtent { offset: 0, length: 1 }),
             readonly: false,
         },
         mounts: Vec::new(),
@@ -68,7 +68,7 @@ fn counts() {
     type Fill = fn(&mut ContainerSpec, usize);
     let fills: [(&str, usize, Fill); 9] = [
         ("layers", MAX_LAYERS, |spec, count| {
-            spec.rootfs.layers = vec![LayerExtent { offset: 0, length: 4096 }; count];
+            spec.rootfs.layers = vec![DiskExtent { offset: 0, length: 4096 }; count];
         }),
         ("mounts", MAX_MOUNTS, |spec, count| spec.mounts = vec![mount(); count]),
         ("masked paths", MAX_PATHS, |spec, count| spec.masked_paths = vec![String::new(); count]),

@@ -7,6 +7,7 @@ use std::path::Path;
 
 cases! {
     Both: it_has_the_size_that_was_asked_for, a_small_one_is_full_when_it_is, what_is_deleted_is_given_back;
+    Guest: memory_takes_its_place, memory_takes_its_place_with_ids_of_its_own;
 }
 
 const BIG: &str = "dd if=/dev/zero of=/big bs=1M count=48 2> /dev/null; sync";
@@ -47,4 +48,33 @@ fn what_is_deleted_is_given_back(world: &World) {
     assert!(kept >= 48 << 20, "{kept}");
     let deleted = taken_by(&format!("{BIG}; rm /big; sync"));
     assert!(deleted < 16 << 20, "{deleted}, of {kept}");
+}
+
+/// Writes go there, up to the size, and none of them is to be found outside.
+fn memory_takes_its_place(world: &World) {
+    let script = "echo first > /first; dd if=/dev/zero of=/big bs=1M count=48; cat /first; \
+                  df -k / | tail -n 1 | { read of blocks rest; echo $blocks; }; echo x > /bin/new && echo $(cat /bin/new)";
+    let state = world.fresh_state();
+    let run =
+        world.sandbox().state(&state).kept().flags(&["--storage", "memory", "--disk-size", "16m"]);
+    let output = run.sh(script);
+    assert!(output.stderr.contains("No space left on device"), "{}", output.stderr);
+    assert!(output.text().starts_with("first\n16384\n"), "{}", output.text());
+    let files = leftovers::files(&state).into_iter().map(|name| state.join(name));
+    let disk = files.filter(|path| path.file_name().is_some_and(|name| name == "upper.ext4"));
+    let bytes: u64 = disk.map(|path| path.metadata().unwrap().blocks() * 512).sum();
+    assert!(bytes < 1 << 20, "{bytes}");
+    // Half of 256 MiB, of which the kernel has kept some.
+    let half = world.sh(
+        &["--storage", "memory"],
+        "df -k / | tail -n 1 | { read of blocks rest; echo $blocks; }",
+    );
+    let half: u64 = half.exits(0).text().trim().parse().unwrap();
+    assert!((90 << 10..=128 << 10).contains(&half), "{half}");
+}
+
+fn memory_takes_its_place_with_ids_of_its_own(world: &World) {
+    let script =
+        "echo own > /file && stat -c %u:%g /file && chown 5:6 /file && stat -c %u:%g /file";
+    world.sh(&["--storage", "memory", "--userns", "-v", "/beside"], script).prints("0:0\n5:6");
 }

@@ -41,6 +41,7 @@ mod streams;
 mod strict;
 mod terminal;
 mod user_namespace;
+mod volumes;
 
 /// Every case of `make test`.
 pub fn all() -> Vec<Case> {
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Case> {
         image_config::CASES,
         rootfs::CASES,
         disk::CASES,
+        volumes::CASES,
         layers::CASES,
         privileges::CASES,
         seccomp::CASES,

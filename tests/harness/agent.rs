@@ -4,8 +4,8 @@ use super::World;
 use protocol::frame::{self, Decoder};
 use protocol::handshake::{Hello, PROTOCOL_VERSION, Welcome};
 use protocol::{
-    AppArmor, Capabilities, CapabilitySet, ContainerId, ContainerSpec, DeviceAccess, Event,
-    ExitStatus, FailureKind, LayerExtent, Namespaces, ProcessId, ProcessRef, ProcessSpec, Request,
+    AppArmor, Capabilities, CapabilitySet, ContainerId, ContainerSpec, DeviceAccess, DiskExtent,
+    Event, ExitStatus, FailureKind, Namespaces, ProcessId, ProcessRef, ProcessSpec, Request,
     Resources, Rootfs, Stdio, Upper, port,
 };
 use serde::Serialize;
@@ -114,11 +114,12 @@ impl Agent {
 
     fn asks_for(&mut self, name: &str, namespaces: Namespaces, args: &[&str]) {
         let (init, _stdout) = self.process(args);
-        let layer = LayerExtent { offset: 0, length: self.layer_bytes };
+        let layer = DiskExtent { offset: 0, length: self.layer_bytes };
+        let upper = DiskExtent { offset: 0, length: UPPER_BYTES };
         let spec = ContainerSpec {
             id: id(name),
             hostname: name.to_owned(),
-            rootfs: Rootfs { layers: vec![layer], upper: Upper::Disk, readonly: false },
+            rootfs: Rootfs { layers: vec![layer], upper: Upper::Disk(upper), readonly: false },
             mounts: Vec::new(),
             namespaces,
             devices: DeviceAccess::Standard,

@@ -56,6 +56,7 @@ impl Images {
             "User": "worker",
             "WorkingDir": "/srv/work",
             "StopSignal": "SIGUSR1",
+            "Volumes": {"/declared": {}},
         });
         let mut toor = Layer::new();
         toor.file("etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n");

@@ -86,7 +86,7 @@ impl Heard {
 pub struct DiskConfig {
     /// The serial number the guest sees: at most 20 bytes of ASCII.
     pub serial: String,
-    /// What it consists of, in order; each length is a multiple of 4096. A writable disk has one.
+    /// What it consists of, in order; each length is a multiple of 4096.
     pub extents: Vec<FileExtent>,
     /// Whether the guest may write to it.
     pub writable: bool,

@@ -79,6 +79,8 @@ pub struct Surroundings<'a> {
     pub joined: &'a [(NamespaceKind, i32)],
     /// The open file of its user namespace, where it has one.
     pub users: Option<i32>,
+    /// The directories of disks that it is given, in the order of their mounts.
+    pub directories: &'a [PathBuf],
 }
 
 /// The names of the files that Docker, and the agent, put into a container's /etc.
@@ -114,7 +116,7 @@ pub fn runtime_spec(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<S
     let mut specification = SpecBuilder::default()
         .version("1.0.2")
         .root(root)
-        .mounts(mounts(spec, around.etc)?)
+        .mounts(mounts(spec, around)?)
         .process(privileged_process()?)
         .linux(linux)
         .build()?;
@@ -171,15 +173,23 @@ fn open_file(fd: i32) -> PathBuf {
 }
 
 /// All mounts: whatever is above another before it, and the files of /etc last, as Docker does.
-fn mounts(spec: &ContainerSpec, etc: &Path) -> Result<Vec<Mount>, OciSpecError> {
+fn mounts(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Vec<Mount>, OciSpecError> {
     let mut mounts = kernel_mounts(spec.devices)?;
     let asked = |mount: &Mount| spec.mounts.iter().any(|it| mount.destination() == &it.destination);
     mounts.retain(|mount| !asked(mount));
+    let mut directories = around.directories.iter();
     for extra in &spec.mounts {
-        let options: Vec<&str> = extra.options.iter().map(String::as_str).collect();
+        let options = extra.options.iter().map(String::as_str);
         match extra.source {
             MountSource::Tmpfs | MountSource::OwnTmpfs => {
-                mounts.push(mount(&extra.destination, "tmpfs", Path::new("tmpfs"), &options)?)
+                let options: Vec<&str> = options.collect();
+                mounts.push(mount(&extra.destination, "tmpfs", Path::new("tmpfs"), &options)?);
+            }
+            MountSource::Volume { .. } | MountSource::Directory { .. } => {
+                let options: Vec<&str> = ["bind", "rprivate"].into_iter().chain(options).collect();
+                if let Some(directory) = directories.next() {
+                    mounts.push(mount(&extra.destination, "bind", directory, &options)?);
+                }
             }
         }
     }
@@ -188,7 +198,7 @@ fn mounts(spec: &ContainerSpec, etc: &Path) -> Result<Vec<Mount>, OciSpecError> 
     for name in ETC_FILES {
         let destination = format!("/etc/{name}");
         let options = ["bind", "rprivate", access];
-        mounts.push(mount(&destination, "bind", &etc.join(name), &options)?);
+        mounts.push(mount(&destination, "bind", &around.etc.join(name), &options)?);
     }
     Ok(mounts)
 }

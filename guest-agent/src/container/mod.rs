@@ -1,6 +1,8 @@
 //! Containers: where their files are in the guest, and what libcontainer is told of them.
 
 pub mod bundle;
+mod copy_up;
+pub mod directories;
 pub mod etc_files;
 pub mod mount_points;
 pub mod user_namespace;

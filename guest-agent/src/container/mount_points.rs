@@ -19,7 +19,11 @@ pub fn open_root(root: &Path) -> Result<OwnedFd, Errno> {
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-fn open_inside(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+/// Opens a directory of it, wherever links lead within it. What is opened so can be looked at, and not read.
+///
+/// # Errors
+/// What openat2(2) says.
+pub fn open_inside(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     openat2(root, path, DIRECTORY, Mode::empty(), inside)
 }

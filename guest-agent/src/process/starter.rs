@@ -10,7 +10,7 @@ use super::launch::{Launch, Report, Reports, STARTER_WORD};
 use super::limits;
 use crate::container::bundle::{self, NamespaceKind, Surroundings};
 use crate::container::user_namespace::{IdRange, UserNamespace};
-use crate::container::{STATE, directory, etc_files, mount_points};
+use crate::container::{STATE, directories, directory, etc_files, mount_points};
 use crate::error::{OsError, Tried};
 use crate::rootfs::{self, RootfsPaths};
 use crate::seccomp::{self, SeccompError};
@@ -134,10 +134,14 @@ fn start_container(
     let etc = bundle.join("etc");
     etc_files::write(&spec, range.map_or(0, IdRange::root), &etc)?;
     prepare_root(&mut spec, &root, users.as_ref())?;
+    let inside = mount_points::open_root(&root).tried("open", root.display())?;
+    let directories = directories::prepare(&spec, paths, &inside, users.as_ref())?;
+    drop(inside);
     let spec = &spec;
     cgroup::create(&spec.id, &spec.resources, spec.devices)?;
     let users = users.as_ref().map(UserNamespace::number);
-    let around = Surroundings { rootfs: &root, etc: &etc, joined, users };
+    let around =
+        Surroundings { rootfs: &root, etc: &etc, joined, users, directories: &directories };
     let specification = bundle::runtime_spec(spec, &around)?;
     specification.save(bundle.join("config.json"))?;
     let of_the_agent = spec.reaper || spec.init.program == Program::Witness;

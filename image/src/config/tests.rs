@@ -18,7 +18,7 @@ fn all_that_an_image_may_say() {
         r#"{"os": "linux", "architecture": "amd64", "created": "2026", "history": null,
             "config": {"User": "app:grp", "Env": ["A=1", "B="], "Entrypoint": ["/init"],
                 "Cmd": ["x", "y z"], "WorkingDir": "/srv", "StopSignal": "SIGQUIT",
-                "Labels": {"k": "v"}, "Volumes": {"/data": {}}, "ExposedPorts": {"80/tcp": {}},
+                "Labels": {"k": "v"}, "Volumes": {"/var/lib": {}, "/data": {}}, "ExposedPorts": {"80/tcp": {}},
                 "Healthcheck": {"Test": ["NONE"]}, "OnBuild": null},
             "rootfs": {"type": "layers", "diff_ids": ["DIGEST", "DIGEST"]}}"#,
     )
@@ -31,6 +31,7 @@ fn all_that_an_image_may_say() {
         (vec!["/init".into()], vec!["x".into(), "y z".into()])
     );
     assert_eq!(config.stop_signal.as_deref(), Some("SIGQUIT"));
+    assert_eq!(config.volumes, ["/data", "/var/lib"]);
 }
 
 #[test]

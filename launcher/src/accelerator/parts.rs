@@ -43,8 +43,8 @@ pub struct MachineParts {
     pub initramfs: Stretch,
     /// The read-only layers, in the order in which they stand on the layers' disk.
     pub layers: Vec<Stretch>,
-    /// The writable disk.
-    pub upper: Stretch,
+    /// What the writable disk consists of: where writes go, then volumes.
+    pub writable: Vec<Stretch>,
     /// Guest memory, in MiB.
     pub memory_mib: u32,
     /// Virtual CPUs.
@@ -88,7 +88,7 @@ impl MachineParts {
     /// The machine's disks, in the order the guest finds them.
     pub fn disks<'a>(&'a self, table: &mut FileTable<'a>) -> [DiskConfig; 2] {
         let layers = self.layers.iter().map(|layer| table.add_stretch(layer)).collect();
-        let upper = vec![table.add_stretch(&self.upper)];
+        let upper = self.writable.iter().map(|stretch| table.add_stretch(stretch)).collect();
         let disk = |serial: &str, extents, writable| DiskConfig {
             serial: serial.to_owned(),
             extents,

@@ -11,13 +11,14 @@ pub mod images;
 pub mod login;
 pub mod ps;
 pub mod run;
+pub mod volume;
 
 pub use audit::AuditArgs;
 pub use bench::BenchArgs;
 pub use doctor::DoctorArgs;
 pub use images::{ImageArgs, ImageCommand, ImagesArgs, PullArgs, PullPolicy, RmiArgs};
 pub use ps::{PsArgs, RmArgs};
-pub use run::{Accelerator, Profile, RunArgs};
+pub use run::{Accelerator, Profile, RunArgs, StorageKind};
 
 use crate::error::{Explain, Failure};
 use clap::error::{ContextKind, ErrorKind};
@@ -65,6 +66,8 @@ pub enum Command {
     Rmi(RmiArgs),
     /// Look after images
     Image(ImageArgs),
+    /// Look after volumes
+    Volume(volume::VolumeArgs),
     /// Look after the state directory
     System(images::SystemArgs),
     /// List sandboxes

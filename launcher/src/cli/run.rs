@@ -29,6 +29,16 @@ pub enum Profile {
     Strict,
 }
 
+/// Where writes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum StorageKind {
+    /// To a sparse disk in the state directory
+    #[default]
+    Disk,
+    /// To the VM's memory: nothing of it is ever written outside
+    Memory,
+}
+
 /// What was typed after `run`. Flags end at IMAGE: all that follows belongs to the container.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(
@@ -112,6 +122,18 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub tmpfs: Vec<String>,
+    /// Mount a volume, or without a name a new directory that goes with the container; options are ro and nocopy
+    #[arg(
+        short,
+        long,
+        value_name = "[NAME:]PATH[:OPTIONS]",
+        help_heading = "Container",
+        allow_hyphen_values = true
+    )]
+    pub volume: Vec<String>,
+    /// Mount a volume or a tmpfs, in Docker's words: type=volume,src=NAME,dst=PATH
+    #[arg(long, value_name = "WORDS", help_heading = "Container", allow_hyphen_values = true)]
+    pub mount: Vec<String>,
     /// Mount a small tmpfs that is its user's; options as for tmpfs
     #[arg(
         long,
@@ -179,7 +201,16 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub vm_cpus: Option<String>,
-    /// Most that the writable disk can hold: it is sparse [default: 100g]
+    /// Where writes to the root go
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHERE",
+        help_heading = "Virtual machine"
+    )]
+    pub storage: StorageKind,
+    /// Most that can be written: a disk is sparse [default: 100g, or half of the VM's memory]
     #[arg(long, value_name = "SIZE", help_heading = "Virtual machine", allow_hyphen_values = true)]
     pub disk_size: Option<String>,
     /// Boot this kernel (an ELF vmlinux) instead of the built-in one

@@ -24,8 +24,14 @@ pub(crate) fn spec(line: &[&str]) -> ContainerSpec {
         container: ContainerId::try_from("abcdef".to_owned()).unwrap(),
         init: ProcessId::try_from("init".to_owned()).unwrap(),
     };
-    let layers = layer_extents(&[4096, 8192]).unwrap();
-    container_spec(&plan, &process, names, layers, StreamPorts::for_plan(&plan))
+    let disks = Disks {
+        layers: extents(&[4096, 8192]).unwrap(),
+        writable: extents(&[16384, 4096, 8192]).unwrap(),
+    };
+    // As a run has them that has taken two.
+    let place = |name: &VolumeName| ["one", "two"].iter().position(|it| *it == name.as_str());
+    let mounts = mounts(&plan, &process, &disks, place);
+    container_spec(&plan, &process, names, disks, mounts, StreamPorts::for_plan(&plan))
 }
 
 #[test]
@@ -76,6 +82,26 @@ fn what_was_planned_is_what_the_agent_is_told() {
 }
 
 #[test]
+fn volumes_are_where_they_stand_on_the_disk() {
+    let spec = spec(&["-v", "two:/b:ro", "-v", "one:/a:nocopy", "-v", "/own", "i"]);
+    assert_eq!(spec.rootfs.upper, Upper::Disk(DiskExtent { offset: 0, length: 16384 }));
+    let extent = |offset, length| DiskExtent { offset, length };
+    let expected = [
+        ("/b", MountSource::Volume { extent: extent(20480, 8192), copy: true }, "ro"),
+        ("/a", MountSource::Volume { extent: extent(16384, 4096), copy: false }, "rw"),
+        ("/own", MountSource::Directory { copy: true }, "rw"),
+    ];
+    for (mount, (destination, source, option)) in spec.mounts.iter().zip(expected) {
+        assert_eq!((mount.destination.as_str(), mount.source), (destination, source));
+        assert_eq!(mount.options, [option]);
+    }
+    assert_eq!(spec.mounts.len(), 3);
+    let strict = self::spec(&["--profile", "strict", "-v", "one:/a", "i"]);
+    let mount = strict.mounts.iter().find(|mount| mount.destination == "/a").unwrap();
+    assert_eq!(mount.options, ["rw", "nosuid", "nodev", "noexec"]);
+}
+
+#[test]
 fn a_profile_reaches_the_agent() {
     let spec = spec(&["--profile", "strict", "--cap-add", "KILL", "i"]);
     assert_eq!(spec.namespaces, Namespaces { user: NamespaceRef::New, ..Namespaces::default() });
@@ -93,18 +119,18 @@ fn the_usual_spec_fits_a_message() {
 
 #[test]
 fn layers_that_make_no_disk_are_refused() {
-    assert_eq!(layer_extents(&[]), Err(LayersError::None));
-    assert_eq!(layer_extents(&[4096, 0]), Err(LayersError::Length { index: 1, length: 0 }));
-    assert_eq!(layer_extents(&[4097]), Err(LayersError::Length { index: 0, length: 4097 }));
+    assert_eq!(extents(&[]), Err(ExtentsError::None));
+    assert_eq!(extents(&[4096, 0]), Err(ExtentsError::Length { index: 1, length: 0 }));
+    assert_eq!(extents(&[4097]), Err(ExtentsError::Length { index: 0, length: 4097 }));
     let half = 1 << 63;
-    assert_eq!(layer_extents(&[half, half]), Err(LayersError::TooLong));
+    assert_eq!(extents(&[half, half]), Err(ExtentsError::TooLong));
 }
 
 proptest! {
     #[test]
     fn layers_stand_one_after_the_other(blocks in prop::collection::vec(1u64..1_000_000, 1..200)) {
-        let lengths: Vec<u64> = blocks.iter().map(|count| count * LAYER_ALIGNMENT).collect();
-        let extents = layer_extents(&lengths).unwrap();
+        let lengths: Vec<u64> = blocks.iter().map(|count| count * ALIGNMENT).collect();
+        let extents = extents(&lengths).unwrap();
         let mut end = 0;
         for (extent, length) in extents.iter().zip(&lengths) {
             prop_assert_eq!((extent.offset, extent.length), (end, *length));

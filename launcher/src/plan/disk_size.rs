@@ -1,9 +1,10 @@
-//! How large a sandbox's writable disk is: `--disk-size`.
+//! How large a disk is that is written to: a sandbox's (`--disk-size`) or a volume's (`volume create --size`).
 //!
 //! The disk takes room only for what is written, so the default is more than most places have. Who has
 //! sandboxes that must not starve each other gives each one a size that fits.
 
 use super::size::{self, SIZE_HINT, SizeError, show};
+use crate::cli::StorageKind;
 use crate::error::Explain;
 use ext4::{Layout, MAX_BYTES, MIN_BYTES};
 
@@ -14,11 +15,13 @@ const DEFAULT: &str = "100g";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DiskSizeError {
     /// It is none.
-    #[error("--disk-size")]
-    Size(#[source] SizeError),
+    #[error("{0}")]
+    Size(&'static str, #[source] SizeError),
     /// It is out of bounds.
-    #[error("--disk-size {typed:?} is not between {} and {}", show(MIN_BYTES), show(MAX_BYTES))]
+    #[error("{flag} {typed:?} is not between {} and {}", show(MIN_BYTES), show(MAX_BYTES))]
     Bounds {
+        /// The flag.
+        flag: &'static str,
         /// What was typed.
         typed: String,
     },
@@ -27,20 +30,54 @@ pub enum DiskSizeError {
 impl Explain for DiskSizeError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            DiskSizeError::Size(_) => SIZE_HINT.into(),
-            DiskSizeError::Bounds { .. } => {
-                "for example --disk-size 10g; room is taken only as it is written to".into()
+            DiskSizeError::Size(..) => SIZE_HINT.into(),
+            DiskSizeError::Bounds { flag, .. } => {
+                format!("for example {flag} 10g; room is taken only as it is written to")
             }
         })
     }
 }
 
-/// The disk that was asked for.
+/// Where a sandbox's writes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// To its disk.
+    Disk,
+    /// To the VM's memory: at most so many bytes, or half of it.
+    Memory {
+        /// How many.
+        bytes: Option<u64>,
+    },
+}
+
+/// Where writes go, and the disk, which is as small as it can be where they do not go there.
 ///
 /// # Errors
 /// [`DiskSizeError`].
-pub fn resolve(typed: Option<&str>) -> Result<Layout, DiskSizeError> {
+pub fn storage(kind: StorageKind, size: Option<&str>) -> Result<(Storage, Layout), DiskSizeError> {
+    const FLAG: &str = "--disk-size";
+    match kind {
+        StorageKind::Disk => Ok((Storage::Disk, resolve(FLAG, size)?)),
+        StorageKind::Memory => {
+            let bytes = size.map(|typed| bytes(FLAG, typed)).transpose()?;
+            let smallest = Layout::of_bytes(MIN_BYTES);
+            let disk =
+                smallest.map_err(|_| DiskSizeError::Bounds { flag: FLAG, typed: String::new() })?;
+            Ok((Storage::Memory { bytes }, disk))
+        }
+    }
+}
+
+fn bytes(flag: &'static str, typed: &str) -> Result<u64, DiskSizeError> {
+    size::parse(typed).map_err(|error| DiskSizeError::Size(flag, error))
+}
+
+/// The disk that was asked for by a flag.
+///
+/// # Errors
+/// [`DiskSizeError`].
+pub fn resolve(flag: &'static str, typed: Option<&str>) -> Result<Layout, DiskSizeError> {
     let typed = typed.unwrap_or(DEFAULT);
-    let bytes = size::parse(typed).map_err(DiskSizeError::Size)?;
-    Layout::of_bytes(bytes).map_err(|_| DiskSizeError::Bounds { typed: typed.to_owned() })
+    Layout::of_bytes(bytes(flag, typed)?)
+        .map_err(|_| DiskSizeError::Bounds { flag, typed: typed.to_owned() })
 }

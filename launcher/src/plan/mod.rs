@@ -11,6 +11,7 @@
 pub mod disk_size;
 pub mod environment;
 pub mod limits;
+mod mount_point;
 pub mod names;
 pub mod process;
 pub mod profile;
@@ -19,11 +20,14 @@ pub mod signal;
 pub mod size;
 pub mod tmpfs;
 pub mod vm_size;
+pub mod volume;
 
+pub use disk_size::Storage;
 pub use environment::Change;
 pub use process::{ImageDefaults, ProcessError, ProcessPlan};
 pub use security::Security;
 pub use vm_size::VmSize;
+pub use volume::{MAX_VOLUMES, VolumeMount};
 
 use crate::cli::{Accelerator, PullPolicy, RunArgs};
 use crate::error::Explain;
@@ -63,7 +67,9 @@ pub struct SandboxPlan {
     pub accelerator: Accelerator,
     /// Its size.
     pub vm: VmSize,
-    /// Its writable disk.
+    /// Where writes go.
+    pub storage: Storage,
+    /// Its writable disk, which has to be there in any case.
     pub disk: Layout,
     /// A kernel instead of the built-in one.
     pub kernel: Option<PathBuf>,
@@ -84,10 +90,14 @@ pub struct SandboxPlan {
 pub struct ContainerPlan {
     /// Its host name; `None` is the sandbox's short id.
     pub hostname: Option<String>,
+    /// It runs under `--profile strict`.
+    pub strict: bool,
     /// Its root file system is read-only.
     pub readonly_root: bool,
     /// Mounts beside those that every container has.
     pub mounts: Vec<Mount>,
+    /// Volumes and directories that it is given; what its image declares comes to them.
+    pub volumes: Vec<VolumeMount>,
     /// Limits of its cgroup.
     pub resources: Resources,
     /// What its processes may do.
@@ -145,6 +155,15 @@ pub enum PlanError {
     /// A tmpfs.
     #[error(transparent)]
     Tmpfs(#[from] tmpfs::TmpfsError),
+    /// A volume.
+    #[error(transparent)]
+    Volume(#[from] volume::VolumeError),
+    /// Two mounts at one place.
+    #[error("{0} was given twice")]
+    Twice(String),
+    /// More volumes than a sandbox can have.
+    #[error("{0} volumes are over the limit of {MAX_VOLUMES}")]
+    Volumes(usize),
     /// The size of its disk.
     #[error(transparent)]
     DiskSize(#[from] disk_size::DiskSizeError),
@@ -175,6 +194,9 @@ impl Explain for PlanError {
             PlanError::Profile(error) => error.hint(),
             PlanError::StopSignal(_) => Some(signal::SIGNAL_HINT.into()),
             PlanError::Tmpfs(error) => error.hint(),
+            PlanError::Volume(error) => error.hint(),
+            PlanError::Twice(_) => Some("one mount at each place is enough".into()),
+            PlanError::Volumes(_) => Some("one volume can have many directories".into()),
             PlanError::DiskSize(error) => error.hint(),
             PlanError::VmSize(error) => error.hint(),
             PlanError::NotATerminal => {
@@ -223,6 +245,7 @@ impl RunPlan {
 
 impl SandboxPlan {
     fn resolve(args: &RunArgs, vm: VmSize) -> Result<Self, PlanError> {
+        let (storage, disk) = disk_size::storage(args.storage, args.disk_size.as_deref())?;
         Ok(Self {
             name: given(&args.name).map(names::sandbox).transpose()?,
             state_dir: args.state_dir.clone(),
@@ -230,7 +253,8 @@ impl SandboxPlan {
             remove: args.rm || args.audited,
             accelerator: args.accel,
             vm,
-            disk: disk_size::resolve(args.disk_size.as_deref())?,
+            storage,
+            disk,
             kernel: args.kernel.clone(),
             console: args.console.clone(),
             boot_timeout: limits::timeout("--boot-timeout", args.boot_timeout.as_deref())?,
@@ -249,17 +273,47 @@ impl ContainerPlan {
         cpus: u8,
         strict: bool,
     ) -> Result<Self, PlanError> {
-        let mounts = tmpfs::mounts(&args.tmpfs, &args.writable)?;
+        let (volumes, more) = volumes(args)?;
+        let mounts = tmpfs::mounts(&[&args.tmpfs[..], &more].concat(), &args.writable)?;
+        let places = mounts.iter().map(|mount| &mount.destination);
+        let places: Vec<_> = places.chain(volumes.iter().map(|it| &it.destination)).collect();
+        let mut again = places.iter().enumerate().filter(|(at, it)| places[..*at].contains(it));
+        if let Some((_, place)) = again.next() {
+            return Err(PlanError::Twice((*place).clone()));
+        }
         Ok(Self {
             hostname: given(&args.hostname).map(names::hostname).transpose()?,
+            strict,
             readonly_root: args.read_only || strict,
             mounts: if strict { profile::mounts(mounts)? } else { mounts },
+            volumes,
             resources,
             security: security::resolve(args, inputs, cpus, strict)?,
             rlimits: limits::rlimits(&args.ulimit)?,
             reaper: args.init,
         })
     }
+}
+
+/// What was typed after `-v` and `--mount`: volumes and directories, and each tmpfs as `--tmpfs` has it.
+fn volumes(args: &RunArgs) -> Result<(Vec<VolumeMount>, Vec<String>), PlanError> {
+    let (mut volumes, mut tmpfs) = (Vec::new(), Vec::new());
+    for typed in &args.volume {
+        volumes.push(volume::short(typed)?);
+    }
+    for typed in &args.mount {
+        match volume::long(typed)? {
+            volume::Mounted::Volume(volume) => volumes.push(volume),
+            volume::Mounted::Tmpfs(typed) => tmpfs.push(typed),
+        }
+    }
+    let mut names: Vec<_> = volumes.iter().filter_map(|it| it.volume.as_ref()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() > MAX_VOLUMES {
+        return Err(PlanError::Volumes(names.len()));
+    }
+    Ok((volumes, tmpfs))
 }
 
 impl ProcessChoices {

@@ -23,6 +23,8 @@ pub struct ImageDefaults {
     pub working_dir: String,
     /// StopSignal.
     pub stop_signal: Option<String>,
+    /// Volumes: where a container is to have directories that are no part of its root.
+    pub volumes: Vec<String>,
 }
 
 /// The container's first process, resolved.
@@ -40,6 +42,8 @@ pub struct ProcessPlan {
     pub stop_signal: u8,
     /// The host name it sees.
     pub hostname: String,
+    /// Volumes and directories that it is given.
+    pub volumes: Vec<VolumeMount>,
     /// What the user should know; not to be printed with `--quiet`.
     pub note: Option<String>,
 }
@@ -114,9 +118,27 @@ impl RunPlan {
             args,
             stop_signal,
             hostname,
+            volumes: self.volumes(image),
             note,
         };
         plan.checked()
+    }
+
+    /// What was asked for, and what the image declares at other places: nothing under --profile strict, where each
+    /// place that can be written to is named by the user.
+    fn volumes(&self, image: &ImageDefaults) -> Vec<VolumeMount> {
+        let mut volumes = self.container.volumes.clone();
+        if self.container.strict {
+            return volumes;
+        }
+        for declared in image.volumes.iter().filter_map(|path| VolumeMount::declared(path)) {
+            let taken = self.container.mounts.iter().map(|mount| &mount.destination);
+            let mut taken = taken.chain(volumes.iter().map(|volume| &volume.destination));
+            if !taken.any(|place| *place == declared.destination) {
+                volumes.push(declared);
+            }
+        }
+        volumes
     }
 
     /// Whom it runs as, and what to say of that.

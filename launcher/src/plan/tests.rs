@@ -9,6 +9,7 @@ mod limits;
 mod process;
 mod profile;
 mod vm_size;
+mod volume;
 
 pub(crate) const GIB: u64 = 1 << 30;
 

@@ -6,6 +6,7 @@
 //! It is empty, whatever the image has there: what a hostile image holds is not carried into memory, and
 //! a program that needs something in it makes it, as after every boot.
 
+use super::mount_point::{self, Unfit};
 use super::size;
 use crate::error::Explain;
 use protocol::{Mount, MountSource};
@@ -106,18 +107,11 @@ pub fn mounts(tmpfs: &[String], writable: &[String]) -> Result<Vec<Mount>, Tmpfs
 
 fn mount(flag: &Flag, typed: &str) -> Result<Mount, Reason> {
     let (path, options) = typed.split_once(':').unwrap_or((typed, ""));
-    if !path.starts_with('/') {
-        return Err(Reason::Relative(typed.to_owned()));
-    }
-    let parts: Vec<&str> =
-        path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    if parts.contains(&"..") {
-        return Err(Reason::Climbing(typed.to_owned()));
-    }
-    if parts.is_empty() {
-        return Err(Reason::Root(typed.to_owned()));
-    }
-    let destination = format!("/{}", parts.join("/"));
+    let destination = mount_point::shortest(path).map_err(|unfit| match unfit {
+        Unfit::Relative => Reason::Relative(typed.to_owned()),
+        Unfit::Climbing => Reason::Climbing(typed.to_owned()),
+        Unfit::Root => Reason::Root(typed.to_owned()),
+    })?;
     let mut merged: Vec<String> = flag.defaults.iter().map(|&option| option.to_owned()).collect();
     for option in options.split(',').filter(|option| !option.is_empty()) {
         if !known(flag, option) {

@@ -9,8 +9,10 @@ fn planned(line: &[&str]) -> (RunPlan, ProcessPlan, ContainerSpec) {
     let id = sandbox::random_id().unwrap();
     let process = plan.with_image(&ImageDefaults::default(), id.as_str()).unwrap();
     let names = Names::of_first(id).unwrap();
-    let layers = layer_extents(&[4096]).unwrap();
-    let spec = container_spec(&plan, &process, names, layers, StreamPorts::for_plan(&plan));
+    let extents = || extents(&[4096]).unwrap();
+    let disks = Disks { layers: extents(), writable: extents() };
+    let spec =
+        container_spec(&plan, &process, names, disks, Vec::new(), StreamPorts::for_plan(&plan));
     (plan, process, spec)
 }
 

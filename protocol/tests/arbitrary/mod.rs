@@ -46,16 +46,28 @@ fn namespaces() -> impl Strategy<Value = Namespaces> {
 }
 
 fn rootfs() -> impl Strategy<Value = Rootfs> {
-    let layer = any::<(u64, u64)>().prop_map(|(offset, length)| LayerExtent { offset, length });
-    (vec(layer, 0..4), any::<bool>()).prop_map(|(layers, readonly)| Rootfs {
+    let upper = prop_oneof![
+        extent().prop_map(Upper::Disk),
+        any::<Option<u64>>().prop_map(|bytes| Upper::Memory { bytes }),
+    ];
+    (vec(extent(), 0..4), upper, any::<bool>()).prop_map(|(layers, upper, readonly)| Rootfs {
         layers,
-        upper: Upper::Disk,
+        upper,
         readonly,
     })
 }
 
+fn extent() -> impl Strategy<Value = DiskExtent> {
+    any::<(u64, u64)>().prop_map(|(offset, length)| DiskExtent { offset, length })
+}
+
 fn mount() -> impl Strategy<Value = Mount> {
-    let source = prop::sample::select(vec![MountSource::Tmpfs, MountSource::OwnTmpfs]);
+    let source = prop_oneof![
+        Just(MountSource::Tmpfs),
+        Just(MountSource::OwnTmpfs),
+        (extent(), any::<bool>()).prop_map(|(extent, copy)| MountSource::Volume { extent, copy }),
+        any::<bool>().prop_map(|copy| MountSource::Directory { copy }),
+    ];
     (any::<String>(), source, texts()).prop_map(|(destination, source, options)| Mount {
         destination,
         source,

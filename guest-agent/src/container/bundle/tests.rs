@@ -1,6 +1,6 @@
 use super::*;
 use protocol::{
-    Capabilities, ContainerId, ContainerSpec, LayerExtent, Namespaces, ProcessId, ProcessSpec,
+    Capabilities, ContainerId, ContainerSpec, DiskExtent, Namespaces, ProcessId, ProcessSpec,
     Resources, Rootfs, Stdio, Upper,
 };
 
@@ -9,8 +9,8 @@ fn spec() -> ContainerSpec {
         id: ContainerId::try_from("box".to_owned()).unwrap(),
         hostname: "inside".into(),
         rootfs: Rootfs {
-            layers: vec![LayerExtent { offset: 0, length: 4096 }],
-            upper: Upper::Disk,
+            layers: vec![DiskExtent { offset: 0, length: 4096 }],
+            upper: Upper::Disk(DiskExtent { offset: 0, length: 4096 }),
             readonly: true,
         },
         mounts: vec![protocol::Mount {
@@ -43,8 +43,13 @@ fn spec() -> ContainerSpec {
 }
 
 fn of(spec: &ContainerSpec, joined: &[(NamespaceKind, i32)]) -> Spec {
-    let around =
-        Surroundings { rootfs: Path::new("/r"), etc: Path::new("/e"), joined, users: None };
+    let around = Surroundings {
+        rootfs: Path::new("/r"),
+        etc: Path::new("/e"),
+        joined,
+        users: None,
+        directories: &[],
+    };
     runtime_spec(spec, &around).unwrap()
 }
 

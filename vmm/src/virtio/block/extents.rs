@@ -24,14 +24,6 @@ pub enum DiskError {
         /// The disk's serial number.
         serial: String,
     },
-    /// A writable disk consists of one extent.
-    #[error("the writable disk {serial:?} has {count} extents, not one")]
-    WritableExtents {
-        /// The disk's serial number.
-        serial: String,
-        /// How many it has.
-        count: usize,
-    },
     /// The serial number is not 1 to 20 bytes of printable ASCII.
     #[error("{0:?} is no serial number of at most {SERIAL_BYTES} characters")]
     Serial(String),
@@ -107,13 +99,8 @@ impl Extents {
         if config.serial.is_empty() || config.serial.len() > SERIAL_BYTES || !printable {
             return Err(DiskError::Serial(serial()));
         }
-        match config.extents.len() {
-            0 => return Err(DiskError::Empty { serial: serial() }),
-            1 => {}
-            count if config.writable => {
-                return Err(DiskError::WritableExtents { serial: serial(), count });
-            }
-            _ => {}
+        if config.extents.is_empty() {
+            return Err(DiskError::Empty { serial: serial() });
         }
         let mut disk = Self { extents: Vec::new(), length: 0 };
         for (index, extent) in config.extents.iter().enumerate() {
