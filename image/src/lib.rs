@@ -23,11 +23,13 @@ pub mod digest;
 pub mod fetch;
 pub mod inventory;
 pub mod layer;
+mod load;
 pub mod manifest;
 pub mod policy;
 mod prepare;
 pub mod reference;
 pub mod registries;
+mod save;
 pub mod source;
 pub mod store;
 
@@ -36,6 +38,7 @@ pub use digest::{Algorithm, Digest};
 pub use fetch::Fetcher;
 pub use inventory::{StoredImage, inventory, is_stored};
 pub use layer::{Limits, UnpackError, UnpackJob, UnpackReport};
+pub use load::{ArchivedImage, archived};
 pub use manifest::Platform;
 pub use policy::Policy;
 pub use prepare::{
@@ -43,4 +46,5 @@ pub use prepare::{
     prepare,
 };
 pub use reference::Reference;
+pub use save::{SaveError, save};
 pub use store::Store;

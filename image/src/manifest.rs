@@ -21,6 +21,8 @@ pub const MAX_LAYERS: usize = 200;
 const MAX_MANIFESTS: usize = 4096;
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// As containerd, and so Docker, writes it.
+const IMAGE_NAME: &str = "io.containerd.image.name";
 const CONFIG_TYPES: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
@@ -124,6 +126,12 @@ impl Descriptor {
         self.annotations.as_ref()?.get(REF_NAME).map(String::as_str)
     }
 
+    /// What whoever wrote it calls the image, whole where that is said.
+    pub fn image_name(&self) -> Option<&str> {
+        let annotations = self.annotations.as_ref()?;
+        annotations.get(IMAGE_NAME).map(String::as_str).or_else(|| self.ref_name())
+    }
+
     /// Whether another says that it is for the same platform, or both say nothing.
     pub fn has_platform_of(&self, other: &Self) -> bool {
         self.platform == other.platform
@@ -178,6 +186,24 @@ impl Document {
             _ => Err(ManifestError::Ambiguous),
         }
     }
+}
+
+/// A manifest for a configuration and layers that came without one: digests and lengths.
+pub fn written(config: (&Digest, u64), layers: &[(Digest, u64)]) -> Vec<u8> {
+    let descriptor = |kind: &str, digest: &Digest, size: u64| {
+        serde_json::json!({
+            "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest, "size": size,
+        })
+    };
+    let layers: Vec<_> =
+        layers.iter().map(|(digest, size)| descriptor("layer.v1.tar", digest, *size)).collect();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor("config.v1+json", config.0, config.1),
+        "layers": layers,
+    });
+    manifest.to_string().into_bytes()
 }
 
 /// The first manifest for a platform; failing that, the first that names none.

@@ -11,14 +11,15 @@ mod making;
 mod tests;
 
 use crate::config::ImageConfig;
-use crate::digest::Digest;
+use crate::digest::{Algorithm, Digest};
 use crate::fetch::{FetchError, FetchFailure, Remote};
 use crate::layer::{Limits, UnpackError, UnpackJob, UnpackReport};
-use crate::manifest::Platform;
+use crate::manifest::{self, Platform};
 use crate::policy::{Policy, PolicyError};
 use crate::reference::Reference;
-use crate::source::{self, ResolvedImage, SourceError};
-use crate::store::{Store, StoreError, StoredLayer};
+use crate::reference::name::ImageName;
+use crate::source::{self, Documents, ResolvedImage, SourceError};
+use crate::store::{NamedImage, Store, StoreError, StoredLayer};
 use crew::Work;
 use making::{Bench, stored};
 use std::error::Error;
@@ -67,6 +68,8 @@ pub struct Request<'a> {
     pub policy: &'a Policy,
     /// How registries are reached, where the image is one's.
     pub remote: Option<Remote<'a>>,
+    /// What it is to be called from now on, where it is no registry's.
+    pub name: Option<&'a ImageName>,
     /// Is told how far it is, from the calling thread, several times a second. Not called where nothing
     /// has to be done.
     pub progress: &'a dyn Fn(LayerProgress),
@@ -219,6 +222,23 @@ impl ImageError {
     }
 }
 
+/// Keeps the documents of an image that came from a file; gives what its name is to mean.
+fn kept(
+    store: &Store,
+    name: &ImageName,
+    documents: Documents,
+    blobs: &[(Digest, u64)],
+) -> Result<NamedImage, StoreError> {
+    let (config, json) = documents.config;
+    store.keep_document(&config, &json)?;
+    let (manifest, json) = documents.manifest.unwrap_or_else(|| {
+        let written = manifest::written((&config, json.len() as u64), blobs);
+        (Digest::of(Algorithm::Sha256, &written), written)
+    });
+    store.keep_document(&manifest, &json)?;
+    Ok(NamedImage::new(name, manifest.clone(), manifest, config))
+}
+
 /// Makes an image ready to be run: finds it, verifies it, and unpacks what the store lacks.
 ///
 /// # Errors
@@ -239,7 +259,7 @@ pub fn prepare(
     request.policy.may_be_asked_for(request.reference).map_err(refused)?;
     // What is found or made is not taken away before it is open.
     let _hold = store.hold().map_err(|error| unknown(error.into()))?;
-    let (ResolvedImage { config, layers, digests }, named) =
+    let (ResolvedImage { config, layers, digests, documents }, named) =
         source::resolve(request.reference, request.platform, store, request.remote)
             .map_err(unknown)?;
     request.policy.accepts(request.reference, &digests).map_err(refused)?;
@@ -266,9 +286,11 @@ pub fn prepare(
     let is_reason = |result: &Result<_, LayerError>| matches!(result, Err(error) if !matches!(error, LayerError::Skipped));
     let first_reason = found.iter().position(is_reason);
     let mut ready = Vec::with_capacity(count);
+    let mut blobs = Vec::with_capacity(count);
     for (index, (layer, result)) in layers.into_iter().zip(found).enumerate() {
         match result {
-            Ok(StoredLayer { file, length }) => {
+            Ok(StoredLayer { file, length, blob }) => {
+                blobs.push((blob, layer.length));
                 ready.push(Layer { diff_id: layer.diff_id, file, length });
             }
             Err(_) if first_reason.is_some_and(|first| first != index) => {}
@@ -280,6 +302,12 @@ pub fn prepare(
         }
     }
     // A name is given to what is there, whole.
+    let named = match (named, request.name, documents) {
+        (None, Some(name), Some(documents)) => {
+            Some(kept(store, name, documents, &blobs).map_err(|error| unknown(error.into()))?)
+        }
+        (named, ..) => named,
+    };
     if let Some(named) = named {
         store.name(&named).map_err(|error| unknown(error.into()))?;
     }

@@ -3,7 +3,7 @@
 use crate::cli::images::{SystemArgs, SystemCommand};
 use crate::cli::{self, Command, ImageCommand, Parsed};
 use crate::error::{Failure, report};
-use crate::{disk_usage, images, login, outdated, pull, sandboxes, volumes};
+use crate::{archives, disk_usage, images, login, outdated, pull, sandboxes, volumes};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -29,6 +29,10 @@ pub fn main() -> ExitCode {
         Ok(Parsed::Command(Command::System(SystemArgs { command: SystemCommand::Df(args) }))) => {
             confined().and_then(|()| disk_usage::df(&args)).and_then(|text| print(&text))
         }
+        Ok(Parsed::Command(Command::Load(args))) => {
+            archives::load(&args).and_then(|text| print(&text))
+        }
+        Ok(Parsed::Command(Command::Save(args))) => confined().and_then(|()| archives::save(&args)),
         Ok(Parsed::Command(Command::Volume(args))) => {
             confined().and_then(|()| volumes::main(&args)).and_then(|text| print(&text))
         }

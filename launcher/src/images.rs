@@ -211,7 +211,7 @@ fn say_held() {
 }
 
 /// The images that a word means: by name, or by the beginning of their id.
-fn meant_by<'a>(wanted: &str, images: &'a [StoredImage]) -> Vec<&'a StoredImage> {
+pub(crate) fn meant_by<'a>(wanted: &str, images: &'a [StoredImage]) -> Vec<&'a StoredImage> {
     if let Ok(name) = wanted.parse::<ImageName>() {
         let named = images.iter().filter(|image| image.named.name == name.to_string());
         let named: Vec<_> = named.collect();

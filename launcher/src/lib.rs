@@ -10,6 +10,7 @@
 
 pub mod accelerator;
 pub mod agent_client;
+mod archives;
 mod audit;
 mod bench;
 pub mod capabilities;

@@ -19,6 +19,7 @@ use image::layer::Limits;
 use image::manifest::Platform;
 use image::policy::Policy;
 use image::reference::ReferenceError;
+use image::reference::name::ImageName;
 use image::source::SourceError;
 use image::store::StoreError;
 use image::{Image, ImageError, LayerError, Reference, Request, Store};
@@ -100,7 +101,8 @@ impl Explain for ReferenceError {
 
 /// What an image is had by: what the user says of it, read before this process is walled in.
 pub struct Means {
-    policy: Policy,
+    /// Which images are accepted.
+    pub policy: Policy,
     /// How to reach its registry, where that may have to be asked.
     pub registries: Option<Registries>,
 }
@@ -149,11 +151,26 @@ pub fn image(plan: &RunPlan, means: &Means) -> Result<Image, Failure> {
     };
     let progress = Progress::new(plan.sandbox.quiet, Afterwards::Clear);
     let store = Store::open(&plan.sandbox.state_dir)?;
-    prepare(&reference, &store, means, pull, &progress)
+    prepare((&reference, None), &store, means, pull, &progress)
+}
+
+/// Puts an image that lies in a file into the store, by a name.
+///
+/// # Errors
+/// Where it is not to be had.
+pub fn keep(
+    reference: &Reference,
+    name: &ImageName,
+    store: &Store,
+    means: &Means,
+    quiet: bool,
+) -> Result<(), Failure> {
+    let progress = Progress::new(quiet, Afterwards::Clear);
+    prepare((reference, Some(name)), store, means, Pull::Never, &progress).map(drop)
 }
 
 fn prepare(
-    reference: &Reference,
+    (reference, name): (&Reference, Option<&ImageName>),
     store: &Store,
     means: &Means,
     pull: Pull,
@@ -165,6 +182,7 @@ fn prepare(
         limits: &Limits::default(),
         policy: &means.policy,
         remote: means.registries.as_ref().map(|registries| registries.remote(pull)),
+        name,
         progress: &|layer| progress.show(layer),
     };
     let image = image::prepare(&request, store, &JailedUnpacker);
@@ -184,7 +202,7 @@ pub fn pull(args: &PullArgs) -> Result<String, Failure> {
     }
     let fetching = asked.iter().any(|(_, means)| means.registries.is_some());
     jail::confine_launcher(fetching).map_err(Failure::plain)?;
-    end_on_signals()?;
+    end_on_signals("interrupted: what was fetched is kept, and the next pull goes on from there")?;
     // Made first, so that it is there to be left open. Where it cannot be, the store says so.
     let _ = std::fs::create_dir_all(&args.state_dir);
     let mut reach = if fetching { jail::fetch::reach() } else { Reach::default() };
@@ -204,7 +222,7 @@ pub fn pull(args: &PullArgs) -> Result<String, Failure> {
         };
         let before = known(reference);
         let progress = Progress::new(args.quiet, Afterwards::Keep);
-        prepare(reference, &store, means, Pull::Always, &progress)?;
+        prepare((reference, None), &store, means, Pull::Always, &progress)?;
         let now = known(reference);
         if let Some(now) = now.as_ref().filter(|_| !args.quiet) {
             let news = match &before {
@@ -220,14 +238,17 @@ pub fn pull(args: &PullArgs) -> Result<String, Failure> {
 }
 
 /// As PID 1 of the outer container, a process that takes no signals cannot be ended by them.
-fn end_on_signals() -> Result<(), Failure> {
+///
+/// # Errors
+/// Where no thread can wait for them.
+pub fn end_on_signals(words: &'static str) -> Result<(), Failure> {
     const WHILE: Duration = Duration::from_secs(3600);
     let signals = Signals::take().map_err(Failure::plain)?;
     let wait = move || {
         loop {
             let _ = crate::wait::readable_within(&signals, WHILE);
             if let Some(number) = signals.next().filter(|number| ends_a_process(*number)) {
-                say("interrupted: what was fetched is kept, and the next pull goes on from there");
+                say(words);
                 std::process::exit(128 + i32::from(number));
             }
         }

@@ -221,6 +221,15 @@ pub fn disk_identity() -> Result<Identity, SandboxError> {
     Ok(Identity { uuid, made_at: u32::try_from(since.as_secs()).unwrap_or(u32::MAX) })
 }
 
+/// A word that nobody else has.
+///
+/// # Errors
+/// Where the kernel gives no random bytes.
+pub fn random_word() -> Result<String, SandboxError> {
+    let bytes: [u8; 16] = random()?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 fn random<const COUNT: usize>() -> Result<[u8; COUNT], SandboxError> {
     let mut bytes = [0; COUNT];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())

@@ -7,6 +7,7 @@ mod agent_machine;
 mod agent_protocol;
 mod agent_streams;
 mod apparmor;
+mod archives;
 mod attempts;
 mod audit;
 mod bench;
@@ -71,6 +72,7 @@ pub fn all() -> Vec<Case> {
         signals::CASES,
         records::CASES,
         registry::CASES,
+        archives::CASES,
         hostile_state::CASES,
         console::CASES,
         doctor::CASES,

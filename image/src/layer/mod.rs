@@ -14,6 +14,7 @@ pub(crate) mod error;
 mod input;
 mod limits;
 pub(crate) mod path;
+mod recipe;
 pub(crate) mod tar;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,15 +23,17 @@ mod tree;
 pub use error::{EntryError, Limited, Quoted, TarError, UnpackError};
 pub use input::Compression;
 pub use limits::Limits;
+pub use recipe::{Archive, RecipeError};
 
 use crate::digest::{Algorithm, Digest, HashingReader};
 use erofs::{ErofsWriter, MAX_XATTR_BYTES, XattrSize};
 use input::Decoder;
 use path::Role;
+use recipe::{Recipe, Recorded};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use tar::{Entry, EntryKind, Stream, TarReader};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use tar::{Entry, EntryKind, Stream, TarInput, TarReader};
 use tree::{Attributes, Directory, Failure, NodeKind, Tree};
 
 const INPUT_BUFFER_BYTES: usize = 256 << 10;
@@ -85,14 +88,14 @@ pub fn unpack_stream(
     let decoder = Decoder::new(BufReader::with_capacity(INPUT_BUFFER_BYTES, input))?;
     let limited = input::Limited { inner: decoder, left: limits.archive_bytes };
     let mut hashing = HashingReader::new(limited, algorithm);
-    unpack_archive(&mut hashing, output, limits)
-        .map_err(|error| match error {
+    let (unpacked, recipe) =
+        unpack_archive(&mut hashing, output, limits).map_err(|error| match error {
             UnpackError::Tar(TarError::TooLong) => {
                 UnpackError::Limit { what: Limited::ArchiveBytes, limit: limits.archive_bytes }
             }
             other => other,
-        })?
-        .finish(hashing)
+        })?;
+    unpacked.finish(recipe, hashing)
 }
 
 /// What is left to do once the archive is read: only then is its digest known.
@@ -102,7 +105,11 @@ struct Unpacked<W> {
 }
 
 impl<W: Write + Seek> Unpacked<W> {
-    fn finish<R: Read>(mut self, hashing: HashingReader<R>) -> Result<UnpackReport, UnpackError> {
+    fn finish<R: Read>(
+        mut self,
+        recipe: Recipe,
+        hashing: HashingReader<R>,
+    ) -> Result<UnpackReport, UnpackError> {
         let (diff_id, _) = hashing.finish();
         // A UUID of its own for every layer, the same for the same layer: overlayfs wants them unlike.
         let mut uuid = [0; 16];
@@ -111,7 +118,7 @@ impl<W: Write + Seek> Unpacked<W> {
             *byte = u8::from_str_radix(digits, 16).unwrap_or(0);
         }
         self.tree.drop_idle_whiteouts();
-        Ok(UnpackReport { diff_id, image_bytes: self.writer.finish(&self.tree, uuid)? })
+        Ok(UnpackReport { diff_id, image_bytes: self.writer.finish(&self.tree, uuid, recipe)? })
     }
 }
 
@@ -119,9 +126,9 @@ fn unpack_archive<W: Write + Seek>(
     archive: impl Read,
     output: W,
     limits: &Limits,
-) -> Result<Unpacked<W>, UnpackError> {
+) -> Result<(Unpacked<W>, Recipe), UnpackError> {
     let stream = Stream(BufReader::with_capacity(ARCHIVE_BUFFER_BYTES, archive));
-    let mut reader = TarReader::new(stream);
+    let mut reader = TarReader::new(Recorded::new(stream));
     let writer = ErofsWriter::new(output, limits)?;
     let mut unpacked = Unpacked { tree: Tree::new(limits), writer };
     let mut entries = 0;
@@ -137,15 +144,14 @@ fn unpack_archive<W: Write + Seek>(
         })?;
     }
     // The digest is of all bytes, also those behind the archive's end.
-    io::copy(&mut reader.into_input().0, &mut io::sink())
-        .map_err(|error| TarError::read(&error))?;
-    Ok(unpacked)
+    let recipe = reader.into_input().into_recipe().map_err(|error| TarError::read(&error))?;
+    Ok((unpacked, recipe))
 }
 
 impl<W: Write + Seek> Unpacked<W> {
-    fn entry<R: Read>(
+    fn entry(
         &mut self,
-        reader: &mut TarReader<Stream<BufReader<R>>>,
+        reader: &mut TarReader<impl TarInput>,
         mut entry: Entry,
     ) -> Result<(), Failure> {
         let path = std::mem::take(&mut entry.path);
@@ -165,9 +171,9 @@ impl<W: Write + Seek> Unpacked<W> {
         }
     }
 
-    fn kind<R: Read>(
+    fn kind(
         &mut self,
-        reader: &mut TarReader<Stream<BufReader<R>>>,
+        reader: &mut TarReader<impl TarInput>,
         entry: Entry,
         attributes: &Attributes,
         opaque: bool,

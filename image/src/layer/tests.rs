@@ -6,9 +6,10 @@ mod hostile;
 mod large;
 mod random;
 mod readback;
+mod recipe;
 
 use super::{Algorithm, EntryError, Limited, Limits, TarError, UnpackError, UnpackReport};
-use crate::digest::Digest;
+use crate::digest::{Digest, HashingReader};
 use readback::{Seen, fsck, read_image};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
@@ -22,7 +23,22 @@ pub(crate) fn unpack_bytes(layer: &[u8]) -> Result<(UnpackReport, Vec<u8>), Unpa
 fn unpack_within(layer: &[u8], limits: &Limits) -> Result<(UnpackReport, Vec<u8>), UnpackError> {
     let mut image = Cursor::new(Vec::new());
     let report = super::unpack_stream(layer, &mut image, Algorithm::Sha256, limits)?;
-    Ok((report, image.into_inner()))
+    let image = image.into_inner();
+    assert_eq!(made_again(&image), Ok(report.diff_id.clone()));
+    Ok((report, image))
+}
+
+/// The digest of the archive that is made of an image.
+fn made_again(image: &[u8]) -> Result<Digest, String> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(image).unwrap();
+    let archive = super::Archive::of(&file, image.len() as u64).map_err(|it| it.to_string())?;
+    let expected = archive.len();
+    let mut hashing = HashingReader::new(archive, Algorithm::Sha256);
+    std::io::copy(&mut hashing, &mut std::io::sink()).map_err(|it| it.to_string())?;
+    let (digest, length) = hashing.finish();
+    assert_eq!(length, expected);
+    Ok(digest)
 }
 
 /// An archive in the making.

@@ -66,6 +66,7 @@ fn run(reference: &str, store: &Path, unpacker: &dyn Unpacker) -> Result<Image, 
         limits: &Limits::default(),
         policy: &crate::Policy::open(),
         remote: None,
+        name: None,
         progress: &|_| {},
     };
     prepare(&request, &Store::open(store).unwrap(), unpacker)
@@ -402,6 +403,7 @@ fn progress_is_told() {
         limits: &Limits::default(),
         policy: &crate::Policy::open(),
         remote: None,
+        name: None,
         progress: &|progress| told.borrow_mut().push(progress),
     };
     let store = Store::open(scratch.path()).unwrap();

@@ -2,7 +2,7 @@
 //! `manifest.json`, configurations, and layers, which may lie there uncompressed or not.
 
 use super::file::{open_regular, read_exact};
-use super::{Bytes, LayerSource, ResolvedImage, SourceError, list};
+use super::{Bytes, Documents, LayerSource, ResolvedImage, SourceError, list};
 use crate::archive::{ArchiveError, Extent, Index};
 use crate::config::ImageConfig;
 use crate::digest::{Algorithm, Digest};
@@ -22,15 +22,18 @@ pub(super) fn resolve(
         |source: ArchiveError| SourceError::Archive { path: path.to_owned(), source };
     let index = Index::read(&file).map_err(archive_error)?;
     let find = |name: &str| index.find(name).map_err(archive_error);
-    let json = document(&file, path, "manifest.json", find("manifest.json")?)?;
+    let json = archive_document(&file, path, &index, "manifest.json")?;
     let images = manifest::parse_docker_archive(&json)
         .map_err(|source| SourceError::Manifest { path: path.to_owned(), source })?;
     let image = select(path, &images, name)?;
 
     let config = document(&file, path, &image.config, find(&image.config)?)?;
     check_name(path, &image.config, &config)?;
-    let digests = vec![Digest::of(Algorithm::Sha256, &config)];
-    let (config, diff_ids) = ImageConfig::parse(&config, wanted)
+    let digest = Digest::of(Algorithm::Sha256, &config);
+    let digests = vec![digest.clone()];
+    let documents = Some(Documents { manifest: None, config: (digest, config) });
+    let json = documents.as_ref().map_or(&[][..], |it| &it.config.1);
+    let (config, diff_ids) = ImageConfig::parse(json, wanted)
         .map_err(|source| SourceError::Config { path: path.to_owned(), source })?;
     let names = image.layers.as_deref().unwrap_or(&[]);
     if names.len() != diff_ids.len() {
@@ -48,7 +51,8 @@ pub(super) fn resolve(
         let bytes = Bytes::File { path, offset, whole_file: false };
         Ok::<_, SourceError>(LayerSource { bytes, length, blob, diff_id })
     });
-    Ok(ResolvedImage { config, layers: layers.collect::<Result<_, _>>()?, digests })
+    let layers = layers.collect::<Result<_, _>>()?;
+    Ok(ResolvedImage { config, layers, digests, documents })
 }
 
 /// Who saves an image names its configuration by its digest. Where the name is one, it is to be that.
@@ -86,6 +90,21 @@ fn select<'a>(
             })
         }
     }
+}
+
+/// A document of an archive, by its name there.
+///
+/// # Errors
+/// [`SourceError`].
+pub(crate) fn archive_document(
+    file: &File,
+    path: &Path,
+    index: &Index,
+    name: &str,
+) -> Result<Vec<u8>, SourceError> {
+    let found = index.find(name);
+    let at = found.map_err(|source| SourceError::Archive { path: path.to_owned(), source })?;
+    document(file, path, name, at)
 }
 
 fn document(file: &File, path: &Path, name: &str, at: Extent) -> Result<Vec<u8>, SourceError> {

@@ -16,6 +16,7 @@ use crate::layer::Quoted;
 use crate::manifest::{ManifestError, Platform};
 use crate::reference::Reference;
 use crate::store::{NamedImage, Store, StoreError};
+pub(crate) use docker_archive::archive_document;
 pub(crate) use file::open_regular;
 use std::io;
 use std::path::PathBuf;
@@ -29,6 +30,17 @@ pub struct ResolvedImage {
     pub layers: Vec<LayerSource>,
     /// What it may be known by: the digests of its index, its manifest, its configuration, as far as there are any.
     pub digests: Vec<Digest>,
+    /// Its documents, where the store does not have them.
+    pub documents: Option<Documents>,
+}
+
+/// The documents of an image, each with its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Documents {
+    /// Its manifest, where it has one.
+    pub manifest: Option<(Digest, Vec<u8>)>,
+    /// Its configuration.
+    pub config: (Digest, Vec<u8>),
 }
 
 /// Where a layer's bytes are, and what they must be.

@@ -1,7 +1,7 @@
 //! OCI image layouts (OCI image specification 1.1, image-layout.md), in a directory or a tar file.
 
 use super::file::{open_regular, read_exact};
-use super::{Bytes, LayerSource, ResolvedImage, SourceError, list};
+use super::{Bytes, Documents, LayerSource, ResolvedImage, SourceError, list};
 use crate::archive::{ArchiveError, Index};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
@@ -55,7 +55,8 @@ impl Layout {
         let mut descriptor = self.select(&top, selector, wanted)?.clone();
         let mut digests = vec![descriptor.digest.clone()];
         for _ in 0..=MAX_INDEX_DEPTH {
-            match self.parse(&self.document(&descriptor)?)? {
+            let json = self.document(&descriptor)?;
+            match self.parse(&json)? {
                 Document::Index(inner) => {
                     let inner: Vec<&Descriptor> = inner.iter().collect();
                     let chosen = manifest::choose(&inner, wanted);
@@ -64,7 +65,8 @@ impl Layout {
                 }
                 Document::Manifest { config, layers } => {
                     digests.push(config.digest.clone());
-                    return self.image(&config, &layers, wanted, digests);
+                    let manifest = (descriptor.digest, json);
+                    return self.image(manifest, &config, &layers, wanted, digests);
                 }
             }
         }
@@ -73,12 +75,15 @@ impl Layout {
 
     fn image(
         &self,
+        manifest: (Digest, Vec<u8>),
         config: &Descriptor,
         layers: &[Descriptor],
         wanted: &Platform,
         digests: Vec<Digest>,
     ) -> Result<ResolvedImage, SourceError> {
-        let (config, diff_ids) = ImageConfig::parse(&self.document(config)?, wanted)
+        let json = self.document(config)?;
+        let config_digest = config.digest.clone();
+        let (config, diff_ids) = ImageConfig::parse(&json, wanted)
             .map_err(|source| SourceError::Config { path: self.path.clone(), source })?;
         if layers.len() != diff_ids.len() {
             let (layers, diff_ids) = (layers.len(), diff_ids.len());
@@ -93,7 +98,9 @@ impl Layout {
             let bytes = Bytes::File { path: place.path, offset: place.offset, whole_file };
             Ok(LayerSource { bytes, length: layer.size, blob: Some(layer.digest.clone()), diff_id })
         });
-        Ok(ResolvedImage { config, layers: layers.collect::<Result<_, _>>()?, digests })
+        let layers = layers.collect::<Result<_, _>>()?;
+        let documents = Documents { manifest: Some(manifest), config: (config_digest, json) };
+        Ok(ResolvedImage { config, layers, digests, documents: Some(documents) })
     }
 
     fn select<'a>(

@@ -93,7 +93,7 @@ fn image_of(
         blob: Some(layer.digest.clone()),
         diff_id,
     });
-    Ok(ResolvedImage { config, layers: layers.collect(), digests })
+    Ok(ResolvedImage { config, layers: layers.collect(), digests, documents: None })
 }
 
 /// One place being asked for one image.

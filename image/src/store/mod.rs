@@ -109,6 +109,8 @@ pub struct StoredLayer {
     pub file: File,
     /// How long it is, in bytes: a multiple of 4096.
     pub length: u64,
+    /// What it was unpacked from.
+    pub blob: Digest,
 }
 
 impl Store {
@@ -141,7 +143,7 @@ impl Store {
         let length = file.metadata().map_err(failed("look at", &path))?.len();
         // Someone else may have cut it. One that cannot be an image is none, and is made again.
         let whole = length > 0 && length.is_multiple_of(IMAGE_UNIT_BYTES);
-        Ok(whole.then_some(StoredLayer { file, length }))
+        Ok(whole.then(|| StoredLayer { file, length, blob: key.blob.clone() }))
     }
 
     /// How many bytes of layers there is room for just now. Others may take it too.
@@ -176,7 +178,8 @@ impl Store {
             .map_err(|errno| failed("open", &directory)(errno.into()))?;
         retry(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive))
             .map_err(|errno| failed("lock", &directory)(errno.into()))?;
-        Ok(LayerLock { store: self, path: self.layer_path(key), _lock: lock })
+        let blob = key.blob.clone();
+        Ok(LayerLock { store: self, path: self.layer_path(key), blob, _lock: lock })
     }
 
     /// A file without a name, that is gone when closed.
@@ -242,6 +245,7 @@ impl Scratch {
 pub struct LayerLock<'a> {
     store: &'a Store,
     path: PathBuf,
+    blob: Digest,
     _lock: OwnedFd,
 }
 
@@ -251,7 +255,7 @@ impl LayerLock<'_> {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn create(&self) -> Result<NewLayer<'_>, StoreError> {
-        Ok(NewLayer { file: self.store.partial.create()?, path: &self.path })
+        Ok(NewLayer { file: self.store.partial.create()?, path: &self.path, blob: &self.blob })
     }
 }
 
@@ -260,6 +264,7 @@ impl LayerLock<'_> {
 pub struct NewLayer<'a> {
     file: NewFile,
     path: &'a Path,
+    blob: &'a Digest,
 }
 
 impl NewLayer<'_> {
@@ -280,7 +285,7 @@ impl NewLayer<'_> {
         let length = file.metadata().map_err(failed("look at", self.path))?.len();
         self.file.publish(self.path)?;
         let file = File::open(self.path).map_err(failed("open", self.path))?;
-        Ok(StoredLayer { file, length })
+        Ok(StoredLayer { file, length, blob: self.blob.clone() })
     }
 }
 

@@ -4,6 +4,7 @@
 //! or opens anything; [`crate::plan`] does the first two. Values with a syntax of their own (sizes,
 //! limits, users) stay the text that was typed until there, so that every refusal is worded in one way.
 
+pub mod archive;
 pub mod audit;
 pub mod bench;
 pub mod doctor;
@@ -64,6 +65,10 @@ pub enum Command {
     Images(ImagesArgs),
     /// Remove images
     Rmi(RmiArgs),
+    /// Put the images of an archive into the store
+    Load(archive::LoadArgs),
+    /// Write images to an archive, as docker save does
+    Save(archive::SaveArgs),
     /// Look after images
     Image(ImageArgs),
     /// Look after volumes

@@ -9,7 +9,7 @@ use crate::error::{Failure, say};
 use crate::plan::disk_size;
 use crate::plan::volume::VolumeName;
 use crate::pull::progress::bytes;
-use crate::sandbox::disk_identity;
+use crate::sandbox::random_word;
 use crate::table::{ago, table};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -33,11 +33,7 @@ fn create(args: &VolumeCreateArgs) -> Result<String, Failure> {
     let layout = disk_size::resolve("--size", args.size.as_deref())?;
     let name = match &args.name {
         Some(name) => name.parse::<VolumeName>()?,
-        None => {
-            let identity = disk_identity()?;
-            let word: String = identity.uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-            word.parse()?
-        }
+        None => random_word()?.parse()?,
     };
     let volumes = Volumes::open(&args.state_dir)?;
     if !volumes.create(&name, &layout)? {

@@ -22,7 +22,7 @@ pub use record::Record;
 
 use crate::error::Explain;
 use crate::plan::volume::VolumeName;
-use crate::sandbox::disk_identity;
+use crate::sandbox::{disk_identity, random_word};
 use ext4::Layout;
 use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
@@ -308,8 +308,7 @@ impl Volumes {
     }
 
     fn hidden(&self, prefix: &str) -> Result<PathBuf, VolumeError> {
-        let identity = disk_identity().map_err(VolumeError::Random)?;
-        let word: String = identity.uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+        let word = random_word().map_err(VolumeError::Random)?;
         Ok(self.path.join(format!("{prefix}{word}")))
     }
 }

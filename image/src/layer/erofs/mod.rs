@@ -17,6 +17,7 @@ pub(super) use format::{MAX_XATTR_BYTES, XattrSize, xattr_namespace};
 
 use super::error::UnpackError;
 use super::limits::Limits;
+use super::recipe::{self, Recipe};
 use super::tar::{Segment, TarInput, TarReader};
 use super::tree::{FileData, FileLayout, Node, NodeKind, ROOT, Tree};
 use blocks::BlockWriter;
@@ -129,15 +130,21 @@ impl<W: Write + Seek> ErofsWriter<W> {
                 break;
             }
             let step = bytes.len().min(usize::try_from(count).unwrap_or(usize::MAX));
+            let position = self.blocks.position();
             self.blocks.write(bytes.get(..step).unwrap_or(bytes))?;
-            reader.consume(step);
+            reader.consume_placed(step, position);
             count -= step as u64;
         }
         Ok(())
     }
 
-    /// Writes inodes and superblock, and gives the image's length.
-    pub(super) fn finish(mut self, tree: &Tree, uuid: [u8; 16]) -> Result<u64, UnpackError> {
+    /// Writes inodes and superblock, and behind them how the archive is made again; gives the image's length.
+    pub(super) fn finish(
+        mut self,
+        tree: &Tree,
+        uuid: [u8; 16],
+        recipe: Recipe,
+    ) -> Result<u64, UnpackError> {
         let layout = Layout::of(tree, self.blocks.block()?)?;
         for &id in layout.order() {
             let Some((node, place)) = tree.node(id).zip(layout.place(id)) else { continue };
@@ -171,6 +178,13 @@ impl<W: Write + Seek> ErofsWriter<W> {
             uuid,
             has_chunks: self.has_chunks,
         };
+        if let Some((recipe, archive_bytes)) = recipe.finish() {
+            let (offset, length) = (self.blocks.position(), recipe.len() as u64);
+            self.blocks.write(&recipe)?;
+            let end = self.blocks.position() + recipe::TRAILER_BYTES as u64;
+            self.blocks.zeroes(end.wrapping_neg() % BLOCK_BYTES)?;
+            self.blocks.write(&recipe::trailer(offset, length, archive_bytes))?;
+        }
         self.blocks.finish(&superblock.encode())
     }
 

@@ -30,6 +30,12 @@ pub trait TarInput: BufRead {
     /// # Errors
     /// Any of reading; `UnexpectedEof` where the input ends before.
     fn skip(&mut self, count: u64) -> io::Result<()>;
+
+    /// Marks `count` bytes as used, as `consume` does; an image has them at `position`.
+    fn consume_placed(&mut self, count: usize, position: u64) {
+        let _ = position;
+        self.consume(count);
+    }
 }
 
 /// An input that can only be read through.
@@ -179,6 +185,14 @@ impl<I: TarInput> TarReader<I> {
     pub fn consume(&mut self, count: usize) {
         let count = count.min(usize::try_from(self.data_left).unwrap_or(usize::MAX));
         self.input.consume(count);
+        self.data_left -= count as u64;
+        self.offset += count as u64;
+    }
+
+    /// The same for bytes that were written to an image, at `position`.
+    pub fn consume_placed(&mut self, count: usize, position: u64) {
+        let count = count.min(usize::try_from(self.data_left).unwrap_or(usize::MAX));
+        self.input.consume_placed(count, position);
         self.data_left -= count as u64;
         self.offset += count as u64;
     }

@@ -50,6 +50,7 @@ fn a_second_run_reads_no_compressed_layer_of_a_docker_archive() {
             limits: &Limits::default(),
             policy: &crate::Policy::open(),
             remote: None,
+            name: None,
             progress: &|_| told.set(told.get() + 1),
         };
         let store = Store::open(scratch.path()).unwrap();

@@ -153,6 +153,7 @@ fn pull_from(
         limits: &Limits::default(),
         policy: &crate::Policy::open(),
         remote: Some(Remote { fetcher: fake, places: &places, pull }),
+        name: None,
         progress: &|_| {},
     };
     prepare(&request, &Store::open(store).unwrap(), &Here::default())

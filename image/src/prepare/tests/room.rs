@@ -14,6 +14,7 @@ fn run_within(root: &Path, limits: &Limits, room: u64) -> Result<(), ImageError>
         limits,
         policy: &crate::Policy::open(),
         remote: None,
+        name: None,
         progress: &|_| {},
     };
     let store = Store::open(root).unwrap();
