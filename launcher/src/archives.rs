@@ -159,7 +159,7 @@ pub fn save(args: &SaveArgs) -> Result<(), Failure> {
     let file = File::create(&unfinished).map_err(cannot)?;
     let saved = image::save(&store, &images, BufWriter::new(&file))
         .map_err(Failure::from)
-        .and_then(|()| Ok(file.sync_all().map_err(cannot)?))
+        .and_then(|()| Ok(file.sync_data().map_err(cannot)?))
         .and_then(|()| Ok(std::fs::rename(&unfinished, path).map_err(cannot)?));
     if saved.is_err() {
         let _ = std::fs::remove_file(&unfinished);

@@ -44,5 +44,5 @@ pub mod supervisor;
 mod sys;
 mod table;
 pub mod timings;
-mod volumes;
+pub mod volumes;
 mod wait;

@@ -24,7 +24,7 @@ use crate::error::Explain;
 use crate::plan::volume::VolumeName;
 use crate::sandbox::{disk_identity, random_word};
 use ext4::Layout;
-use rustix::fs::{FlockOperation, Mode, OFlags, RenameFlags, flock, renameat_with};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -175,18 +175,11 @@ impl Volumes {
         let unfinished = self.hidden(MAKING)?;
         std::fs::create_dir(&unfinished).map_err(at("make", &unfinished))?;
         let made = fill(&unfinished, layout).and_then(|_lock| {
-            let renamed = renameat_with(
-                rustix::fs::CWD,
-                &unfinished,
-                rustix::fs::CWD,
-                &place,
-                RenameFlags::NOREPLACE,
-            );
-            match renamed {
+            match std::fs::rename(&unfinished, &place) {
                 Ok(()) => sync(&self.path).map(|()| true),
-                // Another has been quicker.
-                Err(Errno::EXIST) => Ok(false),
-                Err(error) => Err(at("make", &place)(error.into())),
+                // Another has been quicker: no directory takes the place of one with something in it.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+                Err(error) => Err(at("make", &place)(error)),
             }
         });
         if !matches!(made, Ok(true)) {
@@ -321,7 +314,7 @@ fn fill(directory: &Path, layout: &Layout) -> Result<Option<File>, VolumeError> 
     let disk = options.map_err(at("make", &path))?;
     let identity = disk_identity().map_err(VolumeError::Random)?;
     ext4::format(&disk, layout, &identity).map_err(at("write", &path))?;
-    disk.sync_all().map_err(at("write", &path))?;
+    disk.sync_data().map_err(at("write", &path))?;
     Record::new(layout.bytes()).write(directory)?;
     sync(directory)?;
     Ok(lock)
@@ -339,7 +332,7 @@ fn try_lock(directory: &Path) -> Result<Option<File>, VolumeError> {
 }
 
 fn sync(directory: &Path) -> Result<(), VolumeError> {
-    File::open(directory).and_then(|it| it.sync_all()).map_err(at("write", directory))
+    File::open(directory).and_then(|it| it.sync_data()).map_err(at("write", directory))
 }
 
 fn remove_all(path: &Path) -> Result<(), VolumeError> {

@@ -50,7 +50,7 @@ impl Record {
         let json = serde_json::to_vec_pretty(self)
             .map_err(|source| VolumeError::Record { path: path.clone(), source })?;
         let file = std::fs::File::create_new(&path);
-        file.and_then(|mut file| file.write_all(&json).and_then(|()| file.sync_all()))
+        file.and_then(|mut file| file.write_all(&json).and_then(|()| file.sync_data()))
             .map_err(at("write", &path))
     }
 }

@@ -1,14 +1,15 @@
 //! What an image archive, its documents and its layers may say.
 
 use image::config::ImageConfig;
+use image::digest::HashingReader;
 use image::fetch::Credentials;
-use image::layer::{self, Limits};
+use image::layer::{self, Archive, Limits};
 use image::manifest::{self, Document, Platform};
 use image::policy::Policy;
 use image::registries::Settings;
 use image::registries::credentials::{self, CredentialFile, Found};
 use image::{Algorithm, Reference};
-use std::io::Cursor;
+use std::io::{self, Cursor, Read};
 use std::str::FromStr;
 
 /// As small as still reaches every limit.
@@ -31,7 +32,38 @@ pub fn layer(bytes: &[u8]) {
     };
     if let Some((report, output)) = unpack() {
         assert_eq!(report.image_bytes, output.len() as u64, "the image is as long as was said");
+        let file = crate::scratch::with(&output);
+        let archive = Archive::of(&file, report.image_bytes).expect("an image has a recipe");
+        let mut hashing = HashingReader::new(archive, Algorithm::Sha256);
+        io::copy(&mut hashing, &mut io::sink()).expect("it is whole");
+        assert_eq!(hashing.finish().0, report.diff_id, "the archive is made again");
         assert_eq!(Some((report, output)), unpack(), "the same layer makes the same image");
+    }
+}
+
+/// How a layer's archive is made again, as whoever unpacked it may say: eight bytes of how long that is, and the recipe.
+pub fn recipe(bytes: &[u8]) {
+    const IMAGE_BYTES: usize = 8192;
+    let Some((length, recipe)) = bytes.split_first_chunk::<8>() else { return };
+    let mut image = vec![7; IMAGE_BYTES];
+    for (index, part) in recipe.chunks(1000).enumerate() {
+        // A block of deflate's that is not compressed (RFC 1951, 3.2.4).
+        let is_last = (index + 1) * 1000 >= recipe.len();
+        let count = u16::try_from(part.len()).unwrap_or_default();
+        image.push(u8::from(is_last));
+        image.extend(count.to_le_bytes());
+        image.extend((!count).to_le_bytes());
+        image.extend(part);
+    }
+    let recipe_bytes = (image.len() - IMAGE_BYTES) as u64;
+    image.extend(b"cfd-rcp1");
+    [IMAGE_BYTES as u64, recipe_bytes].iter().for_each(|field| image.extend(field.to_le_bytes()));
+    image.extend(length);
+    let file = crate::scratch::with(&image);
+    let archive = Archive::of(&file, image.len() as u64).expect("its trailer is well formed");
+    let said = archive.len();
+    if let Ok(read) = io::copy(&mut archive.take(1 << 20), &mut io::sink()) {
+        assert!(read == said || read == 1 << 20, "{read} of {said} bytes");
     }
 }
 

@@ -46,6 +46,11 @@ pub fn record(bytes: &[u8]) {
     let _ = serde_json::from_slice::<Record>(bytes);
 }
 
+/// The record of a volume.
+pub fn volume_record(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<launcher::volumes::Record>(bytes);
+}
+
 /// What the kernel says of a process and its mounts, in the words of a witness in the guest.
 pub fn testimony(bytes: &[u8]) {
     let mut decoder = Decoder::default();

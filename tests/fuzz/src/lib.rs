@@ -47,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "image-policy", run: image_input::policy },
     Target { name: "kvm-counts", run: launcher_input::kvm_counts },
     Target { name: "layer", run: image_input::layer },
+    Target { name: "layer-recipe", run: image_input::recipe },
     Target { name: "program-trailer", run: payload_input::trailer },
     Target { name: "registries-conf", run: image_input::registries_conf },
     Target { name: "registry-answer", run: registry::read_hostile },
@@ -54,6 +55,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "seccomp-profile", run: launcher_input::seccomp_profile },
     Target { name: "testimony", run: launcher_input::testimony },
     Target { name: "vhost-user", run: vmm::fuzzing::vhost_user },
+    Target { name: "volume-record", run: launcher_input::volume_record },
     Target { name: "words", run: launcher_input::words },
 ];
 
