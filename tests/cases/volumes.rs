@@ -1,7 +1,8 @@
 //! Volumes: named disks that outlive sandboxes, and directories that are no part of a container's root.
 
 use crate::cases;
-use crate::harness::{Output, Sandbox, World, leftovers};
+use crate::harness::product::Sandbox;
+use crate::harness::{Output, World, leftovers};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::path::Path;

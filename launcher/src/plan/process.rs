@@ -6,6 +6,7 @@
 use super::profile::{UNPRIVILEGED_USER, is_root};
 use super::{RunPlan, environment, signal};
 use crate::error::Explain;
+use crate::plan::VolumeMount;
 use protocol::Program;
 
 /// What an image says about running it. Hostile text: checked here, and again by the agent.

@@ -177,8 +177,13 @@ fn each_namespace_is_new_or_the_guests_or_another_containers() {
 
 #[test]
 fn a_user_namespace_is_joined_and_has_only_its_own_groups() {
-    let around =
-        Surroundings { rootfs: Path::new("/r"), etc: Path::new("/e"), joined: &[], users: Some(5) };
+    let around = Surroundings {
+        rootfs: Path::new("/r"),
+        etc: Path::new("/e"),
+        joined: &[],
+        users: Some(5),
+        directories: &[],
+    };
     let made = runtime_spec(&spec(), &around).unwrap();
     let linux = made.linux().as_ref().unwrap();
     let last = linux.namespaces().as_ref().unwrap().last().unwrap().clone();

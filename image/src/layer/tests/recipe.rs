@@ -7,15 +7,15 @@ use std::io::Write;
 
 fn image() -> Vec<u8> {
     let layer = Archive::new().directory("d").file("d/large", &[7; 20_000]).file("d/small", b"x");
-    unpack_bytes(&layer.finish()).unwrap().1
+    unpack_bytes(&layer.bytes()).unwrap().1
 }
 
 /// What file data takes is not taken twice.
 #[test]
 fn a_recipe_is_short() {
     let random: Vec<u8> =
-        (0..1u32 << 20).map(|it| (it.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let layer = Archive::new().file("random", &random).finish();
+        (0..1u32 << 20).map(|it| it.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
+    let layer = Archive::new().file("random", &random).bytes();
     let image = unpack_bytes(&layer).unwrap().1;
     assert!(image.len() < (1 << 20) + 5 * 4096, "{}", image.len());
 }

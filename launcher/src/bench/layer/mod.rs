@@ -11,7 +11,7 @@ use crate::cli::BenchArgs;
 use crate::host::place::find_program;
 use bundle::Runtime;
 use clap::ValueEnum;
-pub use peers::{PeerError, Peers, peers};
+pub use peers::{PeerError, peers};
 use qemu::Qemu;
 use std::ffi::{OsStr, OsString};
 use std::io;
