@@ -115,7 +115,7 @@ fn container_spec() -> ContainerSpec {
 }
 const CONTAINER_SPEC: [&str; 9] = [
     "03626f78 0168",
-    "01 8020 8040  00  01",
+    "01 8020 8040  00 00 8040  01",
     "01 042f746d70 00 01 02726f",
     "00 00 02016e 00 00 00 01",
     "01  0101 00 0102",
@@ -128,13 +128,13 @@ const CONTAINER_SPEC: [&str; 9] = [
 #[test]
 fn the_handshake() {
     let hello = Hello {
-        protocol_version: 3,
+        protocol_version: 4,
         agent_version: "0.1".to_owned(),
         kernel_release: "6.12".to_owned(),
         agent_started_ns: 1000,
     };
-    pinned(&hello, &["03 03302e31 04362e3132 e807"]);
-    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["03 8001"]);
+    pinned(&hello, &["04 03302e31 04362e3132 e807"]);
+    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["04 8001"]);
 }
 
 #[derive(Debug)]
@@ -174,14 +174,14 @@ fn other_versions_are_told_by_their_version() {
     };
     // Nothing else, something else, and the largest number there is.
     assert!(matches!(greeted(&[1]), Err(Refused::Version(1))));
-    assert!(matches!(greeted(&[4]), Err(Refused::Version(4))));
+    assert!(matches!(greeted(&[5]), Err(Refused::Version(5))));
     assert!(matches!(greeted(&[0x80, 1, 0xff, 0xff, 0xff]), Err(Refused::Version(128))));
     assert!(matches!(greeted(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Err(Refused::Version(u32::MAX))));
     assert!(matches!(greeted(&[0]), Err(Refused::Version(0))));
     // Of this version, but malformed; and no version at all.
-    assert!(matches!(greeted(&[3, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
+    assert!(matches!(greeted(&[4, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
     assert!(matches!(greeted(&[0xff; 8]), Err(Refused::Frame(FrameError::Malformed(_)))));
-    assert_eq!(greeted(&[3, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
+    assert_eq!(greeted(&[4, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
 }
 
 #[test]

@@ -345,10 +345,9 @@ fn the_same_archive_gives_the_same_image() {
 }
 
 #[test]
-fn an_image_that_ends_in_zeroes_is_as_long_as_it_says() {
+fn a_file_system_that_ends_in_zeroes_is_whole() {
     let layer = Archive::new().pax(&[("SCHILY.xattr.user.zeroes", &[0; 20_000])]).file("a", b"");
     let (report, image) = unpack_bytes(&layer.bytes()).unwrap();
-    assert!(image[image.len() - 4096..].iter().all(|&byte| byte == 0));
     assert_eq!(report.image_bytes, image.len() as u64);
     fsck(&image);
 }

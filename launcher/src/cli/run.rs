@@ -122,16 +122,16 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub tmpfs: Vec<String>,
-    /// Mount a volume, or without a name a new directory that goes with the container; options are ro and nocopy
+    /// Mount a volume; without a name, a new directory
     #[arg(
         short,
         long,
-        value_name = "[NAME:]PATH[:OPTIONS]",
+        value_name = "[NAME:]PATH",
         help_heading = "Container",
         allow_hyphen_values = true
     )]
     pub volume: Vec<String>,
-    /// Mount a volume or a tmpfs, in Docker's words: type=volume,src=NAME,dst=PATH
+    /// The same in Docker's words: type=volume,src=NAME,dst=PATH
     #[arg(long, value_name = "WORDS", help_heading = "Container", allow_hyphen_values = true)]
     pub mount: Vec<String>,
     /// Mount a small tmpfs that is its user's; options as for tmpfs
@@ -201,7 +201,7 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub vm_cpus: Option<String>,
-    /// Where writes to the root go
+    /// Where writes go
     #[arg(
         long,
         value_enum,
@@ -210,7 +210,7 @@ pub struct RunArgs {
         help_heading = "Virtual machine"
     )]
     pub storage: StorageKind,
-    /// Most that can be written: a disk is sparse [default: 100g, or half of the VM's memory]
+    /// Most that can be written [default: 100g, half of the memory]
     #[arg(long, value_name = "SIZE", help_heading = "Virtual machine", allow_hyphen_values = true)]
     pub disk_size: Option<String>,
     /// Boot this kernel (an ELF vmlinux) instead of the built-in one
