@@ -104,7 +104,8 @@ fn each_peer_is_a_layer(world: &World) {
     let output = bench(world, &[&flags[..], &what, &image].concat());
     output.exits(0).complains(&["/no/such/engine is not installed: it is left out"]);
     let record = record(&directory);
-    for layer in ["bench-podman", "runc", "qemu"] {
+    let engine = Path::new(&engine).file_name().unwrap().to_str().unwrap();
+    for layer in [engine, "runc", "qemu"] {
         let [first, exit] =
             ["first output", "exit"].map(|name| samples(cell(&record, name, layer)));
         assert!(first.len() == 1 && first[0] < exit[0], "{layer}: {record}");

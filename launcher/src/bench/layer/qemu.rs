@@ -113,7 +113,8 @@ impl Qemu {
         add(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]);
         add(&["-serial", "stdio", "-append", &format!("{CMDLINE} {more} {FIRST_PROGRAM}")]);
         words.extend(["-kernel".into(), place("kernel").into_os_string()]);
-        let disks = [(place("disk"), "snapshot=on"), (script, "readonly=on")];
+        // The kernel is told of the last bus first, and so names what is there.
+        let disks = [(script, "readonly=on"), (place("disk"), "snapshot=on")];
         for (index, (file, how)) in disks.into_iter().enumerate() {
             let mut drive = OsString::from(format!("if=none,id=d{index},format=raw,{how},file="));
             // A comma ends a value there, and two of them are one.
