@@ -93,7 +93,7 @@ fn is_of_the_guest(output: &Output) {
 /// the container sees.
 fn privileged(world: &World) {
     let outside = Outside::of(world);
-    let deed = "echo of the container > /mine; sync; mount -t ext4 /dev/vdb /mnt; ls /mnt; \
+    let deed = "echo of the container > /mine; sync; mount -t ext4 /dev/vdb1 /mnt; ls /mnt; \
         own=/mnt/*/upper; cat $own/mine; ls /sys/block | grep -c ^vd";
     let deed = deed.replace("/mnt", "/srv");
     let output = tried(&outside, PRIVILEGED, &deed);
@@ -121,7 +121,7 @@ fn sys_admin_with_release_agent(world: &World) {
 fn sys_admin_with_cgroup_devices(world: &World) {
     let outside = Outside::of(world);
     let deed = r#"
-        mknod /disk b $(tr ':' ' ' < /sys/block/vdb/dev)
+        mknod /disk b $(tr ':' ' ' < /sys/block/vdb/vdb1/dev)
         head -c 1 /disk > /dev/null 2>&1 || echo refused
         guest-tool unguard
         dd if=/disk bs=2 skip=540 count=1 2> /dev/null | od -An -tx1 | tr -d ' '
@@ -172,7 +172,7 @@ fn dac_read_search(world: &World) {
         guest-tool shocker $path 2> /dev/null || echo refused; done";
     let output = tried(&outside, &["--cap-add", "DAC_READ_SEARCH"], deed);
     output.prints("refused\nrefused\nrefused\nrefused\nrefused");
-    let deed = "mount -t ext4 /dev/vdb /srv; mkdir /below; mount --bind /srv/*/upper/etc /below; \
+    let deed = "mount -t ext4 /dev/vdb1 /srv; mkdir /below; mount --bind /srv/*/upper/etc /below; \
         umount /srv; guest-tool shocker /below";
     tried(&outside, PRIVILEGED, &format!("touch /etc/mine; {deed}"))
         .exits(0)

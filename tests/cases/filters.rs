@@ -107,7 +107,7 @@ fn a_console(world: &World) {
 
 fn a_discard(world: &World) {
     let script = "dd if=/dev/zero of=/big bs=1M count=4 2> /dev/null; sync; rm /big; sync; \
-                  mkdir /mnt; mount /dev/vdb /mnt && fstrim /mnt";
+                  mkdir /mnt; mount /dev/vdb1 /mnt && fstrim /mnt";
     let sandbox = world.sandbox().flags(&["--privileged"]);
     let (output, trace) = sandbox.traced(&["sh", "-c", script], &[]);
     output.exits(0);
