@@ -7,6 +7,7 @@ use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::manifest::{Document, Platform};
 use crate::reference::name::ImageName;
+use crate::source;
 use crate::store::{LayerKey, NamedImage, Needed, Store, StoreError};
 use serde::Deserialize;
 
@@ -21,6 +22,8 @@ pub struct StoredImage {
     pub config: serde_json::Value,
     /// Its layers, lowest first, and how many bytes each takes; `None` where the store lacks it.
     pub layers: Vec<(LayerKey, Option<u64>)>,
+    /// The documents of its signatures.
+    pub signatures: Vec<Digest>,
 }
 
 impl StoredImage {
@@ -51,9 +54,9 @@ pub fn inventory(store: &Store, platform: &Platform) -> Result<Vec<StoredImage>,
 /// What is to stay as long as these images have their names.
 pub fn needed(images: &[StoredImage]) -> Needed {
     let mut needed = Needed::default();
-    for StoredImage { named, layers, .. } in images {
+    for StoredImage { named, layers, signatures, .. } in images {
         let documents = [&named.digest, &named.manifest, &named.config];
-        needed.documents.extend(documents.into_iter().cloned());
+        needed.documents.extend(documents.into_iter().chain(signatures).cloned());
         needed.layers.extend(layers.iter().map(|(key, _)| key.clone()));
     }
     needed
@@ -96,5 +99,7 @@ fn look_at(
     }
     let created = serde_json::from_slice(&config).ok().and_then(|CreatedJson { created }| created);
     let config = serde_json::from_slice(&config).unwrap_or_default();
-    Ok(StoredImage { named, created, config, layers })
+    let mut signatures = named.signatures.clone();
+    signatures.extend(source::signatures::named_by(&named.signatures, store)?);
+    Ok(StoredImage { named, created, config, layers, signatures })
 }

@@ -132,6 +132,11 @@ impl Descriptor {
         annotations.get(IMAGE_NAME).map(String::as_str).or_else(|| self.ref_name())
     }
 
+    /// What is said of it besides.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+
     /// Whether another says that it is for the same platform, or both say nothing.
     pub fn has_platform_of(&self, other: &Self) -> bool {
         self.platform == other.platform

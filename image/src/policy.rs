@@ -7,19 +7,25 @@
 //!                   "registry.example/team/app": [{ "type": "pinned", "digests": ["sha256:…"] }] },
 //!       "oci":    { "/images": [{ "type": "insecureAcceptAnything" }] } } }
 //! ```
-//! `pinned` is ours: the image is one of these, by the digest of its index, its manifest or its configuration. What asks for
-//! signatures (`signedBy`, `sigstoreSigned`) is understood and refused, because nothing here checks them yet.
+//! `pinned` is ours: the image is one of these, by the digest of its index, its manifest or its configuration.
+//! `sigstoreSigned` is a signature by a key. `signedBy` (GPG) is understood and refused, because nothing here checks it yet.
 //!
 //! Owns: the format, and which rule is for which image: the one that says most of it. Never does: read a file.
+
+mod signed;
+
+pub use signed::{MAX_KEY_BYTES, Signature};
 
 use crate::digest::Digest;
 use crate::layer::Quoted;
 use crate::reference::name::ImageName;
 use crate::reference::{Reference, Selector};
 use serde::Deserialize;
+use signed::Signed;
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// The most rules.
 const MAX_RULES: usize = 10_000;
@@ -39,7 +45,7 @@ enum Requirement {
     Reject,
     Pinned { digests: Vec<Digest> },
     SignedBy,
-    SigstoreSigned,
+    SigstoreSigned(Signed),
 }
 
 /// Why an image is not accepted, or a policy is none.
@@ -62,9 +68,25 @@ pub enum PolicyError {
         /// What it has.
         found: Quoted,
     },
-    /// The image is to be signed.
-    #[error("the policy asks for signatures, which cannot be checked yet, by {0}")]
+    /// The image is to be signed in a way that nothing here knows.
+    #[error("the policy asks for GPG signatures, which cannot be checked yet, by {0}")]
     Signatures(Rule),
+    /// Nobody vouches for the image.
+    #[error("the policy asks for a signature, by {rule}: {why}")]
+    NotSigned {
+        /// Which rule.
+        rule: Rule,
+        /// What is wrong with those that there are.
+        why: String,
+    },
+    /// A key cannot be used.
+    #[error("the policy's key {path:?} cannot be used: {why}")]
+    Key {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
 }
 
 /// Which rule of a policy, for messages.
@@ -125,29 +147,71 @@ impl Policy {
         let (rule, requirements) = self.rule_for(reference);
         for requirement in requirements {
             match requirement {
-                Requirement::InsecureAcceptAnything | Requirement::Pinned { .. } => {}
+                Requirement::InsecureAcceptAnything
+                | Requirement::Pinned { .. }
+                | Requirement::SigstoreSigned(_) => {}
                 Requirement::Reject => return Err(PolicyError::Rejected(rule)),
-                Requirement::SignedBy | Requirement::SigstoreSigned => {
-                    return Err(PolicyError::Signatures(rule));
-                }
+                Requirement::SignedBy => return Err(PolicyError::Signatures(rule)),
             }
         }
         Ok(())
     }
 
-    /// Whether an image that has these digests is accepted.
+    /// Reads the keys that it names by their files. Until then no signature by one of them counts.
     ///
     /// # Errors
-    /// [`PolicyError::NotPinned`], and those of [`Self::may_be_asked_for`].
-    pub fn accepts(&self, reference: &Reference, own: &[Digest]) -> Result<(), PolicyError> {
+    /// [`PolicyError::Key`], for the first that cannot be used.
+    pub fn read_keys(
+        &mut self,
+        mut read: impl FnMut(&Path) -> io::Result<Vec<u8>>,
+    ) -> Result<(), PolicyError> {
+        let rules = self.transports.values_mut().flat_map(HashMap::values_mut);
+        for requirement in rules.chain([&mut self.default]).flatten() {
+            if let Requirement::SigstoreSigned(signed) = requirement {
+                let read = signed.read_keys(&mut read);
+                read.map_err(|(path, why)| PolicyError::Key { path, why })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether its signatures have to be known before it can be said that an image is accepted.
+    pub fn asks_for_signatures(&self, reference: &Reference) -> bool {
+        let (_, requirements) = self.rule_for(reference);
+        requirements.iter().any(|it| matches!(it, Requirement::SigstoreSigned(_)))
+    }
+
+    /// Whether an image that has these digests, and these signatures, is accepted.
+    ///
+    /// # Errors
+    /// [`PolicyError::NotPinned`], [`PolicyError::NotSigned`], and those of [`Self::may_be_asked_for`].
+    pub fn accepts(
+        &self,
+        reference: &Reference,
+        own: &[Digest],
+        signatures: &[Signature],
+    ) -> Result<(), PolicyError> {
         self.may_be_asked_for(reference)?;
         let (rule, requirements) = self.rule_for(reference);
+        let name = match reference {
+            Reference::Registry(name) => Some(name),
+            _ => None,
+        };
         for requirement in requirements {
-            if let Requirement::Pinned { digests } = requirement
-                && !own.iter().any(|digest| digests.contains(digest))
-            {
-                let found = own.first().map(ToString::to_string).unwrap_or_default();
-                return Err(PolicyError::NotPinned { rule, found: Quoted::new(found.as_bytes()) });
+            match requirement {
+                Requirement::Pinned { digests }
+                    if !own.iter().any(|digest| digests.contains(digest)) =>
+                {
+                    let found = own.first().map(ToString::to_string).unwrap_or_default();
+                    let found = Quoted::new(found.as_bytes());
+                    return Err(PolicyError::NotPinned { rule, found });
+                }
+                Requirement::SigstoreSigned(signed) => {
+                    if let Err(why) = signed.vouched(name, own, signatures) {
+                        return Err(PolicyError::NotSigned { rule, why });
+                    }
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -231,7 +295,7 @@ mod tests {
     #[test]
     fn without_a_policy_everything_is_accepted() {
         for image in ["debian", "oci:dir", "docker-archive:file"] {
-            assert_eq!(Policy::open().accepts(&reference(image), &[]), Ok(()));
+            assert_eq!(Policy::open().accepts(&reference(image), &[], &[]), Ok(()));
         }
     }
 
@@ -275,23 +339,28 @@ mod tests {
         let debian = reference("debian");
         assert_eq!(policy.may_be_asked_for(&debian), Ok(()));
         let [a, b]: [Digest; 2] = [A.parse().unwrap(), B.parse().unwrap()];
-        assert_eq!(policy.accepts(&debian, &[b.clone(), a]), Ok(()));
-        let error = policy.accepts(&debian, &[b]).unwrap_err();
+        assert_eq!(policy.accepts(&debian, &[b.clone(), a], &[]), Ok(()));
+        let error = policy.accepts(&debian, &[b], &[]).unwrap_err();
         assert!(
             error.to_string().contains("its default") && error.to_string().contains(B),
             "{error}"
         );
-        assert!(policy.accepts(&debian, &[]).is_err());
+        assert!(policy.accepts(&debian, &[], &[]).is_err());
     }
 
     #[test]
     fn what_cannot_be_checked_is_refused() {
         let signed = policy(
             r#"{"default": [{"type": "insecureAcceptAnything"},
-                            {"type": "sigstoreSigned", "keyPath": "/key", "signedIdentity": {"type": "matchRepository"}}]}"#,
+                            {"type": "sigstoreSigned", "keyPath": "/key", "signedIdentity": {"type": "matchRepository"}}],
+                "transports": {"oci": {"": [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/gpg"}]}}}"#,
         );
-        let error = signed.accepts(&reference("debian"), &[]).unwrap_err();
+        let error = signed.accepts(&reference("debian"), &[], &[]).unwrap_err();
+        assert!(matches!(error, PolicyError::NotSigned { .. }), "{error}");
+        let error = signed.accepts(&reference("oci:a"), &[], &[]).unwrap_err();
         assert!(matches!(error, PolicyError::Signatures(_)), "{error}");
+        let key = signed.clone().read_keys(|_| Ok(b"no key".to_vec())).unwrap_err();
+        assert!(key.to_string().starts_with("the policy's key \"/key\" cannot be used"), "{key}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::fetch::{FetchError, FetchFailure, Remote};
 use crate::layer::{Limits, UnpackError, UnpackJob, UnpackReport};
 use crate::manifest::{self, Platform};
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{Policy, PolicyError, Signature};
 use crate::reference::Reference;
 use crate::reference::name::ImageName;
 use crate::source::{self, Documents, ResolvedImage, SourceError};
@@ -222,6 +222,28 @@ impl ImageError {
     }
 }
 
+/// The signatures of an image, where the policy asks for any: those that its registry has now, if it was asked now, and
+/// else those that it had.
+fn signatures(
+    request: &Request<'_>,
+    digests: &[Digest],
+    named: Option<&mut NamedImage>,
+    store: &Store,
+) -> Result<Vec<Signature>, SourceError> {
+    let Reference::Registry(name) = request.reference else { return Ok(Vec::new()) };
+    if !request.policy.asks_for_signatures(request.reference) {
+        return Ok(Vec::new());
+    }
+    let lists = match (named, request.remote) {
+        (Some(named), Some(remote)) => {
+            named.signatures = source::signatures::fetch(name, digests, store, remote)?;
+            named.signatures.clone()
+        }
+        _ => store.named(name)?.map(|known| known.signatures).unwrap_or_default(),
+    };
+    Ok(source::signatures::kept(&lists, store)?)
+}
+
 /// Keeps the documents of an image that came from a file; gives what its name is to mean.
 fn kept(
     store: &Store,
@@ -259,10 +281,11 @@ pub fn prepare(
     request.policy.may_be_asked_for(request.reference).map_err(refused)?;
     // What is found or made is not taken away before it is open.
     let _hold = store.hold().map_err(|error| unknown(error.into()))?;
-    let (ResolvedImage { config, layers, digests, documents }, named) =
+    let (ResolvedImage { config, layers, digests, documents }, mut named) =
         source::resolve(request.reference, request.platform, store, request.remote)
             .map_err(unknown)?;
-    request.policy.accepts(request.reference, &digests).map_err(refused)?;
+    let signatures = signatures(request, &digests, named.as_mut(), store).map_err(unknown)?;
+    request.policy.accepts(request.reference, &digests, &signatures).map_err(refused)?;
     let count = layers.len();
     let mut found: Vec<Result<StoredLayer, LayerError>> = Vec::with_capacity(count);
     let mut missing = Vec::new();

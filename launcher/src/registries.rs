@@ -21,7 +21,7 @@ use crate::cli::images::RegistryArgs;
 use crate::error::Explain;
 use crate::jail::fetch::JailedFetcher;
 use image::fetch::{Access, Credentials, Proxy, Pull, Remote, Security};
-use image::policy::{Policy, PolicyError};
+use image::policy::{MAX_KEY_BYTES, Policy, PolicyError};
 use image::reference::name::ImageName;
 use image::registries::credentials::{CredentialError, CredentialFile, Found};
 use image::registries::{Endpoint, Settings, SettingsError};
@@ -188,7 +188,17 @@ pub fn policy(args: &RegistryArgs) -> Result<Policy, RegistriesError> {
         }
     };
     let Some((path, text)) = found else { return Ok(Policy::open()) };
-    Policy::parse(&text).map_err(|source| RegistriesError::Policy { path, source })
+    let mut policy = Policy::parse(&text)
+        .map_err(|source| RegistriesError::Policy { path: path.clone(), source })?;
+    policy.read_keys(key).map_err(|source| RegistriesError::Policy { path, source })?;
+    Ok(policy)
+}
+
+/// A file with a key, as far as one goes.
+fn key(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_KEY_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What the environment says.

@@ -36,6 +36,7 @@ mod repeat;
 mod rootfs;
 mod seccomp;
 mod signals;
+mod signatures;
 pub mod soak;
 mod stories;
 mod streams;
@@ -72,6 +73,7 @@ pub fn all() -> Vec<Case> {
         signals::CASES,
         records::CASES,
         registry::CASES,
+        signatures::CASES,
         archives::CASES,
         hostile_state::CASES,
         console::CASES,

@@ -7,6 +7,7 @@ mod docker_archive;
 mod file;
 mod oci_layout;
 mod registry;
+pub(crate) mod signatures;
 
 use crate::archive::ArchiveError;
 use crate::config::{ConfigError, ImageConfig};

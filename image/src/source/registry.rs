@@ -97,12 +97,12 @@ fn image_of(
 }
 
 /// One place being asked for one image.
-struct Asking<'a> {
-    name: &'a ImageName,
-    access: &'a Access,
-    line: Box<dyn Line>,
-    store: &'a Store,
-    wanted: &'a Platform,
+pub(super) struct Asking<'a> {
+    pub(super) name: &'a ImageName,
+    pub(super) access: &'a Access,
+    pub(super) line: Box<dyn Line>,
+    pub(super) store: &'a Store,
+    pub(super) wanted: &'a Platform,
 }
 
 impl Asking<'_> {
@@ -146,17 +146,24 @@ impl Asking<'_> {
         let ask = Ask::Manifest { version: self.name.version(), limit: MAX_DOCUMENT_BYTES };
         match self.name.digest() {
             Some(digest) => Ok((digest.clone(), self.document(&ask, digest)?)),
-            None => {
-                let json = self.ask(&ask)?;
-                let digest = Digest::of(Algorithm::Sha256, &json);
-                self.store.keep_document(&digest, &json)?;
-                Ok((digest, json))
-            }
+            None => self.newest(&ask),
         }
     }
 
+    /// A document by whatever digest it has now, which is in the store from now on.
+    pub(super) fn newest(&mut self, ask: &Ask) -> Result<(Digest, Vec<u8>), SourceError> {
+        let json = self.ask(ask)?;
+        let digest = Digest::of(Algorithm::Sha256, &json);
+        self.store.keep_document(&digest, &json)?;
+        Ok((digest, json))
+    }
+
     /// A document that has this digest, and is in the store from now on.
-    fn document(&mut self, ask: &Ask, expected: &Digest) -> Result<Vec<u8>, SourceError> {
+    pub(super) fn document(
+        &mut self,
+        ask: &Ask,
+        expected: &Digest,
+    ) -> Result<Vec<u8>, SourceError> {
         let bytes = self.ask(ask)?;
         let found = Digest::of(expected.algorithm(), &bytes);
         if found != *expected {
@@ -208,7 +215,7 @@ impl Asking<'_> {
 }
 
 impl SourceError {
-    fn of_fetch(access: &Access) -> impl FnOnce(FetchFailure) -> Self {
+    pub(super) fn of_fetch(access: &Access) -> impl FnOnce(FetchFailure) -> Self {
         let host = access.host.clone();
         move |source| Self::Fetch { host, source: Box::new(source) }
     }

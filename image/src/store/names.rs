@@ -30,6 +30,9 @@ pub struct NamedImage {
     pub config: Digest,
     /// When it was pulled, in milliseconds since 1970.
     pub pulled_ms: u64,
+    /// The documents that its signatures are listed in, where they were asked for.
+    #[serde(default)]
+    pub signatures: Vec<Digest>,
 }
 
 impl NamedImage {
@@ -37,7 +40,15 @@ impl NamedImage {
     pub fn new(name: &ImageName, digest: Digest, manifest: Digest, config: Digest) -> Self {
         let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
         let pulled_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        Self { version: VERSION, name: name.to_string(), digest, manifest, config, pulled_ms }
+        Self {
+            version: VERSION,
+            name: name.to_string(),
+            digest,
+            manifest,
+            config,
+            pulled_ms,
+            signatures: Vec::new(),
+        }
     }
 }
 

@@ -177,7 +177,7 @@ pub fn writable_mounts(place: &Place) -> Finding {
 
 /// Rule 6. What a digest says is verified whenever an image is unpacked; who made it, nothing says yet.
 pub fn trusted_image() -> Finding {
-    let evidence = "a policy may say which images are used; who made one, nothing here checks: there are no signatures yet";
+    let evidence = "a policy may say which images are used, and whose signature they need; there is none by default";
     finding(
         "image-policy",
         false,

@@ -129,8 +129,8 @@ pub fn policy(bytes: &[u8]) {
         ["debian", "registry.example:5000/a/b:c", "oci:/images/a:b", "docker-archive:a"]
     {
         let reference = Reference::from_str(reference).expect("a reference");
-        let answer = policy.accepts(&reference, &[]);
-        assert_eq!(answer, policy.accepts(&reference, &[]), "one answer");
+        let answer = policy.accepts(&reference, &[], &[]);
+        assert_eq!(answer, policy.accepts(&reference, &[], &[]), "one answer");
         if policy.may_be_asked_for(&reference).is_err() {
             assert!(answer.is_err(), "what may not be asked for is not accepted");
         }

@@ -1,0 +1,114 @@
+//! The signatures of an image, which stand beside it in its registry: cosign's scheme, a tag made of the digest.
+//!
+//! Owns: where they are, and that each document is what its digest says. Never does: believe one; that is the policy's
+//! ([`crate::policy`]).
+
+use super::SourceError;
+use super::registry::Asking;
+use crate::digest::Digest;
+use crate::fetch::{Ask, FetchError, FetchFailure, Remote};
+use crate::manifest::{Descriptor, Document, MAX_DOCUMENT_BYTES, Platform};
+use crate::policy::Signature;
+use crate::reference::name::ImageName;
+use crate::store::{Store, StoreError};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+const PAYLOAD_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+/// A payload is some hundred bytes.
+const MAX_PAYLOAD_BYTES: u64 = 64 << 10;
+/// More signatures of one image are not looked at.
+const MAX_SIGNATURES: usize = 64;
+
+/// Asks an image's registry for signatures of what has these digests, and keeps them; gives the documents that list them.
+///
+/// # Errors
+/// Where it cannot be asked. None there is no error.
+pub(crate) fn fetch(
+    name: &ImageName,
+    digests: &[Digest],
+    store: &Store,
+    remote: Remote<'_>,
+) -> Result<Vec<Digest>, SourceError> {
+    let mut failed = None;
+    for access in remote.places {
+        let line = remote.fetcher.open(access).map_err(SourceError::of_fetch(access));
+        let asked = line.and_then(|line| {
+            let mut asking = Asking { name, access, line, store, wanted: &Platform::native() };
+            let mut lists = Vec::new();
+            for digest in digests {
+                lists.extend(list(&mut asking, digest)?);
+            }
+            Ok(lists)
+        });
+        match asked {
+            Ok(lists) => return Ok(lists),
+            Err(error) => failed = Some(error),
+        }
+    }
+    // The image's own registry is asked last: what it says counts.
+    failed.map_or(Ok(Vec::new()), Err)
+}
+
+/// The document that lists the signatures of what has this digest, which are in the store from now on.
+fn list(asking: &mut Asking<'_>, digest: &Digest) -> Result<Option<Digest>, SourceError> {
+    let version = format!("{}-{}.sig", digest.algorithm().name(), digest.hex());
+    let ask = Ask::Manifest { version, limit: MAX_DOCUMENT_BYTES };
+    let (own, json) = match asking.newest(&ask) {
+        Err(SourceError::Fetch { source, .. })
+            if matches!(*source, FetchFailure::Registry(FetchError::NotFound { .. })) =>
+        {
+            return Ok(None);
+        }
+        other => other?,
+    };
+    for payload in payloads(&json) {
+        let (digest, length) = (payload.digest.clone(), payload.size);
+        asking.document(&Ask::Blob { digest: digest.clone(), from: 0, length }, &digest)?;
+    }
+    Ok(Some(own))
+}
+
+/// What a list names: no list has none.
+fn payloads(json: &[u8]) -> Vec<Descriptor> {
+    let Ok(Document::Manifest { layers, .. }) = Document::parse(json) else { return Vec::new() };
+    let fits = |layer: &Descriptor| {
+        layer.media_type == PAYLOAD_TYPE
+            && layer.size <= MAX_PAYLOAD_BYTES
+            && layer.annotation(SIGNATURE).is_some()
+    };
+    layers.into_iter().filter(fits).take(MAX_SIGNATURES).collect()
+}
+
+/// The documents that these lists name.
+///
+/// # Errors
+/// Where the store cannot be read.
+pub(crate) fn named_by(lists: &[Digest], store: &Store) -> Result<Vec<Digest>, StoreError> {
+    let mut named = Vec::new();
+    for list in lists {
+        let json = store.document(list)?.unwrap_or_default();
+        named.extend(payloads(&json).into_iter().map(|payload| payload.digest));
+    }
+    Ok(named)
+}
+
+/// The signatures that the store has, by the documents that list them.
+///
+/// # Errors
+/// Where the store cannot be read.
+pub(crate) fn kept(lists: &[Digest], store: &Store) -> Result<Vec<Signature>, StoreError> {
+    let mut signatures = Vec::new();
+    for list in lists {
+        let json = store.document(list)?.unwrap_or_default();
+        for payload in payloads(&json) {
+            let signature = payload.annotation(SIGNATURE).and_then(|it| BASE64.decode(it).ok());
+            let payload = store.document(&payload.digest)?;
+            if let (Some(payload), Some(signature)) = (payload, signature) {
+                signatures.push(Signature { payload, signature });
+            }
+        }
+    }
+    Ok(signatures)
+}
