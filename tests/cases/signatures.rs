@@ -1,4 +1,5 @@
-//! Signatures that a policy asks for: made by openssl in cosign's format, read by skopeo under the same policy.
+//! Signatures that a policy asks for, made by openssl in cosign's format. Debian's skopeo and podman, which could say whether
+//! they read them alike, are built without.
 
 use crate::cases;
 use crate::harness::registry::{Door, Registry};
@@ -128,18 +129,4 @@ fn an_image_is_signed_by_the_policys_key_or_not_used(world: &World) {
     let prune = ["image", "prune", "--state-dir", &of_state];
     world.command(&prune).exits(0);
     run(&exact).prints("runs");
-
-    // Another program of the field says the same of both policies.
-    let settings = world.fresh_state();
-    fs::write(settings.join("default.yaml"), "default-docker:\n  use-sigstore-attachments: true\n")
-        .unwrap();
-    let skopeo = |policy: &str| {
-        let mut command = Command::new("skopeo");
-        command.args(["--policy", policy, "--registries.d"]).arg(&settings);
-        command.args(["copy", "--quiet", "--src-tls-verify=false", &format!("docker://{name}")]);
-        command.arg(format!("dir:{}", world.scratch_file("copied").display()));
-        Running::start(command, None).wait()
-    };
-    skopeo(&exact).exits(0);
-    assert_ne!(skopeo(&policy(&theirs, "matchExact")).code, 0);
 }

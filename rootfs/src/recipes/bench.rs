@@ -5,6 +5,7 @@ use crate::debian::Tree;
 /// The Debian.
 pub const TREE: Tree<'_> = Tree {
     variant: "essential",
-    packages: &["fio", "gcc", "libc6-dev", "openssl", "stress-ng", "sysbench"],
+    // mount: under QEMU, where nothing else comes before its shell.
+    packages: &["fio", "gcc", "libc6-dev", "mount", "openssl", "stress-ng", "sysbench"],
     hooks: &[],
 };
