@@ -27,6 +27,7 @@ mod kills;
 mod layers;
 mod lifecycle;
 mod limits;
+mod mutations;
 mod opened;
 mod privileges;
 mod process;
@@ -74,6 +75,7 @@ pub fn all() -> Vec<Case> {
         records::CASES,
         registry::CASES,
         signatures::CASES,
+        mutations::CASES,
         archives::CASES,
         hostile_state::CASES,
         console::CASES,

@@ -1,6 +1,6 @@
 //! Long runs, for `make soak` alone: many sandboxes, many kills, much data.
 
-use super::{filters, kills, limits, repeat};
+use super::{filters, kills, limits, mutations, repeat};
 use crate::cases;
 use crate::harness::kernel::{Misdeed, tiny};
 use crate::harness::{Kind, Random, World, image};
@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 pub const RUNS: u32 = 200;
 /// Kills of each kind of process.
 pub const KILLS_OF_EACH_KIND: u32 = 6;
+/// Archives with mistakes in them, and answers of registries.
+pub const MISTAKEN: [u32; 2] = [9000, 1000];
 /// Bytes through standard input to standard output.
 pub const BYTES: u64 = 1 << 30;
 
@@ -19,7 +21,7 @@ cases! {
     Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, a_gibibyte_comes_back,
         all_the_cpus_there_can_be, each_call_taken_off_its_list_is_missed;
     Kvm: kills_of_the_vmm, kills_of_the_probe_of_a_good_kvm, a_hang_at_boot_without_a_word_of_it;
-    Tcg: kills_of_the_emulator, kills_of_its_devices;
+    Tcg: kills_of_the_emulator, kills_of_its_devices, mistaken_archives, mistaken_answers;
     OpenKvm: kills_of_the_probe;
 }
 
@@ -34,6 +36,14 @@ fn each_call_taken_off_its_list_is_missed(world: &World) {
 
 fn all_the_cpus_there_can_be(world: &World) {
     limits::cpus_that_run(world, 32);
+}
+
+fn mistaken_archives(world: &World) {
+    mutations::archives(world, MISTAKEN[0]);
+}
+
+fn mistaken_answers(world: &World) {
+    mutations::answers(world, MISTAKEN[1]);
 }
 
 fn kills(world: &World, kind: Kind) {

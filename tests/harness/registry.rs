@@ -2,8 +2,8 @@
 //!
 //! Owns: its configuration, its certificate, a token server, and a line that breaks. Never does: be gentle.
 
-use super::World;
 use super::tokens::TokenServer;
+use super::{Random, World};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -139,6 +139,27 @@ impl Registry {
         self.by_way_of(move |number| {
             Box::new(move |server: &TcpStream, client: &mut TcpStream| {
                 let _ = std::io::copy(&mut server.take(step * number), client);
+            })
+        })
+    }
+
+    /// A way to it on which some of what it answers is changed, by choices that grow from a seed. Gives its port.
+    pub fn lying(&self, seed: u64, change: fn(&mut Random, &mut Vec<u8>)) -> u16 {
+        self.by_way_of(move |number| {
+            let mut random = Random::new(seed ^ number << 32);
+            Box::new(move |mut server: &TcpStream, client: &mut TcpStream| {
+                // Who waits for what was left out is not let wait.
+                let _ = server.set_read_timeout(Some(Duration::from_millis(300)));
+                let mut part = vec![0; 8192];
+                while let Ok(count @ 1..) = server.read(&mut part) {
+                    let mut bytes = part[..count].to_vec();
+                    if random.below(4) == 0 {
+                        change(&mut random, &mut bytes);
+                    }
+                    if client.write_all(&bytes).is_err() {
+                        return;
+                    }
+                }
             })
         })
     }

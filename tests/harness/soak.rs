@@ -3,7 +3,7 @@
 use super::{
     Accelerator, Case, Images, NativeKvm, Outcome, Where, World, reference_host, workspace,
 };
-use crate::cases::soak::{BYTES, KILLS_OF_EACH_KIND, RUNS};
+use crate::cases::soak::{BYTES, KILLS_OF_EACH_KIND, MISTAKEN, RUNS};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,6 +61,8 @@ pub fn run(order: &Order, cases: &[Case], scratch: &Path) -> bool {
         "uncommitted_changes": is_changed,
         "kernel": words_of("uname", &["-r"]),
         "consecutive_runs": RUNS,
+        "mistaken_archives": MISTAKEN[0],
+        "mistaken_answers": MISTAKEN[1],
         "kills_of_each_kind": KILLS_OF_EACH_KIND,
         "digested_bytes": BYTES,
         "all_well": all_well,
