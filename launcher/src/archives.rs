@@ -17,7 +17,7 @@ use image::{ArchivedImage, SaveError, Store, archived, inventory};
 use spool::Spool;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Why nothing was loaded, or saved.
@@ -37,8 +37,11 @@ pub enum ArchiveError {
         /// How many.
         count: usize,
     },
+    /// It cannot be opened.
+    #[error("cannot open {0:?}")]
+    Open(PathBuf, #[source] io::Error),
     /// It cannot be read to its end, or kept meanwhile.
-    #[error("cannot keep what comes on standard input")]
+    #[error("cannot keep the archive that comes")]
     Spool(#[source] io::Error),
     /// The file cannot be written.
     #[error("cannot write {0:?}")]
@@ -52,7 +55,7 @@ impl Explain for ArchiveError {
             Self::Terminal(_) => Some("--output FILE, or > FILE".into()),
             Self::NoName(_) => Some("--name NAME gives it one".into()),
             Self::Several { .. } => Some("leave --name out: each has its own".into()),
-            Self::Spool(_) | Self::Write(..) => None,
+            Self::Open(..) | Self::Spool(_) | Self::Write(..) => None,
         }
     }
 }
@@ -82,14 +85,12 @@ pub fn load(args: &LoadArgs) -> Result<String, Failure> {
         Some(name) => Some(name.parse().map_err(image::reference::ReferenceError::from)?),
         None => None,
     };
-    if args.input.is_none() && io::stdin().is_terminal() {
-        return Err(ArchiveError::Terminal("standard input").into());
-    }
+    let stream = stream(args.input.as_deref())?;
     jail::confine_launcher(false).map_err(Failure::plain)?;
     // Made first, so that it is there to be left open. Where it cannot be, the store says so.
     let _ = std::fs::create_dir_all(&args.state_dir);
     let mut reach = Reach::default();
-    reach.read.extend(args.input.clone());
+    reach.read.extend(args.input.clone().filter(|_| stream.is_none()));
     reach.execute.push("/proc/self/exe".into());
     reach.write.push(args.state_dir.clone());
     reach.devices.push("/dev/null".into());
@@ -97,10 +98,8 @@ pub fn load(args: &LoadArgs) -> Result<String, Failure> {
     pull::end_on_signals("interrupted: what was loaded so far stays")?;
 
     let store = Store::open(&args.state_dir)?;
-    let spool = match &args.input {
-        Some(_) => None,
-        None => Some(Spool::of(&args.state_dir, io::stdin()).map_err(ArchiveError::Spool)?),
-    };
+    let spool = stream.map(|stream| Spool::of(&args.state_dir, stream)).transpose();
+    let spool = spool.map_err(ArchiveError::Spool)?;
     let path = spool.as_ref().map(Spool::path).or(args.input.as_deref()).unwrap_or(Path::new("-"));
     let images = named(path, name)?;
     let means = Means { policy, registries: None };
@@ -113,6 +112,24 @@ pub fn load(args: &LoadArgs) -> Result<String, Failure> {
         }
     }
     Ok(loaded)
+}
+
+/// What can be read but once: standard input, or a file that is a pipe.
+fn stream(input: Option<&Path>) -> Result<Option<Box<dyn Read>>, Failure> {
+    let Some(path) = input else {
+        let input = io::stdin();
+        return if input.is_terminal() {
+            Err(ArchiveError::Terminal("standard input").into())
+        } else {
+            Ok(Some(Box::new(input)))
+        };
+    };
+    // What is not there says so where it is read.
+    if std::fs::metadata(path).map_or(true, |it| it.is_file() || it.is_dir()) {
+        return Ok(None);
+    }
+    let opened = File::open(path).map_err(|error| ArchiveError::Open(path.to_owned(), error))?;
+    Ok(Some(Box::new(opened)))
 }
 
 /// The images of an archive, each with a name.

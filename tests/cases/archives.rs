@@ -10,7 +10,7 @@ use std::process::Command;
 
 cases! {
     Tcg: what_is_saved_is_what_was_loaded, one_pipe_from_store_to_store, several_images_are_one_archive,
-        what_is_damaged_is_not_saved, what_cannot_be_loaded_is_said;
+        what_is_damaged_is_not_saved, what_cannot_be_loaded_is_said, a_store_that_others_fill_is_enough;
 }
 
 /// A shell script with what it is to have as `$1` and further; gives its output.
@@ -85,6 +85,8 @@ fn one_pipe_from_store_to_store(world: &World) {
         [&world.product, &from, &to].map(|path| path.display().to_string());
     let script = "\"$1\" save layered:v1 --state-dir \"$2\" | \"$1\" load --state-dir \"$3\"";
     let said = sh(script, &[&program, &from, &target]);
+    let by_name = "mkfifo \"$3/pipe\"; \"$1\" save layered:v1 --state-dir \"$2\" > \"$3/pipe\" & \"$1\" load -i \"$3/pipe\" --state-dir \"$3\"";
+    assert_eq!(sh(by_name, &[&program, &from, &target]).trim(), said.trim());
     assert_eq!(said.trim(), "docker.io/library/layered:v1");
     assert!(leftovers::files(&to.join("loading")).is_empty());
     assert!(!tree(world, &to, "layered:v1").is_empty());
@@ -157,4 +159,17 @@ fn what_cannot_be_loaded_is_said(world: &World) {
     with_state(world, &state, &["load", "-i", &oci, "--name", "plain"]).exits(0);
     world.sandbox().state(&state).image("plain").run(&["echo", "runs"]).prints("runs");
     assert!(leftovers::files(&state.join("loading")).is_empty());
+}
+
+/// Many launchers, one store that they only read.
+fn a_store_that_others_fill_is_enough(world: &World) {
+    let state = world.fresh_state();
+    let plain = world.images.docker_archive.trim_start_matches("docker-archive:");
+    with_state(world, &state, &["load", "-q", "-i", plain]).exits(0);
+    let run = world.sandbox().state(&state).image("plain");
+    let mut command = Command::new("unshare");
+    let mount = "mount --bind \"$0/store\" \"$0/store\" && mount -o remount,bind,ro \"$0/store\" && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", mount]).arg(&state).arg(&world.product);
+    command.args(run.arguments(&["sh", "-c", "echo written > /file && cat /file"]));
+    Running::start(command, None).wait().prints("written");
 }

@@ -90,7 +90,11 @@ pub fn source_version() -> Result<String> {
     source::version()
 }
 
-fn digest(workspace: &Workspace) -> Result<String> {
+/// What tells it from every other.
+///
+/// # Errors
+/// Where its source is not installed.
+pub fn digest(workspace: &Workspace) -> Result<String> {
     let compiler = process::capture(Command::new("gcc").arg("--version"))?;
     let mut inputs = Inputs::default()
         .text("source", &source::digest(workspace)?)

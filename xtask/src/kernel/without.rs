@@ -1,9 +1,9 @@
 //! Kernels that lack one fragment of the configuration each, to see what it costs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{compile, configure, digest, fragments, source};
 use crate::cache;
@@ -14,35 +14,38 @@ pub const INDISPENSABLE: [&str; 3] = ["platform", "processes", "virtio"];
 
 /// A kernel without a fragment.
 pub struct Without {
-    /// The fragment's name.
-    pub fragment: String,
     /// How many options of other fragments go with it.
     pub others_lost: usize,
     /// The kernel, stripped.
     pub vmlinux: PathBuf,
 }
 
-/// Builds one for each fragment that can be left out.
+/// The fragments that can be left out.
+///
+/// # Errors
+/// Where they cannot be listed.
+pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
+    let fragments = fragments(workspace)?;
+    let names = fragments.iter().filter_map(|it| it.file_stem()?.to_str());
+    Ok(names.filter(|name| !INDISPENSABLE.contains(name)).map(str::to_owned).collect())
+}
+
+/// Removes what was compiled on the way.
+///
+/// # Errors
+/// Where it cannot be.
+pub fn clear(workspace: &Workspace) -> Result<()> {
+    let tree = source::extract(workspace)?;
+    cache::remove(&tree.path)
+}
+
+/// Builds the kernel without a fragment.
 ///
 /// # Errors
 /// Those of building.
-pub fn each(workspace: &Workspace) -> Result<Vec<Without>> {
-    let all = fragments(workspace)?;
-    let mut kernels = Vec::new();
-    for fragment in &all {
-        let name = fragment.file_stem().and_then(|name| name.to_str());
-        let name = name.context("a fragment without a name")?;
-        if !INDISPENSABLE.contains(&name) {
-            kernels.push(build(workspace, &all, fragment, name)?);
-        }
-    }
-    let tree = source::extract(workspace)?;
-    cache::remove(&tree.path)?;
-    Ok(kernels)
-}
-
-fn build(workspace: &Workspace, all: &[PathBuf], fragment: &Path, name: &str) -> Result<Without> {
-    let others: Vec<PathBuf> = all.iter().filter(|it| *it != fragment).cloned().collect();
+pub fn build(workspace: &Workspace, name: &str) -> Result<Without> {
+    let mut others = fragments(workspace)?;
+    others.retain(|fragment| fragment.file_stem().is_none_or(|stem| stem != name));
     let known = format!("{}-{name}", digest(workspace)?);
     let place = cache::entry(workspace, "kernel-without", &known, |place| {
         // One tree for all: of each kernel only that is compiled which its fragment decides.
@@ -52,5 +55,5 @@ fn build(workspace: &Workspace, all: &[PathBuf], fragment: &Path, name: &str) ->
         compile::vmlinux(&tree.path, compile::remembering_compiler(), place)
     })?;
     let others_lost = fs::read_to_string(place.join("lost"))?.lines().count();
-    Ok(Without { fragment: name.to_owned(), others_lost, vmlinux: place.join("vmlinux") })
+    Ok(Without { others_lost, vmlinux: place.join("vmlinux") })
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::figures::Figures;
 use super::{Counted, KERNEL_START, NOT_COUNTED, Purpose, heading, run, write};
@@ -18,32 +18,51 @@ const RESULTS: &str = "kernel-config/fragment-cost.json";
 const DOCUMENT: &str = "kernel-config/README.md";
 const COMMAND: &str = "cargo xtask measure --part fragments";
 
-/// Builds and starts a kernel without each of them, keeps what came of it, and writes the table.
+/// Builds and starts a kernel without each of them, keeps what came of it, and writes the table. Each is kept as soon as it is
+/// known: whoever goes on later, with the same kernel, measures the rest.
 ///
 /// # Errors
 /// Those of building and counting; a kernel that starts nothing.
 pub fn measure(workspace: &Workspace, commit: &str) -> Result<()> {
-    let whole = kernel::vmlinux(workspace)?;
-    let kernels = without::each(workspace)?;
-    let (counted, bytes) = look(workspace, &whole, "the whole")?;
-    let mut fragments = Map::new();
-    for kernel in kernels {
-        let (without, bytes) = look(workspace, &kernel.vmlinux, &kernel.fragment)?;
-        let cost = json!({
+    let mut document = begun(workspace, commit)?;
+    for name in without::names(workspace)? {
+        if document["fragments"][&name].is_object() {
+            progress::say(&format!("{name}: is known"));
+            continue;
+        }
+        let kernel = without::build(workspace, &name)?;
+        let (without, bytes) = look(workspace, &kernel.vmlinux, &name)?;
+        document["fragments"][&name] = json!({
             "million_instructions_without": without.million.0,
             "bytes_without": bytes,
             "options_of_others_lost": kernel.others_lost,
         });
-        fragments.insert(kernel.fragment, cost);
+        write(workspace, RESULTS, &document)?;
+        readme::write_in(workspace, DOCUMENT, COMMAND, &table(&document)?)?;
+    }
+    without::clear(workspace)
+}
+
+/// The whole kernel's figures, with what is known already of the same one.
+fn begun(workspace: &Workspace, commit: &str) -> Result<Value> {
+    let whole = kernel::vmlinux(workspace)?;
+    let digest = kernel::digest(workspace)?;
+    let (counted, bytes) = look(workspace, &whole, "the whole")?;
+    let known = super::known(workspace, RESULTS).ok();
+    let same = |it: &Value| {
+        it["kernel"] == json!(digest) && it["host_kernel"] == json!(counted.host_kernel)
+    };
+    if let Some(known) = known.filter(same) {
+        return Ok(known);
     }
     let mut document = heading("kernels that lack a fragment", commit, &counted.host_kernel)?;
     document.insert("command".to_owned(), json!(COMMAND));
+    document.insert("kernel".to_owned(), json!(digest));
     document.insert("million_instructions".to_owned(), json!(counted.million.0));
     document.insert("bytes".to_owned(), json!(bytes));
-    document.insert("fragments".to_owned(), Value::Object(fragments));
-    let document = Value::Object(document);
-    write(workspace, RESULTS, &document)?;
-    readme::write_in(workspace, DOCUMENT, COMMAND, &table(&document)?)
+    let fragments = without::names(workspace)?.into_iter().map(|name| (name, Value::Null));
+    document.insert("fragments".to_owned(), fragments.collect());
+    Ok(Value::Object(document))
 }
 
 fn look(workspace: &Workspace, vmlinux: &Path, name: &str) -> Result<(Counted, u64)> {
@@ -80,6 +99,10 @@ fn table(document: &Value) -> Result<String> {
     );
     let fragments = document["fragments"].as_object().context("no fragments")?;
     for (name, cost) in fragments {
+        if cost.is_null() {
+            table.push_str(&format!("| {name} | not measured yet | | |\n"));
+            continue;
+        }
         let without = Figures::of(&cost["million_instructions_without"])?;
         let less_bytes = bytes - cost["bytes_without"].as_f64().context("no size without it")?;
         table.push_str(&format!(
@@ -107,10 +130,11 @@ mod tests {
             "fragments": { "network": {
                 "million_instructions_without": [30.5, 29.5, 90.0], "bytes_without": 1 << 20,
                 "options_of_others_lost": 7,
-            } },
+            }, "security": null },
         });
         let table = table(&document).unwrap();
         assert!(table.contains("| network | 9.5 | 2.00 | 7 |\n"), "{table}");
+        assert!(table.contains("| security | not measured yet | | |\n"), "{table}");
         assert!(table.starts_with("The whole: 40.0 M"), "{table}");
         assert!(super::table(&json!({ "bytes": 1 })).is_err());
     }
