@@ -18,7 +18,7 @@ use crate::manifest::{self, Platform};
 use crate::policy::{Policy, PolicyError, Signature};
 use crate::reference::Reference;
 use crate::reference::name::ImageName;
-use crate::source::{self, Documents, ResolvedImage, SourceError};
+use crate::source::{self, Documents, LayerSource, ResolvedImage, SourceError};
 use crate::store::{NamedImage, Store, StoreError, StoredLayer};
 use crew::Work;
 use making::{Bench, stored};
@@ -222,6 +222,24 @@ impl ImageError {
     }
 }
 
+/// What the store has of some layers, and which it lacks.
+fn looked_for(
+    store: &Store,
+    layers: &[LayerSource],
+) -> (Vec<Result<StoredLayer, LayerError>>, Vec<usize>) {
+    let mut missing = Vec::new();
+    let look = |(index, layer)| match stored(store, layer) {
+        Ok(Some(stored)) => Ok(stored),
+        Ok(None) => {
+            missing.push(index);
+            Err(LayerError::Skipped)
+        }
+        Err(error) => Err(error),
+    };
+    let found = layers.iter().enumerate().map(look).collect();
+    (found, missing)
+}
+
 /// The signatures of an image, where the policy asks for any: those that its registry has now, if it was asked now, and
 /// else those that it had.
 fn signatures(
@@ -287,18 +305,7 @@ pub fn prepare(
     let signatures = signatures(request, &digests, named.as_mut(), store).map_err(unknown)?;
     request.policy.accepts(request.reference, &digests, &signatures).map_err(refused)?;
     let count = layers.len();
-    let mut found: Vec<Result<StoredLayer, LayerError>> = Vec::with_capacity(count);
-    let mut missing = Vec::new();
-    for (index, layer) in layers.iter().enumerate() {
-        found.push(match stored(store, layer) {
-            Ok(Some(stored)) => Ok(stored),
-            Ok(None) => {
-                missing.push(index);
-                Err(LayerError::Skipped)
-            }
-            Err(error) => Err(error),
-        });
-    }
+    let (mut found, missing) = looked_for(store, &layers);
     if !missing.is_empty() && found.iter().all(|f| matches!(f, Ok(_) | Err(LayerError::Skipped))) {
         let (limits, remote) = (request.limits, request.remote);
         let bench = Bench { store, unpacker, limits, remote };

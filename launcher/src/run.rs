@@ -98,15 +98,9 @@ fn stages(
     }
     let lengths: Vec<u64> = image.layers.iter().map(|layer| layer.length).collect();
     let names = Names::of_first(id.clone())?;
-    let ports = StreamPorts::for_plan(&plan);
-    let disk = &plan.sandbox.disk;
     let usual = disk_size::resolve("--disk-size", None)?;
     let volumes = OfRun::hold(&plan.sandbox.state_dir, &process.volumes, &usual)?;
-    let writable = [vec![disk.bytes()], volumes.lengths()].concat();
-    let disks = Disks { layers: extents(&lengths)?, writable: extents(&writable)? };
-    let mounts = mounts(&plan, &process, &disks, |name| volumes.place(name));
-    let spec = container_spec(&plan, &process, names, disks, mounts, ports);
-    let job = job(&plan, &process, &choice, fitting(spec)?);
+    let job = job(&plan, &process, &choice, spec(&plan, &process, names, &lengths, &volumes)?);
     clock.reached("image");
 
     let mut sandbox = Sandbox::create(&plan, &image, id, volumes.give())?;
@@ -145,6 +139,21 @@ fn stages(
         say(&format!("cannot write the timings: {error}"));
     }
     Ok(outcome)
+}
+
+/// What the agent is told.
+fn spec(
+    plan: &RunPlan,
+    process: &ProcessPlan,
+    names: Names,
+    layers: &[u64],
+    volumes: &OfRun,
+) -> Result<ContainerSpec, Failure> {
+    let writable = [vec![plan.sandbox.disk.bytes()], volumes.lengths()].concat();
+    let disks = Disks { layers: extents(layers)?, writable: extents(&writable)? };
+    let mounts = mounts(plan, process, &disks, |name| volumes.place(name));
+    let ports = StreamPorts::for_plan(plan);
+    fitting(container_spec(plan, process, names, disks, mounts, ports))
 }
 
 /// What is to be run, and by whom.

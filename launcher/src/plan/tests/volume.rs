@@ -1,3 +1,5 @@
+//! `-v` and `--mount`: what they mean, and what is refused.
+
 use super::{plan, refusal};
 use crate::plan::volume::{Mounted, VolumeMount, long, short};
 use crate::plan::{ImageDefaults, MAX_VOLUMES};
