@@ -29,6 +29,7 @@ mod lifecycle;
 mod limits;
 mod mutations;
 mod opened;
+mod posix;
 mod privileges;
 mod process;
 mod records;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Case> {
         rootfs::CASES,
         disk::CASES,
         volumes::CASES,
+        posix::CASES,
         layers::CASES,
         privileges::CASES,
         seccomp::CASES,

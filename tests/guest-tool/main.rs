@@ -11,6 +11,7 @@
 //!   guest-tool multiply               forks until there can be no more processes, and leaves them there
 //!   guest-tool killall5               kills whoever is not of its own session
 //!   guest-tool tree DIRECTORY         tells of all files below (`tree.rs`)
+//!   guest-tool posix DIRECTORY        tells what the file system there does (`posix.rs`)
 //!   guest-tool as UID PROGRAM …       becomes a program as another user
 //!   guest-tool witness KNOWN SECRET   says where it runs, and where those words are (`witness.rs`)
 //!   guest-tool unguard | shocker PATH | vsock CID PORT | module | puppet PID     (`deeds.rs`)
@@ -21,6 +22,7 @@
 mod canary;
 mod deeds;
 mod kernel_helper;
+mod posix;
 mod sys;
 mod tree;
 mod witness;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         ["killall5"] => said(killall5()),
         ["as", user, program, ref arguments @ ..] => said(run_as(user, program, arguments)),
         ["witness", known, secret] => told(witness::report(Path::new("/"), [known, secret])),
+        ["posix", directory] => told(posix::told(Path::new(directory))),
         ["tree", directory] => told(tree::tell(Path::new(directory))),
         ["unguard"] => told(deeds::unguard()),
         ["shocker", path] => told(deeds::shocker(path)),

@@ -140,3 +140,57 @@ pub fn vsock_peer_port(socket: BorrowedFd<'_>) -> io::Result<u32> {
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
+
+/// A part of a file in memory, shared with it, unmapped when dropped.
+#[derive(Debug)]
+pub struct SharedMap {
+    start: *mut u8,
+    length: usize,
+}
+
+impl SharedMap {
+    /// Maps the first bytes of a file.
+    pub fn of(file: &std::fs::File, length: usize) -> io::Result<Self> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let fd = file.as_raw_fd();
+        // SAFETY: the kernel chooses a place that nothing else has.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, access, libc::MAP_SHARED, fd, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { start: start.cast(), length })
+    }
+
+    /// Writes a byte of it.
+    pub fn write(&mut self, at: usize, byte: u8) {
+        assert!(at < self.length);
+        // SAFETY: it lies within the map.
+        let place = unsafe { self.start.add(at) };
+        // SAFETY: the map lives as long as this.
+        unsafe { place.write_volatile(byte) };
+    }
+
+    /// Reads a byte of it.
+    pub fn read(&self, at: usize) -> u8 {
+        assert!(at < self.length);
+        // SAFETY: it lies within the map.
+        let place = unsafe { self.start.add(at) };
+        // SAFETY: the map lives as long as this.
+        unsafe { place.read_volatile() }
+    }
+}
+
+impl Drop for SharedMap {
+    fn drop(&mut self) {
+        // SAFETY: nobody has an address within it any more.
+        unsafe { libc::munmap(self.start.cast(), self.length) };
+    }
+}
+
+/// Writes a page from memory that begins where a page does, as writing past the cache wants it.
+pub fn write_page(file: &std::fs::File) -> io::Result<()> {
+    #[repr(align(4096))]
+    struct Page([u8; 4096]);
+    std::os::unix::fs::FileExt::write_all_at(file, &Page([7; 4096]).0, 0)
+}
