@@ -244,7 +244,6 @@ fn looked_for(
 /// else those that it had.
 fn signatures(
     request: &Request<'_>,
-    digests: &[Digest],
     named: Option<&mut NamedImage>,
     store: &Store,
 ) -> Result<Vec<Signature>, SourceError> {
@@ -254,7 +253,10 @@ fn signatures(
     }
     let lists = match (named, request.remote) {
         (Some(named), Some(remote)) => {
-            named.signatures = source::signatures::fetch(name, digests, store, remote)?;
+            // Whoever signs an image for several platforms signs its index.
+            let mut digests = vec![named.digest.clone(), named.manifest.clone()];
+            digests.dedup();
+            named.signatures = source::signatures::fetch(name, &digests, store, remote)?;
             named.signatures.clone()
         }
         _ => store.named(name)?.map(|known| known.signatures).unwrap_or_default(),
@@ -302,7 +304,7 @@ pub fn prepare(
     let (ResolvedImage { config, layers, digests, documents }, mut named) =
         source::resolve(request.reference, request.platform, store, request.remote)
             .map_err(unknown)?;
-    let signatures = signatures(request, &digests, named.as_mut(), store).map_err(unknown)?;
+    let signatures = signatures(request, named.as_mut(), store).map_err(unknown)?;
     request.policy.accepts(request.reference, &digests, &signatures).map_err(refused)?;
     let count = layers.len();
     let (mut found, missing) = looked_for(store, &layers);

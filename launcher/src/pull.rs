@@ -17,7 +17,7 @@ use crate::session::signals::Signals;
 use image::fetch::{FetchError, FetchFailure, Pull};
 use image::layer::Limits;
 use image::manifest::Platform;
-use image::policy::Policy;
+use image::policy::{Policy, PolicyError};
 use image::reference::ReferenceError;
 use image::reference::name::ImageName;
 use image::source::SourceError;
@@ -45,6 +45,9 @@ impl Explain for ImageError {
                 SourceError::NotPulled(_) => Some("--pull missing, or cofferdam pull".to_owned()),
                 _ => None,
             },
+            Self::Policy { source: PolicyError::NotSigned { .. }, .. } => {
+                Some("signatures come with the image when it is pulled: cofferdam pull".to_owned())
+            }
             Self::Policy { .. } => {
                 Some("name an image that the policy accepts, or change it (--policy)".to_owned())
             }

@@ -214,8 +214,9 @@ impl Volumes {
             }
         }
         let metadata = disk.metadata().map_err(at("look at", &path))?;
-        if !path.exists() {
-            // It was removed while it was waited for.
+        let there = std::fs::symlink_metadata(&path);
+        if !there.is_ok_and(|it| (it.dev(), it.ino()) == (metadata.dev(), metadata.ino())) {
+            // It was removed while it was waited for, and perhaps made anew.
             return Err(VolumeError::NotFound(name.to_string()));
         }
         let length = metadata.len();

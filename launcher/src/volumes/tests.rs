@@ -45,6 +45,24 @@ fn one_machine_has_it_at_a_time() {
     volumes.hold(&name("cache")).unwrap();
 }
 
+/// Who waits for one that is removed, and made anew, does not get the old one's disk.
+#[test]
+fn a_removed_volume_is_not_held() {
+    let state = tempfile::tempdir().unwrap();
+    let volumes = Volumes::open(state.path()).unwrap();
+    volumes.create(&name("cache"), &layout()).unwrap();
+    let held = volumes.hold(&name("cache")).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| volumes.hold(&name("cache")));
+        std::thread::sleep(Duration::from_millis(200));
+        std::fs::remove_dir_all(state.path().join("volumes/cache")).unwrap();
+        volumes.create(&name("cache"), &layout()).unwrap();
+        drop(held);
+        let refused = waiting.join().unwrap().unwrap_err();
+        assert!(matches!(refused, VolumeError::NotFound(_)), "{refused}");
+    });
+}
+
 #[test]
 fn what_a_kill_left_is_removed_and_what_is_being_made_stays() {
     let state = tempfile::tempdir().unwrap();
