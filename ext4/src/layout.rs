@@ -34,6 +34,9 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// That of the smallest.
+    pub const SMALLEST: Self = Self { blocks: MIN_BYTES / BLOCK_BYTES };
+
     /// That of one of so many bytes; what is less than a block is left out.
     ///
     /// # Errors

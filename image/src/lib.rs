@@ -46,5 +46,5 @@ pub use prepare::{
     prepare,
 };
 pub use reference::Reference;
-pub use save::{SaveError, save};
+pub use save::{SaveError, save, save_to};
 pub use store::Store;

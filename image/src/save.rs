@@ -8,10 +8,12 @@ use crate::digest::{Algorithm, Digest, HashingReader};
 use crate::inventory::StoredImage;
 use crate::layer::{Archive, RecipeError};
 use crate::reference::name::ImageName;
-use crate::store::{LayerKey, Store, StoreError};
+use crate::store::{LayerKey, Store, StoreError, UserFile};
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
 
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -40,6 +42,20 @@ pub enum SaveError {
     /// It cannot be written, or the layer not be read.
     #[error("cannot write the archive")]
     Write(#[from] io::Error),
+}
+
+/// Writes images to a file, which is there whole or is what it was. What is no file, such as a pipe, is written to.
+///
+/// # Errors
+/// [`SaveError`].
+pub fn save_to(store: &Store, images: &[StoredImage], path: &Path) -> Result<(), SaveError> {
+    if std::fs::metadata(path).is_ok_and(|it| !it.is_file()) {
+        let file = File::options().write(true).open(path)?;
+        return save(store, images, BufWriter::new(file));
+    }
+    let new = UserFile::create(path)?;
+    save(store, images, BufWriter::new(new.file()))?;
+    Ok(new.publish()?)
 }
 
 /// Writes images; those that are the same one become one with several names.

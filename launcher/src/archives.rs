@@ -2,8 +2,6 @@
 //!
 //! Owns: files that are there whole or not at all. Never does: parse a layer; a process of its own does.
 
-mod spool;
-
 use crate::cli::archive::{LoadArgs, SaveArgs};
 use crate::cli::images::RegistryArgs;
 use crate::error::{Explain, Failure, say};
@@ -13,11 +11,10 @@ use crate::pull::{self, Means};
 use crate::registries;
 use image::manifest::Platform;
 use image::reference::name::ImageName;
-use image::{ArchivedImage, SaveError, Store, archived, inventory};
-use spool::Spool;
+use image::{ArchivedImage, SaveError, Store, StoredImage, archived, inventory};
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, BufWriter, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 /// Why nothing was loaded, or saved.
@@ -42,10 +39,7 @@ pub enum ArchiveError {
     Open(PathBuf, #[source] io::Error),
     /// It cannot be read to its end, or kept meanwhile.
     #[error("cannot keep the archive that comes")]
-    Spool(#[source] io::Error),
-    /// The file cannot be written.
-    #[error("cannot write {0:?}")]
-    Write(PathBuf, #[source] io::Error),
+    Keep(#[source] io::Error),
 }
 
 impl Explain for ArchiveError {
@@ -55,7 +49,7 @@ impl Explain for ArchiveError {
             Self::Terminal(_) => Some("--output FILE, or > FILE".into()),
             Self::NoName(_) => Some("--name NAME gives it one".into()),
             Self::Several { .. } => Some("leave --name out: each has its own".into()),
-            Self::Open(..) | Self::Spool(_) | Self::Write(..) => None,
+            Self::Open(..) | Self::Keep(_) => None,
         }
     }
 }
@@ -85,12 +79,14 @@ pub fn load(args: &LoadArgs) -> Result<String, Failure> {
         Some(name) => Some(name.parse().map_err(image::reference::ReferenceError::from)?),
         None => None,
     };
-    let stream = stream(args.input.as_deref())?;
+    let input = Input::of(args.input.as_deref())?;
     jail::confine_launcher(false).map_err(Failure::plain)?;
     // Made first, so that it is there to be left open. Where it cannot be, the store says so.
     let _ = std::fs::create_dir_all(&args.state_dir);
     let mut reach = Reach::default();
-    reach.read.extend(args.input.clone().filter(|_| stream.is_none()));
+    if let Input::File(path) = &input {
+        reach.read.push(path.to_path_buf());
+    }
     reach.execute.push("/proc/self/exe".into());
     reach.write.push(args.state_dir.clone());
     reach.devices.push("/dev/null".into());
@@ -98,38 +94,55 @@ pub fn load(args: &LoadArgs) -> Result<String, Failure> {
     pull::end_on_signals("interrupted: what was loaded so far stays")?;
 
     let store = Store::open(&args.state_dir)?;
-    let spool = stream.map(|stream| Spool::of(&args.state_dir, stream)).transpose();
-    let spool = spool.map_err(ArchiveError::Spool)?;
-    let path = spool.as_ref().map(Spool::path).or(args.input.as_deref()).unwrap_or(Path::new("-"));
-    let images = named(path, name)?;
+    // What is read but once is kept as long as this is.
+    let kept = store.scratch()?;
+    let path = match input {
+        Input::File(path) => path.to_owned(),
+        Input::Stream(mut stream) => {
+            io::copy(&mut stream, &mut kept.file()).map_err(ArchiveError::Keep)?;
+            kept.path()
+        }
+    };
+    let images = named(&path, name)?;
     let means = Means { policy, registries: None };
     let mut loaded = String::new();
     for ArchivedImage { reference, names } in &images {
         for name in names {
             pull::keep(reference, name, &store, &means, args.quiet)?;
             let _ = writeln!(loaded, "{name}");
-            say(&format!("{} is loaded", name.familiar()));
+            if !args.quiet {
+                say(&format!("{} is loaded", name.familiar()));
+            }
         }
     }
     Ok(loaded)
 }
 
-/// What can be read but once: standard input, or a file that is a pipe.
-fn stream(input: Option<&Path>) -> Result<Option<Box<dyn Read>>, Failure> {
-    let Some(path) = input else {
-        let input = io::stdin();
-        return if input.is_terminal() {
-            Err(ArchiveError::Terminal("standard input").into())
-        } else {
-            Ok(Some(Box::new(input)))
+/// Where an archive is read from.
+enum Input<'a> {
+    /// A file, which can be read as often as it takes.
+    File(&'a Path),
+    /// What can be read but once: standard input, or a pipe.
+    Stream(Box<dyn Read>),
+}
+
+impl<'a> Input<'a> {
+    fn of(path: Option<&'a Path>) -> Result<Self, ArchiveError> {
+        let Some(path) = path else {
+            let input = io::stdin();
+            return if input.is_terminal() {
+                Err(ArchiveError::Terminal("standard input"))
+            } else {
+                Ok(Self::Stream(Box::new(input)))
+            };
         };
-    };
-    // What is not there says so where it is read.
-    if std::fs::metadata(path).map_or(true, |it| it.is_file() || it.is_dir()) {
-        return Ok(None);
+        // What is not there says so where it is read.
+        if std::fs::metadata(path).map_or(true, |it| it.is_file() || it.is_dir()) {
+            return Ok(Self::File(path));
+        }
+        let file = File::open(path).map_err(|error| ArchiveError::Open(path.to_owned(), error))?;
+        Ok(Self::Stream(Box::new(file)))
     }
-    let opened = File::open(path).map_err(|error| ArchiveError::Open(path.to_owned(), error))?;
-    Ok(Some(Box::new(opened)))
 }
 
 /// The images of an archive, each with a name.
@@ -158,34 +171,19 @@ pub fn save(args: &SaveArgs) -> Result<(), Failure> {
     }
     let store = Store::open(&args.state_dir)?;
     let all = inventory(&store, &Platform::native())?;
-    let mut images = Vec::new();
+    let mut images: Vec<StoredImage> = Vec::new();
     for wanted in &args.images {
         let meant = meant_by(wanted, &all);
         if meant.is_empty() {
             return Err(crate::images::ImagesError::NotFound(wanted.clone()).into());
         }
-        images.extend(meant.into_iter().cloned());
+        let is_new = |it: &&StoredImage| !images.iter().any(|known| known.named == it.named);
+        let meant: Vec<_> = meant.into_iter().filter(is_new).cloned().collect();
+        images.extend(meant);
     }
-    let Some(path) = &args.output else {
-        let mut out = BufWriter::new(io::stdout());
-        image::save(&store, &images, &mut out)?;
-        return out.flush().map_err(Failure::plain);
-    };
-    let cannot = |error| ArchiveError::Write(path.clone(), error);
-    let unfinished = beside(path);
-    let file = File::create(&unfinished).map_err(cannot)?;
-    let saved = image::save(&store, &images, BufWriter::new(&file))
-        .map_err(Failure::from)
-        .and_then(|()| Ok(file.sync_data().map_err(cannot)?))
-        .and_then(|()| Ok(std::fs::rename(&unfinished, path).map_err(cannot)?));
-    if saved.is_err() {
-        let _ = std::fs::remove_file(&unfinished);
+    match &args.output {
+        Some(path) => image::save_to(&store, &images, path)?,
+        None => image::save(&store, &images, BufWriter::new(io::stdout()))?,
     }
-    saved
-}
-
-/// A file that nobody else writes, in the same directory.
-fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    path.with_file_name(format!(".{name}.{}.part", std::process::id()))
+    Ok(())
 }

@@ -13,7 +13,7 @@ use std::fmt::Debug;
 /// With another version, other bytes are right: change both together.
 #[test]
 fn these_are_the_bytes_of_this_version() {
-    assert_eq!(PROTOCOL_VERSION, 3);
+    assert_eq!(PROTOCOL_VERSION, 4);
 }
 
 /// Encodes, compares with `parts` (their length goes before them), and decodes again.

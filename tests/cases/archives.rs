@@ -88,7 +88,7 @@ fn one_pipe_from_store_to_store(world: &World) {
     let by_name = "mkfifo \"$3/pipe\"; \"$1\" save layered:v1 --state-dir \"$2\" > \"$3/pipe\" & \"$1\" load -i \"$3/pipe\" --state-dir \"$3\"";
     assert_eq!(sh(by_name, &[&program, &from, &target]).trim(), said.trim());
     assert_eq!(said.trim(), "docker.io/library/layered:v1");
-    assert!(leftovers::files(&to.join("loading")).is_empty());
+    assert!(leftovers::files(&to.join("store/partial")).is_empty());
     assert!(!tree(world, &to, "layered:v1").is_empty());
 }
 
@@ -99,8 +99,9 @@ fn several_images_are_one_archive(world: &World) {
     with_state(world, &state, &["load", "-q", "-i", plain])
         .prints("docker.io/library/plain:latest");
     with_state(world, &state, &["load", "-q", "-i", plain, "--name", "other:v2"]).exits(0);
-    let saved = world.scratch_file("saved.tar").display().to_string();
-    with_state(world, &state, &["save", "-o", &saved, "plain", "layered:v1", "other:v2"]).exits(0);
+    let saved = world.file("saved.tar", "another").display().to_string();
+    let twice = ["save", "-o", &saved, "plain", "layered:v1", "other:v2", "plain"];
+    with_state(world, &state, &twice).exits(0);
     let names: Value =
         serde_json::from_str(&sh("tar -xOf \"$1\" manifest.json", &[&saved])).unwrap();
     let tags: Vec<&Value> = names.as_array().unwrap().iter().map(|it| &it["RepoTags"]).collect();
@@ -141,6 +142,10 @@ fn what_is_damaged_is_not_saved(world: &World) {
         let output = with_state(world, &state, &["save", "-o", &saved, "layered:v1"]);
         output.exits(125).complains(&[said, "hint: remove the image"]);
         assert!(leftovers::files(&directory).is_empty(), "{:?}", leftovers::files(&directory));
+        fs::write(&saved, "what was there").unwrap();
+        with_state(world, &state, &["save", "-o", &saved, "layered:v1"]).exits(125);
+        assert_eq!(fs::read(&saved).unwrap(), b"what was there");
+        assert_eq!(leftovers::files(&directory).len(), 1, "{:?}", leftovers::files(&directory));
     }
 }
 
@@ -158,7 +163,7 @@ fn what_cannot_be_loaded_is_said(world: &World) {
     refused(&["load", "-i", &oci], &["has an image that it gives no name", "hint: --name NAME"]);
     with_state(world, &state, &["load", "-i", &oci, "--name", "plain"]).exits(0);
     world.sandbox().state(&state).image("plain").run(&["echo", "runs"]).prints("runs");
-    assert!(leftovers::files(&state.join("loading")).is_empty());
+    assert!(leftovers::files(&state.join("store/partial")).is_empty());
 }
 
 /// Many launchers, one store that they only read.

@@ -9,6 +9,7 @@
 //! It stands behind the file system, which knows nothing of it. Whoever unpacks a layer writes it, so a reader believes
 //! nothing: bounds are checked, and the archive's digest has to be the one that names the layer.
 
+use super::limits::Limits;
 use super::tar::TarInput;
 use flate2::Compression;
 use flate2::bufread::DeflateDecoder;
@@ -155,19 +156,6 @@ impl<I: TarInput> BufRead for Recorded<I> {
 }
 
 impl<I: TarInput> TarInput for Recorded<I> {
-    fn skip(&mut self, mut count: u64) -> io::Result<()> {
-        while count > 0 {
-            let available = self.fill_buf()?.len();
-            if available == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let step = available.min(usize::try_from(count).unwrap_or(usize::MAX));
-            self.consume(step);
-            count -= step as u64;
-        }
-        Ok(())
-    }
-
     fn consume_placed(&mut self, count: usize, position: u64) {
         self.recipe.stretch(position, count as u64);
         self.input.consume(count);
@@ -242,6 +230,10 @@ impl<'a> Archive<'a> {
         if offset.checked_add(recipe_bytes).is_none_or(|end| end > at) {
             return Err(RecipeError::Damaged);
         }
+        // What no layer may have, none has had.
+        if field(3) > Limits::default().archive_bytes {
+            return Err(RecipeError::Damaged);
+        }
         let stretch = Stretch { file: image, position: offset, left: recipe_bytes };
         let recipe = BufReader::new(DeflateDecoder::new(BufReader::new(stretch)));
         Ok(Self { image, recipe, image_bytes: offset, step: Step::Nothing, left: field(3) })
@@ -277,6 +269,10 @@ impl<'a> Archive<'a> {
             }
             _ => return Err(io::ErrorKind::InvalidData.into()),
         };
+        // Steps that lead nowhere could be without end.
+        if let Step::Literal(0) | Step::Stretch(_, 0) = self.step {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         Ok(true)
     }
 }

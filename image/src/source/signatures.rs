@@ -31,7 +31,7 @@ pub(crate) fn fetch(
     store: &Store,
     remote: Remote<'_>,
 ) -> Result<Vec<Digest>, SourceError> {
-    let mut failed = None;
+    let (mut failed, mut answered) = (None, false);
     for access in remote.places {
         let line = remote.fetcher.open(access).map_err(SourceError::of_fetch(access));
         let asked = line.and_then(|line| {
@@ -43,12 +43,13 @@ pub(crate) fn fetch(
             Ok(lists)
         });
         match asked {
+            // A mirror may have the image and not what stands beside it.
+            Ok(lists) if lists.is_empty() => answered = true,
             Ok(lists) => return Ok(lists),
             Err(error) => failed = Some(error),
         }
     }
-    // The image's own registry is asked last: what it says counts.
-    failed.map_or(Ok(Vec::new()), Err)
+    failed.filter(|_| !answered).map_or(Ok(Vec::new()), Err)
 }
 
 /// The document that lists the signatures of what has this digest, which are in the store from now on.

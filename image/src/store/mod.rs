@@ -42,7 +42,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -182,11 +182,11 @@ impl Store {
         Ok(LayerLock { store: self, path: self.layer_path(key), blob, _lock: lock })
     }
 
-    /// A file without a name, that is gone when closed.
+    /// An empty file that is gone when dropped.
     ///
     /// # Errors
     /// [`StoreError::Io`].
-    pub(crate) fn scratch(&self) -> Result<Scratch, StoreError> {
+    pub fn scratch(&self) -> Result<Scratch, StoreError> {
         Ok(Scratch(self.partial.create()?))
     }
 
@@ -231,12 +231,44 @@ fn room(total: u64, free: u64) -> u64 {
 
 /// A file that is gone when dropped.
 #[derive(Debug)]
-pub(crate) struct Scratch(NewFile);
+pub struct Scratch(NewFile);
 
 impl Scratch {
     /// The file.
-    pub(crate) fn file(&self) -> &File {
+    pub fn file(&self) -> &File {
         self.0.file()
+    }
+
+    /// Where this process can open it again.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file().as_raw_fd()).into()
+    }
+}
+
+/// A file of the user's in the making. Gone when dropped.
+#[derive(Debug)]
+pub(crate) struct UserFile<'a> {
+    new: NewFile,
+    path: &'a Path,
+}
+
+impl<'a> UserFile<'a> {
+    /// Begins one.
+    pub(crate) fn create(path: &'a Path) -> Result<Self, StoreError> {
+        let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new(".")).to_owned();
+        Ok(Self { new: PartialDirectory::of_user(directory).create()?, path })
+    }
+
+    /// The file to write to.
+    pub(crate) fn file(&self) -> &File {
+        self.new.file()
+    }
+
+    /// Gives it its name, in place of whatever has it.
+    pub(crate) fn publish(self) -> Result<(), StoreError> {
+        self.new.file().sync_data().map_err(failed("write", self.path))?;
+        self.new.publish(self.path)
     }
 }
 

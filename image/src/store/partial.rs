@@ -28,6 +28,7 @@ pub(super) struct PartialDirectory {
 pub(super) struct NewFile {
     file: File,
     name: Option<PathBuf>,
+    directory: PathBuf,
 }
 
 impl PartialDirectory {
@@ -37,6 +38,11 @@ impl PartialDirectory {
         let directory = Self { path, unnamed: AtomicBool::new(true) };
         directory.sweep()?;
         Ok(directory)
+    }
+
+    /// The directory of a file of the user's, which is somebody's and stays as it is.
+    pub(super) fn of_user(path: PathBuf) -> Self {
+        Self { path, unnamed: AtomicBool::new(true) }
     }
 
     /// The same without O_TMPFILE.
@@ -67,7 +73,10 @@ impl PartialDirectory {
         if self.unnamed.load(Ordering::Relaxed) {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
             match rustix::fs::open(&self.path, flags, Mode::RUSR | Mode::WUSR) {
-                Ok(file) => return Ok(NewFile { file: file.into(), name: None }),
+                Ok(file) => {
+                    let directory = self.path.clone();
+                    return Ok(NewFile { file: file.into(), name: None, directory });
+                }
                 // Also ENOENT and EISDIR, by kernels that do not know the flag.
                 Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
                     self.unnamed.store(false, Ordering::Relaxed);
@@ -80,11 +89,7 @@ impl PartialDirectory {
 
     fn create_named(&self) -> Result<NewFile, StoreError> {
         loop {
-            // No number of a process would do: in containers that share a volume all are the same.
-            let mut random = [0; 16];
-            retry(|| rustix::rand::getrandom(&mut random, GetRandomFlags::empty()))
-                .map_err(|errno| failed("make a name in", &self.path)(errno.into()))?;
-            let name = self.path.join(format!("{:032x}", u128::from_ne_bytes(random)));
+            let name = new_name(&self.path)?;
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
             let file: File = match rustix::fs::open(&name, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(file) => file.into(),
@@ -93,10 +98,19 @@ impl PartialDirectory {
             retry(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))
                 .map_err(|errno| failed("lock", &name)(errno.into()))?;
             if file.metadata().map_err(failed("look at", &name))?.nlink() > 0 {
-                return Ok(NewFile { file, name: Some(name) });
+                return Ok(NewFile { file, name: Some(name), directory: self.path.clone() });
             }
         }
     }
+}
+
+/// A name that nothing has.
+fn new_name(directory: &Path) -> Result<PathBuf, StoreError> {
+    // No number of a process would do: in containers that share a volume all are the same.
+    let mut random = [0; 16];
+    retry(|| rustix::rand::getrandom(&mut random, GetRandomFlags::empty()))
+        .map_err(|errno| failed("make a name in", directory)(errno.into()))?;
+    Ok(directory.join(format!("{:032x}", u128::from_ne_bytes(random))))
 }
 
 impl NewFile {
@@ -104,29 +118,36 @@ impl NewFile {
         &self.file
     }
 
-    /// Gives the file its name, in place of whatever has it. It must be on disk already, or not matter.
+    /// Gives the file its name, in place of whatever has it: at every moment the name means the one or the other. It must be
+    /// on disk already, or not matter.
     pub(super) fn publish(mut self, path: &Path) -> Result<(), StoreError> {
-        if let Some(name) = &self.name {
-            fs::rename(name, path).map_err(failed("make", path))?;
-            self.name = None;
-            return Ok(());
-        }
-        // Linking by descriptor alone takes a capability; through /proc it does not.
-        let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let link = || rustix::fs::linkat(CWD, &from, CWD, path, AtFlags::SYMLINK_FOLLOW);
-        // Two may publish the same at once, each in place of the other's.
-        let linked = loop {
-            match link() {
-                Err(Errno::EXIST) => match fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(failed("replace", path)(error));
-                    }
-                    _ => {}
-                },
-                other => break other,
+        let made = |errno: Errno| failed("make", path)(errno.into());
+        let mut action = "make";
+        if self.name.is_none() {
+            match self.link(path) {
+                // A link replaces nothing, and a rename does.
+                Err(Errno::EXIST) => {
+                    let name = new_name(&self.directory)?;
+                    retry(|| rustix::fs::flock(&self.file, FlockOperation::LockExclusive))
+                        .map_err(made)?;
+                    self.link(&name).map_err(made)?;
+                    self.name = Some(name);
+                    action = "replace";
+                }
+                linked => return linked.map_err(made),
             }
-        };
-        linked.map_err(|errno| failed("make", path)(errno.into()))
+        }
+        if let Some(name) = &self.name {
+            fs::rename(name, path).map_err(failed(action, path))?;
+            self.name = None;
+        }
+        Ok(())
+    }
+
+    /// Linking by descriptor alone takes a capability; through /proc it does not.
+    fn link(&self, path: &Path) -> Result<(), Errno> {
+        let from = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        rustix::fs::linkat(CWD, &from, CWD, path, AtFlags::SYMLINK_FOLLOW)
     }
 }
 

@@ -60,10 +60,7 @@ pub fn storage(kind: StorageKind, size: Option<&str>) -> Result<(Storage, Layout
         StorageKind::Disk => Ok((Storage::Disk, resolve(FLAG, size)?)),
         StorageKind::Memory => {
             let bytes = size.map(|typed| bytes(FLAG, typed)).transpose()?;
-            let smallest = Layout::of_bytes(MIN_BYTES);
-            let disk =
-                smallest.map_err(|_| DiskSizeError::Bounds { flag: FLAG, typed: String::new() })?;
-            Ok((Storage::Memory { bytes }, disk))
+            Ok((Storage::Memory { bytes }, Layout::SMALLEST))
         }
     }
 }

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long the lock of all sandboxes is waited for: making one takes moments, sweeping large disks seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(5);
 
 /// Why the state directory could not be used.
@@ -84,7 +84,7 @@ pub enum StateError {
     },
 }
 
-fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
+pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
     let path = path.to_owned();
     move |source| StateError::Path { action, path, source }
 }
@@ -287,15 +287,15 @@ fn called(mut records: Vec<Record>, wanted: &str) -> Result<ContainerId, StateEr
 }
 
 /// Removes a directory with all in it. One that its owner has just removed is no error.
-fn remove_all(path: &Path) -> Result<(), StateError> {
+pub(crate) fn remove_all(path: &Path) -> Result<(), StateError> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(error)),
         _ => Ok(()),
     }
 }
 
-/// Locks a sandbox's directory; `None` where its supervisor has it, or has just removed it.
-fn try_lock(path: &Path) -> Result<Option<OwnedFd>, StateError> {
+/// Locks a directory; `None` where its owner has it, or has just removed it.
+pub(crate) fn try_lock(path: &Path) -> Result<Option<OwnedFd>, StateError> {
     match lock(path, FlockOperation::NonBlockingLockExclusive) {
         Ok(lock) => Ok(Some(lock)),
         Err(StateError::Path { source, .. })
@@ -308,7 +308,7 @@ fn try_lock(path: &Path) -> Result<Option<OwnedFd>, StateError> {
 }
 
 /// Locks a directory that nobody holds for long.
-fn lock_within(path: &Path, patience: Duration) -> Result<OwnedFd, StateError> {
+pub(crate) fn lock_within(path: &Path, patience: Duration) -> Result<OwnedFd, StateError> {
     let deadline = Instant::now() + patience;
     loop {
         match lock(path, FlockOperation::NonBlockingLockExclusive) {

@@ -20,14 +20,17 @@ pub use commands::main;
 pub use of_run::OfRun;
 pub use record::Record;
 
+use crate::container_spec::ALIGNMENT;
 use crate::error::Explain;
 use crate::plan::volume::VolumeName;
 use crate::sandbox::{disk_identity, random_word};
+use crate::state::{PATIENCE, StateError, at, lock_within, remove_all, try_lock};
 use ext4::Layout;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -35,27 +38,17 @@ use std::time::{Duration, Instant};
 const DISK: &str = "disk.ext4";
 const MAKING: &str = ".making-";
 const REMOVING: &str = ".removing-";
-/// What lengths of disks are multiples of.
-const BLOCK_BYTES: u64 = 4096;
-/// How long a volume is waited for: a machine that has just ended, or somebody who looks whether it is in use, has it
+/// How long one volume is waited for: a machine that has just ended, or somebody who looks whether it is in use, has it
 /// for moments.
-const PATIENCE: Duration = Duration::from_secs(2);
+const VOLUME_PATIENCE: Duration = Duration::from_secs(2);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// Why a volume could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
-    /// A file or directory could not be used.
-    #[error("cannot {action} {path}")]
-    Path {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    /// A file or directory of the state directory could not be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// There is none of this name.
     #[error("no volume is called {0:?}")]
     NotFound(String),
@@ -101,17 +94,15 @@ impl Explain for VolumeError {
                     .into(),
             ),
             Self::OtherSize { .. } => Some("leave --size out, or remove it first".into()),
-            Self::Path { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            Self::State(StateError::Path { source, .. })
+                if source.kind() == io::ErrorKind::StorageFull =>
+            {
                 Some("free some space in the state directory, or give it a larger volume".into())
             }
+            Self::State(error) => error.hint(),
             _ => None,
         }
     }
-}
-
-fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> VolumeError {
-    let path = path.to_owned();
-    move |source| VolumeError::Path { action, path, source }
 }
 
 /// The volumes of one state directory.
@@ -171,21 +162,27 @@ impl Volumes {
         if place.exists() {
             return Ok(false);
         }
-        self.sweep()?;
         let unfinished = self.hidden(MAKING)?;
-        std::fs::create_dir(&unfinished).map_err(at("make", &unfinished))?;
-        let made = fill(&unfinished, layout).and_then(|_lock| {
-            match std::fs::rename(&unfinished, &place) {
+        let _lock = self.begin(&unfinished)?;
+        let made =
+            fill(&unfinished, layout).and_then(|()| match std::fs::rename(&unfinished, &place) {
                 Ok(()) => sync(&self.path).map(|()| true),
                 // Another has been quicker: no directory takes the place of one with something in it.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
-                Err(error) => Err(at("make", &place)(error)),
-            }
-        });
+                Err(error) => Err(at("make", &place)(error).into()),
+            });
         if !matches!(made, Ok(true)) {
             let _ = std::fs::remove_dir_all(&unfinished);
         }
         made
+    }
+
+    /// Makes a directory that nobody takes for one that a kill left, for it is locked before anybody sweeps.
+    fn begin(&self, directory: &Path) -> Result<Option<OwnedFd>, VolumeError> {
+        let _making = lock_within(&self.path, PATIENCE)?;
+        self.sweep_held()?;
+        std::fs::create_dir(directory).map_err(at("make", directory))?;
+        Ok(try_lock(directory)?)
     }
 
     /// Takes a volume's disk for a machine.
@@ -202,7 +199,7 @@ impl Volumes {
             Err(Errno::NOENT) => return Err(VolumeError::NotFound(name.to_string())),
             opened => opened.map_err(|error| at("open", &path)(error.into()))?.into(),
         };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + VOLUME_PATIENCE;
         loop {
             match flock(&disk, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
@@ -210,7 +207,7 @@ impl Volumes {
                     std::thread::sleep(ASK_AGAIN_AFTER);
                 }
                 Err(Errno::WOULDBLOCK) => return Err(VolumeError::InUse(name.clone())),
-                Err(error) => return Err(at("lock", &path)(error.into())),
+                Err(error) => return Err(at("lock", &path)(error.into()).into()),
             }
         }
         let metadata = disk.metadata().map_err(at("look at", &path))?;
@@ -220,7 +217,7 @@ impl Volumes {
             return Err(VolumeError::NotFound(name.to_string()));
         }
         let length = metadata.len();
-        if !metadata.is_file() || length == 0 || !length.is_multiple_of(BLOCK_BYTES) {
+        if !metadata.is_file() || length == 0 || !length.is_multiple_of(ALIGNMENT) {
             return Err(VolumeError::Damaged { name: name.clone(), bytes: length });
         }
         Ok(Held { disk, length })
@@ -237,7 +234,7 @@ impl Volumes {
         };
         let (place, hidden) = (self.place(name), self.hidden(REMOVING)?);
         std::fs::rename(&place, &hidden).map_err(at("remove", &place))?;
-        remove_all(&hidden)
+        Ok(remove_all(&hidden)?)
     }
 
     /// All volumes, by name; with each that cannot be read why not.
@@ -283,6 +280,12 @@ impl Volumes {
     /// # Errors
     /// Where the directory cannot be read.
     pub fn sweep(&self) -> Result<(), VolumeError> {
+        let _sweeping = lock_within(&self.path, PATIENCE)?;
+        self.sweep_held()
+    }
+
+    /// The same where this process holds the lock of all volumes.
+    fn sweep_held(&self) -> Result<(), VolumeError> {
         for name in self.names()? {
             let path = self.path.join(&name);
             let is_left = name.starts_with(REMOVING)
@@ -307,9 +310,8 @@ impl Volumes {
     }
 }
 
-/// Writes disk and record into a directory that is held meanwhile, and waits until they are on stable storage.
-fn fill(directory: &Path, layout: &Layout) -> Result<Option<File>, VolumeError> {
-    let lock = try_lock(directory)?;
+/// Writes disk and record into a directory, and waits until they are on stable storage.
+fn fill(directory: &Path, layout: &Layout) -> Result<(), VolumeError> {
     let path = directory.join(DISK);
     let options = File::options().read(true).write(true).create_new(true).open(&path);
     let disk = options.map_err(at("make", &path))?;
@@ -317,30 +319,12 @@ fn fill(directory: &Path, layout: &Layout) -> Result<Option<File>, VolumeError> 
     ext4::format(&disk, layout, &identity).map_err(at("write", &path))?;
     disk.sync_data().map_err(at("write", &path))?;
     Record::new(layout.bytes()).write(directory)?;
-    sync(directory)?;
-    Ok(lock)
-}
-
-fn try_lock(directory: &Path) -> Result<Option<File>, VolumeError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(directory, flags, Mode::empty());
-    let opened = opened.map_err(|error| at("open", directory)(error.into()))?;
-    match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(opened.into())),
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(at("lock", directory)(error.into())),
-    }
+    sync(directory)
 }
 
 fn sync(directory: &Path) -> Result<(), VolumeError> {
-    File::open(directory).and_then(|it| it.sync_data()).map_err(at("write", directory))
-}
-
-fn remove_all(path: &Path) -> Result<(), VolumeError> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(error)),
-        _ => Ok(()),
-    }
+    let synced = File::open(directory).and_then(|it| it.sync_data());
+    Ok(synced.map_err(at("write", directory))?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One volume's record: a small versioned JSON file, written once.
 
-use super::{VolumeError, at};
+use super::VolumeError;
+use crate::state::at;
 use image::store::open_regular;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -50,7 +51,8 @@ impl Record {
         let json = serde_json::to_vec_pretty(self)
             .map_err(|source| VolumeError::Record { path: path.clone(), source })?;
         let file = std::fs::File::create_new(&path);
-        file.and_then(|mut file| file.write_all(&json).and_then(|()| file.sync_data()))
-            .map_err(at("write", &path))
+        let written =
+            file.and_then(|mut file| file.write_all(&json).and_then(|()| file.sync_data()));
+        Ok(written.map_err(at("write", &path))?)
     }
 }

@@ -12,6 +12,9 @@ use crate::workspace::Workspace;
 /// A kernel that lacks them starts nothing.
 pub const INDISPENSABLE: [&str; 3] = ["platform", "processes", "virtio"];
 
+/// A kernel that lacks it says nothing, by which its start could be counted.
+pub const HEARD_BY: &str = "diagnostics";
+
 /// A kernel without a fragment.
 pub struct Without {
     /// How many options of other fragments go with it.
@@ -27,7 +30,10 @@ pub struct Without {
 pub fn names(workspace: &Workspace) -> Result<Vec<String>> {
     let fragments = fragments(workspace)?;
     let names = fragments.iter().filter_map(|it| it.file_stem()?.to_str());
-    Ok(names.filter(|name| !INDISPENSABLE.contains(name)).map(str::to_owned).collect())
+    Ok(names
+        .filter(|name| !INDISPENSABLE.contains(name) && *name != HEARD_BY)
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Removes what was compiled on the way.

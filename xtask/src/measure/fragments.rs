@@ -112,6 +112,10 @@ fn table(document: &Value) -> Result<String> {
             cost["options_of_others_lost"].as_u64().context("no count of options")?,
         ));
     }
+    let heard_by = without::HEARD_BY;
+    table.push_str(&format!(
+        "| {heard_by} | without it nothing is heard that could be counted | | |\n"
+    ));
     for name in without::INDISPENSABLE {
         table.push_str(&format!("| {name} | nothing starts without it | | |\n"));
     }

@@ -25,11 +25,22 @@ const MAX_EXTENSION_BYTES: u64 = 1 << 20;
 
 /// Where an archive is read from: in order, but able to pass over data.
 pub trait TarInput: BufRead {
-    /// Passes over `count` bytes; fewer only where the input ends.
+    /// Passes over `count` bytes; fewer only where the input ends. Reads them, where nothing better is known.
     ///
     /// # Errors
     /// Any of reading; `UnexpectedEof` where the input ends before.
-    fn skip(&mut self, count: u64) -> io::Result<()>;
+    fn skip(&mut self, mut count: u64) -> io::Result<()> {
+        while count > 0 {
+            let available = self.fill_buf()?.len();
+            if available == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let step = available.min(usize::try_from(count).unwrap_or(usize::MAX));
+            self.consume(step);
+            count -= step as u64;
+        }
+        Ok(())
+    }
 
     /// Marks `count` bytes as used, as `consume` does; an image has them at `position`.
     fn consume_placed(&mut self, count: usize, position: u64) {
@@ -58,20 +69,7 @@ impl<R: BufRead> BufRead for Stream<R> {
     }
 }
 
-impl<R: BufRead> TarInput for Stream<R> {
-    fn skip(&mut self, mut count: u64) -> io::Result<()> {
-        while count > 0 {
-            let available = self.0.fill_buf()?.len();
-            if available == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let step = available.min(usize::try_from(count).unwrap_or(usize::MAX));
-            self.0.consume(step);
-            count -= step as u64;
-        }
-        Ok(())
-    }
-}
+impl<R: BufRead> TarInput for Stream<R> {}
 
 /// One entry. Its data, where it has any, is read with [`TarReader::data`] before the next entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
