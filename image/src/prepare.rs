@@ -341,6 +341,10 @@ pub fn prepare(
         (named, ..) => named,
     };
     if let Some(named) = named {
+        // Who was killed between a layer and its download has left that.
+        for (blob, _) in &blobs {
+            store.remove_download(blob).map_err(|error| unknown(error.into()))?;
+        }
         store.name(&named).map_err(|error| unknown(error.into()))?;
     }
     Ok(Image { config, layers: ready })

@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A blob being fetched. Kept when dropped.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Store {
     pub(crate) fn download(&self, blob: &Digest) -> Result<Download, StoreError> {
         let directory = self.root.join("downloads");
         make_directory(&directory)?;
-        let path = directory.join(format!("{}-{}", blob.algorithm().name(), blob.hex()));
+        let path = self.download_path(blob);
         loop {
             let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -53,14 +53,32 @@ impl Store {
     pub(super) fn remove_downloads(&self) -> Result<u64, StoreError> {
         let mut bytes = 0;
         for path in super::entries(&self.root.join("downloads"))? {
-            let Some(file) = super::open_own(&path)? else { continue };
-            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                bytes += file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
-                super::remove(&path)?;
-            }
+            bytes += remove_idle(&path)?;
         }
         Ok(bytes)
     }
+
+    /// Removes what there is of a blob that is not needed any more, unless somebody fetches it now.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub(crate) fn remove_download(&self, blob: &Digest) -> Result<(), StoreError> {
+        remove_idle(&self.download_path(blob)).map(drop)
+    }
+
+    fn download_path(&self, blob: &Digest) -> PathBuf {
+        self.root.join("downloads").join(format!("{}-{}", blob.algorithm().name(), blob.hex()))
+    }
+}
+
+/// Removes a file that nobody fetches to. Gives how many bytes that were.
+fn remove_idle(path: &Path) -> Result<u64, StoreError> {
+    let Some(file) = super::open_own(path)? else { return Ok(0) };
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(0);
+    }
+    super::remove(path)?;
+    Ok(file.metadata().map_or(0, |metadata| metadata.blocks() * 512))
 }
 
 impl Download {

@@ -80,8 +80,7 @@ impl Line for FakeLine {
                     return Ok(Fetched { length: *length, digest: None });
                 }
                 let begin = usize::try_from(*from).unwrap();
-                let is_layer = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5]);
-                let cut = is_layer.then(|| registry.cuts.pop()).flatten();
+                let cut = is_compressed(&bytes).then(|| registry.cuts.pop()).flatten();
                 let end = cut.map_or(bytes.len(), |cut| bytes.len().min(begin + cut));
                 output.write_all_at(&bytes[begin..end], *from).unwrap();
                 if end < bytes.len() || bytes.len() as u64 != *length {
@@ -92,6 +91,11 @@ impl Line for FakeLine {
             }
         }
     }
+}
+
+/// Whether this is a layer: gzip's magic, or zstd's.
+fn is_compressed(blob: &[u8]) -> bool {
+    blob.starts_with(&[0x1f, 0x8b]) || blob.starts_with(&[0x28, 0xb5])
 }
 
 fn short(version: &str) -> String {
@@ -114,6 +118,12 @@ impl Fake {
         registry.tags.insert(tag.to_owned(), sha256(&top));
         registry.blobs.insert(sha256(&top), top);
         registry.blobs.extend(files.into_iter().map(|(_, blob)| (sha256(&blob), blob)));
+    }
+
+    fn compressed(&self) -> Vec<Digest> {
+        let registry = self.0.lock().unwrap();
+        let layers = registry.blobs.iter().filter(|(_, blob)| is_compressed(blob));
+        layers.map(|(digest, _)| digest.clone()).collect()
     }
 
     fn asked(&self) -> Vec<String> {
@@ -232,6 +242,22 @@ fn what_a_killed_run_has_fetched_is_not_fetched_again() {
     let asked = fake.asked();
     assert!(asked.iter().any(|line| line.ends_with("from 20")), "{asked:?}");
     assert_eq!(downloads(scratch.path()), 0);
+}
+
+/// Killed between a layer's last step and its download's removal; and beside one that is still at it.
+#[test]
+fn what_was_fetched_for_a_layer_that_is_there_is_removed() {
+    let (scratch, layers) = (tempfile::tempdir().unwrap(), layers());
+    let fake = Fake::with(&layers);
+    check_all(pull(&fake, scratch.path(), NAME, Pull::Missing).unwrap(), &layers);
+    let store = Store::open(scratch.path()).unwrap();
+    let blobs = fake.compressed();
+    let mut left: Vec<_> = blobs.iter().map(|blob| store.download(blob).unwrap()).collect();
+    assert_eq!(downloads(scratch.path()), layers.len());
+    let _at_work = left.pop();
+    drop(left);
+    pull(&fake, scratch.path(), NAME, Pull::Always).unwrap();
+    assert_eq!(downloads(scratch.path()), 1);
 }
 
 #[test]
