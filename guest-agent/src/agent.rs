@@ -14,6 +14,7 @@ use crate::disks::{DiskError, Disks};
 use crate::error::{OsError, Tried, setup_failure};
 use crate::process::launch::{Launch, LaunchError, Launched, Starter};
 use crate::rootfs::RootfsPaths;
+use crate::shares::{self, Shares};
 use crate::streams::{Relays, Streams};
 use crate::supervisor::Supervisor;
 use protocol::{
@@ -47,6 +48,8 @@ pub struct Agent {
     pub supervisor: Supervisor,
     /// The disks.
     pub disks: Disks,
+    /// What is shared with the outside.
+    pub shares: Shares,
     policy: Policy,
     null: OwnedFd,
     containers: Mutex<HashMap<ContainerId, Container>>,
@@ -110,6 +113,7 @@ impl Agent {
             null,
             supervisor: Supervisor::default(),
             disks: Disks::default(),
+            shares: Shares::default(),
             containers: Mutex::default(),
         }
     }
@@ -201,6 +205,10 @@ impl Agent {
                     directories.push(self.disks.writable(extent)?);
                 }
                 MountSource::Directory { .. } => directories.push(upper.clone()),
+                MountSource::Share { .. } => {
+                    self.shares.mount()?;
+                    directories.push(shares::PLACE.into());
+                }
             }
         }
         let rootfs = RootfsPaths { layers: layers?, upper, directories };

@@ -17,6 +17,7 @@ mod power;
 mod process;
 mod rootfs;
 mod seccomp;
+mod shares;
 mod stdio;
 mod streams;
 mod supervisor;

@@ -28,7 +28,8 @@ pub fn release(agent: &Agent) {
         crate::log::debug(&std::io::Error::other("processes outlived being killed"));
     }
     let writable = agent.disks.all_writable();
-    if writable.is_empty() {
+    // What is mapped of a shared file may be nowhere yet but in this kernel.
+    if writable.is_empty() || agent.shares.is_mounted() {
         rustix::fs::sync();
     }
     writable.iter().for_each(|path| release_one(path));

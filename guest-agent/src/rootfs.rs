@@ -20,7 +20,7 @@ pub struct RootfsPaths {
     /// The directory of the writable disk where writes go. A container finds what an earlier one of its
     /// name wrote there.
     pub upper: PathBuf,
-    /// Where the file system of each mount is that is a directory of a disk, in the order of these mounts.
+    /// Where the file system of each mount is that is of a disk or shared, in the order of these mounts.
     pub directories: Vec<PathBuf>,
 }
 

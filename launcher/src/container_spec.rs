@@ -117,7 +117,8 @@ impl Disks {
     }
 }
 
-/// What is mounted in the container: what the plan says, and its volumes, each of which has a place on the disk.
+/// What is mounted in the container: what the plan says; its volumes, each of which has a place on the disk; and what it
+/// is given of this place, by the numbers that the share process knows.
 pub fn mounts(
     plan: &RunPlan,
     process: &ProcessPlan,
@@ -126,6 +127,11 @@ pub fn mounts(
 ) -> Vec<Mount> {
     // A strict container has no place to write to from which it could start a program.
     const STRICT: [&str; 3] = ["nosuid", "nodev", "noexec"];
+    let options = |readonly: bool| {
+        let mut options = vec![if readonly { "ro" } else { "rw" }.to_owned()];
+        options.extend(STRICT.iter().filter(|_| plan.container.strict).map(|&it| it.to_owned()));
+        options
+    };
     let mut mounts = plan.container.mounts.clone();
     for volume in &process.volumes {
         let source = match &volume.volume {
@@ -136,9 +142,18 @@ pub fn mounts(
                 MountSource::Volume { extent, copy: volume.copy }
             }
         };
-        let mut options = vec![if volume.readonly { "ro" } else { "rw" }.to_owned()];
-        options.extend(STRICT.iter().filter(|_| plan.container.strict).map(|&it| it.to_owned()));
-        mounts.push(Mount { destination: volume.destination.clone(), source, options });
+        mounts.push(Mount {
+            destination: volume.destination.clone(),
+            source,
+            options: options(volume.readonly),
+        });
+    }
+    for (number, share) in (0u32..).zip(&plan.container.shares) {
+        mounts.push(Mount {
+            destination: share.destination.clone(),
+            source: MountSource::Share { number },
+            options: options(share.readonly),
+        });
     }
     mounts
 }

@@ -38,6 +38,7 @@ pub mod sandbox;
 pub mod sandboxes;
 pub mod seccomp;
 pub mod session;
+mod shares;
 pub mod state;
 pub mod streams;
 pub mod supervisor;

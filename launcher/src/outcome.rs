@@ -38,6 +38,8 @@ pub enum Outcome {
     PowerOffTimedOut(Duration),
     /// The agent is gone or talks nonsense.
     Agent(AgentError),
+    /// The process that serves shared directories is gone.
+    SharesLost,
     /// The terminal side is gone.
     SessionLost,
 }
@@ -117,6 +119,9 @@ impl Outcome {
                 ),
                 Some("what was written last may not be on the sandbox's disk"),
             ),
+            Outcome::SharesLost => {
+                ("the process that serves the shared directories is gone".to_owned(), None)
+            }
             Outcome::Agent(error) => {
                 (format!("the sandbox is lost: {}", chain(error)), Some(CONSOLE_HINT))
             }

@@ -20,6 +20,7 @@ use crate::sandbox::{self, NamedFiles, Sandbox};
 use crate::session::signals::Signals;
 use crate::session::terminal;
 use crate::session::{Ending, SupervisorMessage};
+use crate::shares::Shares;
 use crate::streams::Streams;
 use crate::supervisor::{Job, Supervisor};
 use crate::timings::Clock;
@@ -50,6 +51,8 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
     // Asked now: soon this process walls itself in, and whose wall is which cannot be told any more.
     let around = args.require_walls.then(Around::ask);
     let means = pull::means(args.image(), args.pull, &args.registry, &args.state_dir)?;
+    // It is to reach what this process never will.
+    let mut shares = Shares::start(args)?;
     jail::confine_launcher(means.registries.is_some()).map_err(Failure::plain)?;
     let signals = Signals::take().map_err(Failure::plain)?;
     let (supervisor_end, terminal_end) = Channel::pair().map_err(Failure::plain)?;
@@ -57,10 +60,11 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
         .name("terminal".to_owned())
         .spawn(move || terminal::attach(&terminal_end, &signals))
         .map_err(Failure::plain)?;
-    let ending = match stages(args, &means, around.as_ref(), &supervisor_end, clock) {
-        Ok(outcome) => outcome.ending(),
-        Err(failure) => ending_of(&failure),
-    };
+    let ending =
+        match stages(args, &means, around.as_ref(), shares.as_mut(), &supervisor_end, clock) {
+            Ok(outcome) => outcome.ending(),
+            Err(failure) => ending_of(&failure),
+        };
     // It puts the terminal's mode back: it is waited for whether it can be told or not.
     if supervisor_end.send(&SupervisorMessage::Ended(ending), &[]).is_err() {
         drop(supervisor_end);
@@ -75,6 +79,7 @@ fn stages(
     args: &RunArgs,
     means: &Means,
     around: Option<&Around>,
+    mut shares: Option<&mut Shares>,
     session: &Channel,
     mut clock: Clock,
 ) -> Result<Outcome, Failure> {
@@ -96,11 +101,11 @@ fn stages(
     if !plan.sandbox.quiet {
         process.note.iter().for_each(|note| say(note));
     }
-    let lengths: Vec<u64> = image.layers.iter().map(|layer| layer.length).collect();
     let names = Names::of_first(id.clone())?;
     let usual = disk_size::resolve("--disk-size", None)?;
     let volumes = OfRun::hold(&plan.sandbox.state_dir, &process.volumes, &usual)?;
-    let job = job(&plan, &process, &choice, spec(&plan, &process, names, &lengths, &volumes)?);
+    let spec = spec(&plan, &process, names, &image.layers, &volumes)?;
+    let job = job(&plan, &process, &choice, spec);
     clock.reached("image");
 
     let mut sandbox = Sandbox::create(&plan, &image, id, volumes.give())?;
@@ -108,6 +113,7 @@ fn stages(
     let mut parts =
         sandbox.machine_parts(&plan, files, console, image.layers, streams.take_offers());
     parts.counted = timings.is_some();
+    parts.shares = shares.as_mut().and_then(|shares| shares.take_connection());
     let mut machine = Machine::start(&choice, &parts).map_err(Failure::plain)?;
     // The machine's processes have their own copies: ours would keep streams open that should end.
     drop(parts);
@@ -115,7 +121,8 @@ fn stages(
 
     let agent = AgentClient::new(streams.take_control()?);
     streams.hand_to(session).map_err(Failure::plain)?;
-    let mut supervisor = Supervisor::new(&mut machine, agent, session, job);
+    let helper = shares.map(|shares| shares.process());
+    let mut supervisor = Supervisor::new(&mut machine, agent, session, job, helper);
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
     clock.counted(machine.take_counts());
@@ -123,14 +130,7 @@ fn stages(
     let outcome = outcome.explained(|| last_words.reason());
     clock.reached("teardown");
 
-    if sandbox.is_out_of_room() {
-        crate::error::report(
-            &Failure::plain(
-                "the state directory has no room left: writes in the sandbox may have failed",
-            )
-            .with_hint("free some space in it, or give it a larger volume"),
-        );
-    }
+    warn_of_no_room(&sandbox);
     // It has ended as it has: what cannot be written now changes nothing about that.
     if let Err(failure) = sandbox.end(&outcome) {
         say(&failure.message());
@@ -141,16 +141,29 @@ fn stages(
     Ok(outcome)
 }
 
+/// Says where there is no room left for what the guest has written.
+fn warn_of_no_room(sandbox: &Sandbox) {
+    if sandbox.is_out_of_room() {
+        crate::error::report(
+            &Failure::plain(
+                "the state directory has no room left: writes in the sandbox may have failed",
+            )
+            .with_hint("free some space in it, or give it a larger volume"),
+        );
+    }
+}
+
 /// What the agent is told.
 fn spec(
     plan: &RunPlan,
     process: &ProcessPlan,
     names: Names,
-    layers: &[u64],
+    layers: &[image::Layer],
     volumes: &OfRun,
 ) -> Result<ContainerSpec, Failure> {
+    let layers: Vec<u64> = layers.iter().map(|layer| layer.length).collect();
     let writable = [vec![plan.sandbox.disk.bytes()], volumes.lengths()].concat();
-    let disks = Disks { layers: extents(layers)?, writable: extents(&writable)? };
+    let disks = Disks { layers: extents(&layers)?, writable: extents(&writable)? };
     let mounts = mounts(plan, process, &disks, |name| volumes.place(name));
     let ports = StreamPorts::for_plan(plan);
     fitting(container_spec(plan, process, names, disks, mounts, ports))
@@ -254,8 +267,14 @@ fn job(plan: &RunPlan, process: &ProcessPlan, choice: &Choice, spec: ContainerSp
         timeout,
         stop_signal: process.stop_signal,
         stop_timeout,
-        keep_disk: !plan.sandbox.remove || process.volumes.iter().any(|it| it.volume.is_some()),
+        keep_disk: !plan.sandbox.remove || has_lasting_places(plan, process),
     }
+}
+
+/// Whether what the guest's kernel has not written yet would be missed: in a volume, or in what is shared.
+fn has_lasting_places(plan: &RunPlan, process: &ProcessPlan) -> bool {
+    process.volumes.iter().any(|volume| volume.volume.is_some())
+        || plan.container.shares.iter().any(|share| !share.readonly)
 }
 
 fn ending_of(failure: &Failure) -> Ending {

@@ -162,6 +162,7 @@ impl Sandbox {
             writable: std::iter::once(self.upper.clone())
                 .chain(self.volumes.drain(..).map(volume))
                 .collect(),
+            shares: None,
             memory_mib: plan.sandbox.vm.memory_mib,
             vcpus: plan.sandbox.vm.vcpus,
             console,

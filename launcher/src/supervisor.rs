@@ -11,6 +11,7 @@
 
 use crate::accelerator::Machine;
 use crate::agent_client::{AgentClient, AgentError};
+use crate::jail::Child;
 use crate::jail::channel::{Channel, ChannelError};
 use crate::jail::machine::MachineEvent;
 use crate::outcome::Outcome;
@@ -85,6 +86,10 @@ pub struct Supervisor<'a> {
     machine: &'a mut Machine,
     agent: AgentClient,
     session: &'a Channel,
+    /// A process that the guest relies on beside its machine's own.
+    helper: Option<&'a Child>,
+    /// Until when its machine has to say why, if that process is gone.
+    helper_gone: Option<Instant>,
     job: Job,
     init: ProcessRef,
     stage: Stage,
@@ -108,6 +113,7 @@ impl<'a> Supervisor<'a> {
         agent: AgentClient,
         session: &'a Channel,
         job: Job,
+        helper: Option<&'a Child>,
     ) -> Self {
         let init =
             ProcessRef { container: Some(job.spec.id.clone()), process: job.spec.init_id.clone() };
@@ -118,6 +124,8 @@ impl<'a> Supervisor<'a> {
             machine,
             agent,
             session,
+            helper,
+            helper_gone: None,
             job,
             init,
             stage,
@@ -139,20 +147,25 @@ impl<'a> Supervisor<'a> {
     }
 
     fn step(&mut self) -> Step {
-        let (machine, session, agent) = {
+        let (machine, session, agent, helper) = {
             let mut fds = vec![
                 PollFd::new(self.machine.channel(), PollFlags::IN),
                 PollFd::new(self.session, PollFlags::IN),
             ];
+            let watched = self.helper.filter(|_| self.helper_gone.is_none());
+            let helper =
+                watched.map(|helper| fds.push(PollFd::new(helper.end_event(), PollFlags::IN)));
+            let agent = fds.len();
             if !self.agent_gone {
                 fds.push(PollFd::new(&self.agent, PollFlags::IN));
             }
-            let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let next = [self.deadline, self.helper_gone].into_iter().flatten().min();
+            let left = next.map(|at| at.saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left).ok());
             // The only error of poll that can come is an interruption, and then nothing is ready.
             let _ = poll(&mut fds, left.as_ref());
             let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-            (ready(0), ready(1), ready(2))
+            (ready(0), ready(1), ready(agent), helper.is_some() && ready(2))
         };
         // The agent first: what it said last comes before how its machine ended.
         if agent {
@@ -163,6 +176,13 @@ impl<'a> Supervisor<'a> {
         }
         if session {
             self.on_session()?;
+        }
+        if helper {
+            // It ends with its machine, too, which then says so in a moment.
+            self.helper_gone = Some(Instant::now() + LAST_WORDS);
+        }
+        if self.helper_gone.is_some_and(|at| at <= Instant::now()) {
+            return Step::Break(Outcome::SharesLost);
         }
         if self.deadline.is_some_and(|at| at <= Instant::now()) {
             self.on_deadline()?;

@@ -76,6 +76,12 @@ pub const LAYERS_DISK_SERIAL: &str = "layers";
 /// The serial number by which the guest finds the writable disk.
 pub const UPPER_DISK_SERIAL: &str = "upper";
 
+/// The tag by which the guest finds the virtio-fs of all shared directories.
+pub const SHARES_TAG: &str = "shares";
+/// What root of the first container with a user namespace is to the guest, and so to a file system outside of it: far
+/// above every id that an image names.
+pub const FIRST_USER_ID: u32 = 1 << 20;
+
 /// One more mount inside the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
@@ -107,6 +113,11 @@ pub enum MountSource {
     Directory {
         /// Give it what the image has there.
         copy: bool,
+    },
+    /// A directory or file outside of the machine, by its number in the file system that has the tag [`SHARES_TAG`].
+    Share {
+        /// Its number.
+        number: u32,
     },
 }
 

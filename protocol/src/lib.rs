@@ -41,10 +41,10 @@ pub mod port;
 mod testimony;
 
 pub use container_spec::{
-    AppArmor, Capabilities, CapabilitySet, ContainerSpec, DeviceAccess, DiskExtent,
+    AppArmor, Capabilities, CapabilitySet, ContainerSpec, DeviceAccess, DiskExtent, FIRST_USER_ID,
     LAYERS_DISK_SERIAL, Mount, MountSource, NamespaceRef, Namespaces, ProcessSpec, Program,
-    Resources, Rlimit, Rootfs, SeccompAction, SeccompArgument, SeccompComparison, SeccompProfile,
-    SeccompRule, Stdio, TerminalSize, UPPER_DISK_SERIAL, Upper,
+    Resources, Rlimit, Rootfs, SHARES_TAG, SeccompAction, SeccompArgument, SeccompComparison,
+    SeccompProfile, SeccompRule, Stdio, TerminalSize, UPPER_DISK_SERIAL, Upper,
 };
 pub use exit_status::ExitStatus;
 pub use identifier::{ContainerId, IdentifierError, ProcessId, ProcessRef};

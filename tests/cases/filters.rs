@@ -13,7 +13,7 @@ use std::time::Duration;
 use syscalls::Sysno;
 
 cases! {
-    Both: a_run, a_kept_disk, a_console, a_discard, a_reset_device, a_stopped_sandbox,
+    Both: a_run, a_kept_disk, a_console, a_discard, a_reset_device, a_share, a_stopped_sandbox,
         interrupted_waits, a_swept_store, an_outer_init;
     Tcg: a_pull;
     Kvm: a_crash, a_probe, a_slow_clock, a_lost_launcher;
@@ -122,6 +122,20 @@ fn a_reset_device(world: &World) {
     let (output, trace) = sandbox.traced(&["sh", "-c", script], &[]);
     output.exits(0);
     holds(world, "a_reset_device", &trace);
+}
+
+/// All that can be done to files of a shared directory, a driver that lets go of it, and an orderly stop.
+fn a_share(world: &World) {
+    let shared = world.fresh_state();
+    let script = "cd /s && guest-tool posix . > /dev/null && echo x > file && sync -d file && mv file other && df . > /dev/null && \
+                  ln -s other link && readlink link && ls -A && chown 5:6 other && chown 0:0 other && cd / && \
+                  cd /sys/bus/virtio/drivers/virtiofs && device=$(ls -d virtio*) && \
+                  echo $device > unbind && echo $device > bind";
+    let volume = format!("{}:/s", shared.display());
+    let sandbox = world.sandbox().kept().flags(&["--privileged", "-v", &volume]);
+    let (output, trace) = sandbox.traced(&["sh", "-c", script], &[]);
+    output.exits(0);
+    holds(world, "a_share", &trace);
 }
 
 /// A sandbox all of whose processes are stopped for a moment, as a user's Ctrl-Z or a freezer does.

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 cases! {
-    Both: the_launcher, unpacking;
+    Both: the_launcher, unpacking, the_share_process;
     Kvm: the_vmm, the_probe_of_a_good_kvm;
     Tcg: the_emulator, its_devices;
     OpenKvm: the_probe;
@@ -30,6 +30,10 @@ fn the_emulator(world: &World) {
 
 fn its_devices(world: &World) {
     kills(world, Kind::Devices, 1, false);
+}
+
+fn the_share_process(world: &World) {
+    kills(world, Kind::Share, 1, false);
 }
 
 fn unpacking(world: &World) {
@@ -68,7 +72,9 @@ impl Stage {
             Kind::Launcher => {
                 &[Self::Starting, Self::Unpacking, Self::Booting, Self::Ending, Self::Running]
             }
-            Kind::Vmm | Kind::Qemu | Kind::Devices => &[Self::Booting, Self::Running, Self::Ending],
+            Kind::Vmm | Kind::Qemu | Kind::Devices | Kind::Share => {
+                &[Self::Booting, Self::Running, Self::Ending]
+            }
             Kind::Unpack => &[Self::Unpacking],
             Kind::Probe => &[Self::Probing],
         }
@@ -226,6 +232,10 @@ impl Shot {
         let mut sandbox = world.sandbox().state(state).image(image);
         if self.kept {
             sandbox = sandbox.kept().flags(&["--name", NAME]);
+        }
+        let shared = world.fresh_state();
+        if self.kind == Kind::Share {
+            sandbox = sandbox.flags(&["-v".to_owned(), format!("{}:/shared", shared.display())]);
         }
         let mut path = std::env::var("PATH").unwrap_or_default();
         if self.kind == Kind::Probe {

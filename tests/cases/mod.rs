@@ -37,6 +37,7 @@ mod registry;
 mod repeat;
 mod rootfs;
 mod seccomp;
+mod shares;
 mod signals;
 mod signatures;
 pub mod soak;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Case> {
         rootfs::CASES,
         disk::CASES,
         volumes::CASES,
+        shares::CASES,
         posix::CASES,
         layers::CASES,
         privileges::CASES,

@@ -10,8 +10,13 @@ cases! {
 }
 
 /// Where in the sandbox each is.
-const PLACES: [(&str, &str); 4] =
-    [("root", "/"), ("volume", "/volume"), ("directory", "/directory"), ("tmpfs", "/tmpfs")];
+const PLACES: [(&str, &str); 5] = [
+    ("root", "/"),
+    ("volume", "/volume"),
+    ("directory", "/directory"),
+    ("tmpfs", "/tmpfs"),
+    ("share", "/share"),
+];
 const FLAGS: [&str; 6] = ["-v", "posix:/volume", "-v", "/directory", "--tmpfs", "/tmpfs"];
 
 fn file_systems_behave_as_outside(world: &World) {
@@ -23,8 +28,9 @@ fn file_systems_behave_as_outside(world: &World) {
     assert!(behaviours.len() > 20, "{own}");
     let script = PLACES.map(|(_, place)| format!("guest-tool posix {place}; echo =")).join("; ");
     let told = |flags: &[&str]| {
-        let output =
-            world.sandbox().state(&world.fresh_state()).flags(&FLAGS).flags(flags).sh(&script);
+        let share = ["-v".to_owned(), format!("{}:/share", outside.display())];
+        let sandbox = world.sandbox().state(&world.fresh_state()).flags(&FLAGS).flags(&share);
+        let output = sandbox.flags(flags).sh(&script);
         output.exits(0).text()
     };
     let mut found = BTreeSet::new();

@@ -18,7 +18,7 @@ pub const MISTAKEN: [u32; 2] = [9000, 1000];
 pub const BYTES: u64 = 1 << 30;
 
 cases! {
-    Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, a_gibibyte_comes_back,
+    Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, kills_of_the_share_process, a_gibibyte_comes_back,
         all_the_cpus_there_can_be, each_call_taken_off_its_list_is_missed;
     Kvm: kills_of_the_vmm, kills_of_the_probe_of_a_good_kvm, a_hang_at_boot_without_a_word_of_it;
     Tcg: kills_of_the_emulator, kills_of_its_devices, mistaken_archives, mistaken_answers;
@@ -56,6 +56,10 @@ fn kills_of_the_launcher(world: &World) {
 
 fn kills_of_unpacking(world: &World) {
     kills(world, Kind::Unpack);
+}
+
+fn kills_of_the_share_process(world: &World) {
+    kills(world, Kind::Share);
 }
 
 fn kills_of_the_vmm(world: &World) {

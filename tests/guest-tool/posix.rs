@@ -3,8 +3,9 @@
 use super::sys;
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Timespec,
-    Timestamps, XattrFlags, copy_file_range, fallocate, fgetxattr, flock, fremovexattr, fsetxattr,
-    ftruncate, futimens, linkat, mkdirat, mknodat, open, openat, renameat_with, seek, statat,
+    Timestamps, XattrFlags, copy_file_range, fallocate, fgetxattr, flistxattr, flock, fremovexattr,
+    fsetxattr, ftruncate, futimens, linkat, mkdirat, mknodat, open, openat, renameat_with, seek,
+    statat,
 };
 use rustix::fs::{FileType, makedev};
 use std::ffi::OsStr;
@@ -205,9 +206,12 @@ fn attribute(at: &Path) -> io::Result<String> {
     fsetxattr(&file, "user.a", &[7; 3000], XattrFlags::REPLACE)?;
     let mut value = [0; 4096];
     let length = fgetxattr(&file, "user.a", &mut value)?;
+    let mut names = [0; 256];
+    let listed = flistxattr(&file, &mut names)?;
+    let listed = names[..listed].split(|byte| *byte == 0).any(|name| name == b"user.a");
     fremovexattr(&file, "user.a")?;
     let gone = fgetxattr(&file, "user.a", &mut value).is_err();
-    all(&[("read", length == 3000 && value[2999] == 7), ("removed", gone)])
+    all(&[("read", length == 3000 && value[2999] == 7), ("listed", listed), ("removed", gone)])
 }
 
 fn mapped(at: &Path) -> io::Result<String> {

@@ -213,6 +213,7 @@ fn machine(world: &World, layer: File, layer_bytes: u64) -> (VmConfig, Vec<std::
             disk(protocol::LAYERS_DISK_SERIAL, extent(2, 0, layer_bytes), false),
             disk(protocol::UPPER_DISK_SERIAL, extent(3, 0, layout.bytes()), true),
         ],
+        shares: None,
         console: None,
     };
     let kvm = File::options().read(true).write(true).open("/dev/kvm").unwrap();

@@ -16,6 +16,8 @@ pub enum Kind {
     Qemu,
     /// Serves QEMU.
     Devices,
+    /// Serves shared directories.
+    Share,
     /// Makes a file system of a layer.
     Unpack,
     /// Tries KVM.
@@ -32,6 +34,7 @@ impl Kind {
             ("qemu-system-x86_64", Self::Qemu),
             ("cofferdam-devices", Self::Devices),
             ("cofferdam-unpack", Self::Unpack),
+            ("cofferdam-share", Self::Share),
             ("cofferdam-probe", Self::Probe),
         ]
         .into_iter()

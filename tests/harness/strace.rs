@@ -261,6 +261,11 @@ impl Thread {
         match (process, self.lists.len(), &self.name) {
             (process, 0, _) if process == launcher && self.pulls => "launcher-fetching".to_owned(),
             (process, 0, _) if process == launcher => "launcher".to_owned(),
+            // It stands beside the launcher, and is behind no list of its.
+            ("share", 0, _) => "share-start".to_owned(),
+            ("share", 1, None) => "share-main".to_owned(),
+            ("share", 1, Some(name)) if name == "file-system" => "share".to_owned(),
+            ("share", 1, Some(name)) => name.clone(),
             ("vmm" | "devices", 1, _) => format!("{process}-start"),
             ("vmm" | "devices", 2, None) => format!("{process}-main"),
             ("vmm" | "devices", 2, Some(name)) => name.clone(),

@@ -6,20 +6,24 @@ use toml::{Table, Value};
 
 /// Each crate, and the crates of this workspace that it may depend on. Nothing else is allowed, so
 /// that for example `vmm` cannot come to know of images, containers or the agent.
-const ARROWS: [(&str, &[&str]); 13] = [
-    ("launcher", &["bench", "ext4", "image", "payload", "protocol", "registry", "vmm"]),
+const ARROWS: [(&str, &[&str]); 14] = [
+    ("launcher", &["bench", "ext4", "image", "payload", "protocol", "registry", "share", "vmm"]),
     ("guest-agent", &["protocol"]),
     ("xtask", &["payload", "rootfs"]),
     ("bench", &[]),
     ("rootfs", &[]),
     ("vmm", &[]),
     ("registry", &["image"]),
+    ("share", &["vmm"]),
     ("image", &[]),
     ("protocol", &[]),
     ("payload", &[]),
     ("ext4", &[]),
     ("tests", &["ext4", "payload", "protocol", "vmm"]),
-    ("tests/fuzz", &["bench", "image", "launcher", "payload", "protocol", "registry", "vmm"]),
+    (
+        "tests/fuzz",
+        &["bench", "image", "launcher", "payload", "protocol", "registry", "share", "vmm"],
+    ),
 ];
 
 const KINDS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];

@@ -12,6 +12,7 @@ use crate::threads::{Crew, ThreadKind, Threads};
 use crate::validate::{ConfigError, validate};
 use crate::vcpu;
 use crate::virtio::block::{Block, DiskError};
+use crate::virtio::vhost_user::Remote;
 use crate::virtio::vsock::{EventQueue, Offers, Vsock};
 use crate::virtio::{self, Entropy, Memory, MmioTransport, VirtioDevice};
 use crate::vm::Vm;
@@ -68,6 +69,9 @@ pub enum BootError {
         #[source]
         source: io::Error,
     },
+    /// Nobody serves the shared directories.
+    #[error("cannot reach whoever serves the shared directories")]
+    Shares(#[source] vhost::Error),
     /// A disk's files are not what its configuration says.
     #[error("cannot make the disk {serial}")]
     Disk {
@@ -104,7 +108,10 @@ pub fn boot(
     let low_memory_end = layout::low_memory_end(memory_bytes);
 
     // KVM makes a machine by waiting, loading is work: neither waits for the other.
-    let memory = memory::create(memory_bytes)?;
+    let memory = match config.shares {
+        None => memory::create(memory_bytes)?,
+        Some(_) => memory::create_shared(memory_bytes)?,
+    };
     let (machine, loaded) = thread::scope(|scope| {
         let loading = thread::Builder::new()
             .name(LOADER.to_owned())
@@ -120,7 +127,12 @@ pub fn boot(
     let (kernel, initramfs) = loaded?;
     memory::register(&machine, &memory)?;
 
-    let devices = devices(&config.disks, &descriptors, offers, threads)?;
+    let mut devices = devices(&config.disks, &descriptors, offers, threads)?;
+    if let Some(shares) = &config.shares {
+        let connection = keep(&descriptors, shares.connection, "the shares")?;
+        let remote = Remote::file_system(&shares.tag, connection.into());
+        devices.push(Box::new(remote.map_err(BootError::Shares)?));
+    }
     let devices = attach(devices, &machine, &memory)?;
     let serial = attach_serial(config, &descriptors, &machine)?;
     let slots: Vec<_> = (0u8..).map(layout::device_slot).take(devices.len()).collect();

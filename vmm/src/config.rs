@@ -49,8 +49,20 @@ pub struct VmConfig {
     pub cmdline: Vec<String>,
     /// The disks, in the order the guest finds them.
     pub disks: Vec<DiskConfig>,
+    /// Shared directories: the socket at whose other end they are served. Guest memory is a file then, which the
+    /// other process maps too.
+    pub shares: Option<Shares>,
     /// The serial port; `None` leaves the guest without a serial port.
     pub console: Option<Console>,
+}
+
+/// A file system that another process serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shares {
+    /// The name by which the guest finds it: at most 36 bytes.
+    pub tag: String,
+    /// The socket, over which vhost-user is spoken.
+    pub connection: FdSlot,
 }
 
 /// The serial port: what it is for, and where its output is written.

@@ -33,6 +33,8 @@ pub enum ThreadKind {
     Vsock,
     /// Serves the entropy source.
     Entropy,
+    /// Serves a file system.
+    FileSystem,
     /// Hears what QEMU asks of a device.
     Connection,
 }
@@ -46,6 +48,7 @@ impl ThreadKind {
             Self::Block => "block",
             Self::Vsock => "vsock",
             Self::Entropy => "entropy",
+            Self::FileSystem => "file-system",
             Self::Connection => "vhost-user",
         }
     }

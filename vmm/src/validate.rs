@@ -78,7 +78,10 @@ pub(crate) fn validate(config: &VmConfig, descriptors: &Descriptors) -> Result<(
     if let Some(console) = config.console {
         file("the console", console.file, files)?;
     }
-    let most = layout::DEVICES_MAX - OTHER_DEVICES;
+    if let Some(shares) = &config.shares {
+        file("the shares", shares.connection, files)?;
+    }
+    let most = layout::DEVICES_MAX - OTHER_DEVICES - usize::from(config.shares.is_some());
     if config.disks.len() > most {
         return Err(ConfigError::Disks { count: config.disks.len(), most });
     }

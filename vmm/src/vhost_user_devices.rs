@@ -1,4 +1,4 @@
-//! Serves a machine's devices to QEMU where there is no usable KVM.
+//! Serves a machine's devices to QEMU where there is no usable KVM, and shared directories to whoever runs the machine.
 //!
 //! Owns: one thread for each device's connection, and the question whether the guest panicked, which
 //! only its memory can answer. Starts no QEMU and opens nothing.
@@ -7,12 +7,14 @@ use crate::config::{Descriptors, FdSlot, VhostUserConfig};
 use crate::threads::{Crew, ThreadKind, Threads, Working};
 use crate::virtio::VirtioDevice;
 use crate::virtio::block::{Block, DiskError};
+use crate::virtio::file_system::{FileSystem, Responder};
 use crate::virtio::vhost_user::{ConnectionEnd, serve_device};
 use crate::virtio::vsock::{EventQueue, Offers, Vsock};
 use crate::vm_exit::{PANIC_MARK, RESET_FLAG_ADDRESS};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use vm_memory::{Bytes, GuestAddress};
 
 /// The arguments that give QEMU 7.2 the machine these devices are for, without memory, kernel and
@@ -136,6 +138,24 @@ impl VhostUserDevices {
         }
         end
     }
+}
+
+/// Serves a file system of this name on a connection, until that ends. The calling thread is confined, too
+/// ([`ThreadKind::Connection`]).
+///
+/// # Errors
+/// Where there is no thread for it.
+pub fn serve_file_system(
+    tag: &str,
+    responder: Arc<dyn Responder>,
+    connection: UnixStream,
+    threads: Threads,
+) -> Result<ConnectionEnd, ServeError> {
+    let name = ThreadKind::FileSystem.name();
+    let device = FileSystem::new(tag, responder, threads);
+    let device = device.map_err(|source| ServeError::Thread { name, source })?;
+    threads.confine(ThreadKind::Connection);
+    Ok(serve_device(Box::new(device), connection))
 }
 
 fn socket(descriptors: &[OwnedFd], slot: FdSlot) -> Result<UnixStream, ServeError> {

@@ -66,6 +66,7 @@ fn boot_with(memory_mib: u32, vcpus: u8, code: &[&[u8]], console: Option<File>) 
         initramfs: whole(1, length),
         cmdline: Vec::new(),
         disks: Vec::new(),
+        shares: None,
         console: console.is_some().then_some(Console { heard: Heard::Everything, file: FdSlot(2) }),
     };
     let mut files = vec![kvm.into(), kernel.into()];
@@ -230,6 +231,7 @@ fn what_is_no_kvm_is_refused() {
         initramfs: whole,
         cmdline: Vec::new(),
         disks: Vec::new(),
+        shares: None,
         console: None,
     };
     let null = File::open("/dev/null").unwrap();

@@ -79,7 +79,7 @@ pub struct Surroundings<'a> {
     pub joined: &'a [(NamespaceKind, i32)],
     /// The open file of its user namespace, where it has one.
     pub users: Option<i32>,
-    /// The directories of disks that it is given, in the order of their mounts.
+    /// What it is given of disks and shares, in the order of their mounts.
     pub directories: &'a [PathBuf],
 }
 
@@ -185,7 +185,9 @@ fn mounts(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<Vec<Mount>,
                 let options: Vec<&str> = options.collect();
                 mounts.push(mount(&extra.destination, "tmpfs", Path::new("tmpfs"), &options)?);
             }
-            MountSource::Volume { .. } | MountSource::Directory { .. } => {
+            MountSource::Volume { .. }
+            | MountSource::Directory { .. }
+            | MountSource::Share { .. } => {
                 let options: Vec<&str> = ["bind", "rprivate"].into_iter().chain(options).collect();
                 if let Some(directory) = directories.next() {
                     mounts.push(mount(&extra.destination, "bind", directory, &options)?);

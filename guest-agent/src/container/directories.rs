@@ -1,5 +1,5 @@
-//! Directories of disks that a container is given beside its root: volumes, and places of its own that are no part of
-//! the overlay.
+//! What a container is given beside its root: volumes, places of its own that are no part of the overlay, and what is
+//! shared with the outside.
 //!
 //! Runs in the process that starts the container, before anything is mounted in its root.
 
@@ -8,6 +8,7 @@ use super::mount_points::open_inside;
 use super::user_namespace::UserNamespace;
 use crate::error::{OsError, Tried};
 use crate::rootfs::RootfsPaths;
+use crate::shares;
 use protocol::{ContainerSpec, MountSource};
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,9 +31,12 @@ pub fn prepare(
     users: Option<&UserNamespace>,
 ) -> Result<Vec<PathBuf>, OsError> {
     if let Some(users) = users {
-        // The container's own lie where its writes go, which is covered already.
+        // The container's own lie where its writes go, which is covered already. What is shared is shown by whoever
+        // serves it as this namespace knows it.
         let mut volumes: Vec<&PathBuf> = Vec::new();
-        for path in paths.directories.iter().filter(|path| **path != paths.upper) {
+        let is_volume =
+            |path: &&PathBuf| **path != paths.upper && **path != Path::new(shares::PLACE);
+        for path in paths.directories.iter().filter(is_volume) {
             if !volumes.contains(&path) {
                 users.cover(path)?;
                 volumes.push(path);
@@ -49,10 +53,13 @@ pub fn prepare(
             MountSource::Directory { copy } => {
                 (Path::new(OWN).join(directories.len().to_string()), copy)
             }
+            MountSource::Share { number } => (PathBuf::from(number.to_string()), false),
         };
         let Some(base) = places.next() else { continue };
         let directory = base.join(place);
-        fs::create_dir_all(&directory).tried("make", directory.display())?;
+        if !matches!(mount.source, MountSource::Share { .. }) {
+            fs::create_dir_all(&directory).tried("make", directory.display())?;
+        }
         if copy {
             fill(root, Path::new(&mount.destination), &directory)?;
         }

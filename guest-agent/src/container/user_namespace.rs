@@ -11,6 +11,7 @@
 use crate::disks::attach;
 use crate::error::{OsError, Tried};
 use crate::sys::{self, CapabilityState};
+use protocol::FIRST_USER_ID as FIRST;
 use rustix::fs::CWD;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use serde::{Deserialize, Serialize};
@@ -22,8 +23,6 @@ use std::path::Path;
 
 /// The ids of one container, as many as its namespace has.
 const IDS: u32 = 1 << 16;
-/// The first range: far above every id that an image names.
-const FIRST: u32 = 1 << 20;
 /// Every capability; the kernel takes those that it knows.
 const ALL: u64 = u64::MAX;
 

@@ -6,7 +6,7 @@ use crate::jail::vmm::VmmStart;
 use crate::jail::{Role, spawn};
 use std::fs::File;
 use std::os::fd::AsFd;
-use vmm::{Console, VmConfig};
+use vmm::{Console, Shares, VmConfig};
 
 /// Starts the VMM.
 ///
@@ -22,6 +22,10 @@ pub fn start(device: &File, parts: &MachineParts) -> Result<Machine, MachineErro
         initramfs: table.add_stretch(&parts.initramfs),
         cmdline: Vec::new(),
         disks: parts.disks(&mut table).into(),
+        shares: parts.shares.as_ref().map(|connection| Shares {
+            tag: protocol::SHARES_TAG.to_owned(),
+            connection: table.add(connection.as_fd()),
+        }),
         console: Some(Console {
             heard: parts.console.heard,
             file: table.add(parts.console.file.as_fd()),

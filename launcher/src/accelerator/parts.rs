@@ -45,6 +45,8 @@ pub struct MachineParts {
     pub layers: Vec<Stretch>,
     /// What the writable disk consists of: where writes go, then volumes.
     pub writable: Vec<Stretch>,
+    /// The machine's end of the connection to whoever shares directories.
+    pub shares: Option<OwnedFd>,
     /// Guest memory, in MiB.
     pub memory_mib: u32,
     /// Virtual CPUs.

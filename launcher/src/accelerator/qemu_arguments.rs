@@ -2,9 +2,10 @@
 //!
 //! Open files are named by their place in the message that hands them over ([`crate::jail::qemu`]):
 //! first kernel and initramfs, then the sockets of the layers' disk, the upper disk and vsock, then the
-//! console.
+//! console, and last, where directories are shared, the socket of the file system.
 
 use crate::plan::vm_size::CODE_CACHE_MIB;
+use protocol::SHARES_TAG;
 use vmm::Heard;
 use vmm::vhost_user_devices::{QEMU_CMDLINE, QEMU_MACHINE};
 
@@ -16,7 +17,7 @@ const CMDLINE: &str = "reboot=panic_warm,t panic=-1";
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
 /// The arguments for a machine of this size.
-pub fn qemu_arguments(memory_mib: u32, vcpus: u8, heard: Heard) -> Vec<String> {
+pub fn qemu_arguments(memory_mib: u32, vcpus: u8, heard: Heard, shares: bool) -> Vec<String> {
     let cache = format!("tcg,tb-size={CODE_CACHE_MIB}");
     let with_cache = |word| if word == "tcg" { cache.clone() } else { str::to_owned(word) };
     let mut arguments: Vec<String> = QEMU_MACHINE.split_whitespace().map(with_cache).collect();
@@ -37,6 +38,12 @@ pub fn qemu_arguments(memory_mib: u32, vcpus: u8, heard: Heard) -> Vec<String> {
         let chardev = format!("socket,id=c{index},fd={{fd:{}}}", index + 2);
         add(&["-chardev", &chardev, "-device", device]);
     }
+    if shares {
+        add(&["-chardev", "socket,id=shares,fd={fd:6}"]);
+        let queues = "num-request-queues=1,queue-size=512";
+        let device = format!("vhost-user-fs-device,chardev=shares,tag={SHARES_TAG},{queues}");
+        add(&["-device", &device]);
+    }
     add(&["-device", "virtio-rng-device"]);
     add(&["-chardev", "file,id=console,path=/proc/self/fd/{fd:5},append=on"]);
     add(&["-serial", "chardev:console"]);
@@ -50,15 +57,18 @@ mod tests {
 
     #[test]
     fn every_file_that_is_handed_over_is_named_once() {
-        let line = qemu_arguments(256, 1, Heard::Everything).join(" ");
-        for index in 0..6 {
-            assert_eq!(line.matches(&format!("{{fd:{index}}}")).count(), 1, "{line}");
+        for (shares, files) in [(false, 6), (true, 7)] {
+            let line = qemu_arguments(256, 1, Heard::Everything, shares).join(" ");
+            for index in 0..8 {
+                let count = line.matches(&format!("{{fd:{index}}}")).count();
+                assert_eq!(count, usize::from(index < files), "{line}");
+            }
         }
     }
 
     #[test]
     fn the_size_is_the_plans() {
-        let arguments = qemu_arguments(96, 3, Heard::LastWords);
+        let arguments = qemu_arguments(96, 3, Heard::LastWords, false);
         let after = |flag: &str| {
             let at = arguments.iter().position(|argument| argument == flag).unwrap();
             arguments[at + 1].clone()

@@ -41,9 +41,15 @@ pub fn start(qemu: &Path, parts: &MachineParts) -> Result<Machine, MachineError>
     let mut files = vec![kernel.as_fd(), initramfs.as_fd()];
     files.extend([layers.as_fd(), upper.as_fd(), vsock.as_fd()]);
     files.push(parts.console.file.as_fd());
+    files.extend(parts.shares.as_ref().map(AsFd::as_fd));
     let command = QemuCommand {
         program: qemu.display().to_string(),
-        arguments: qemu_arguments(parts.memory_mib, parts.vcpus, parts.console.heard),
+        arguments: qemu_arguments(
+            parts.memory_mib,
+            parts.vcpus,
+            parts.console.heard,
+            parts.shares.is_some(),
+        ),
     };
     let qemu = spawn(Role::Qemu, &command, &files)?;
     Ok(Machine::Tcg { devices, qemu })

@@ -122,16 +122,16 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub tmpfs: Vec<String>,
-    /// Mount a volume; without a name, a new directory
+    /// Mount a volume, or a directory of this place
     #[arg(
         short,
         long,
-        value_name = "[NAME:]PATH",
+        value_name = "[SOURCE:]PATH",
         help_heading = "Container",
         allow_hyphen_values = true
     )]
     pub volume: Vec<String>,
-    /// The same in Docker's words: type=volume,src=NAME,dst=PATH
+    /// The same in Docker's words: type=bind,src=PATH,dst=PATH
     #[arg(long, value_name = "WORDS", help_heading = "Container", allow_hyphen_values = true)]
     pub mount: Vec<String>,
     /// Mount a small tmpfs that is its user's; options as for tmpfs

@@ -83,19 +83,21 @@ fn what_was_planned_is_what_the_agent_is_told() {
 
 #[test]
 fn volumes_are_where_they_stand_on_the_disk() {
-    let spec = spec(&["-v", "two:/b:ro", "-v", "one:/a:nocopy", "-v", "/own", "i"]);
+    let spec =
+        spec(&["-v", "two:/b:ro", "-v", "one:/a:nocopy", "-v", "/own", "-v", "./x:/x:ro", "i"]);
     assert_eq!(spec.rootfs.upper, Upper::Disk(DiskExtent { offset: 0, length: 16384 }));
     let extent = |offset, length| DiskExtent { offset, length };
     let expected = [
         ("/b", MountSource::Volume { extent: extent(20480, 8192), copy: true }, "ro"),
         ("/a", MountSource::Volume { extent: extent(16384, 4096), copy: false }, "rw"),
         ("/own", MountSource::Directory { copy: true }, "rw"),
+        ("/x", MountSource::Share { number: 0 }, "ro"),
     ];
     for (mount, (destination, source, option)) in spec.mounts.iter().zip(expected) {
         assert_eq!((mount.destination.as_str(), mount.source), (destination, source));
         assert_eq!(mount.options, [option]);
     }
-    assert_eq!(spec.mounts.len(), 3);
+    assert_eq!(spec.mounts.len(), 4);
     let strict = self::spec(&["--profile", "strict", "-v", "one:/a", "i"]);
     let mount = strict.mounts.iter().find(|mount| mount.destination == "/a").unwrap();
     assert_eq!(mount.options, ["rw", "nosuid", "nodev", "noexec"]);

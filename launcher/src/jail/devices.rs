@@ -50,6 +50,8 @@ fn confine(kind: ThreadKind) {
         ThreadKind::Vsock => List::Vsock,
         // QEMU has its own, and runs its own vCPUs.
         ThreadKind::Entropy => List::Entropy,
+        // In a process of its own.
+        ThreadKind::FileSystem => List::Share,
         ThreadKind::Vcpu => List::Vcpu,
     });
 }

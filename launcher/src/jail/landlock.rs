@@ -48,6 +48,9 @@ pub struct Reach<'a> {
     pub write: Vec<PathBuf>,
     /// Read and write these devices or files.
     pub devices: Vec<PathBuf>,
+    /// Do everything to files and directories below these, but execute, and make devices; or, where it is not said
+    /// that they are changed, read them.
+    pub below: Vec<(BorrowedFd<'a>, bool)>,
     /// Open these files again, which are open already, for reading and writing.
     pub again: Vec<BorrowedFd<'a>>,
     /// Connect to any TCP port.
@@ -101,6 +104,11 @@ impl Reach<'_> {
                 let Some(parent) = open_path(path) else { continue };
                 rules = allow(rules, &parent, access & AccessFs::from_all(version))?;
             }
+        }
+        for (root, changed) in &self.below {
+            let pipes = AccessFs::MakeFifo | AccessFs::MakeSock;
+            let access = if *changed { write | pipes } else { read };
+            rules = allow(rules, root, access & AccessFs::from_all(version))?;
         }
         for file in &self.again {
             let access = device & AccessFs::from_all(version);

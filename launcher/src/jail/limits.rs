@@ -21,6 +21,10 @@ const BESIDE_GUEST_MEMORY: u64 = 1024 * MIB;
 const HEAP: i32 = 320 << 20;
 /// More than any process is handed, and makes itself.
 const DESCRIPTORS: u64 = 1024;
+/// One that shares directories has one for each of many files that a guest knows.
+const SHARE_DESCRIPTORS: u64 = 1 << 16;
+/// Its memory beside the guest's: what a guest can have it know of files is most of it.
+const SHARE_DATA: u64 = 2048 * MIB;
 
 /// Sets what a process of this role needs no first message to know.
 ///
@@ -31,11 +35,13 @@ pub(super) fn at_start(role: Role) -> Result<(), Errno> {
     set(Resource::Msgqueue, 0)?;
     set(Resource::Memlock, 0)?;
     let hard = rustix::process::getrlimit(Resource::Nofile).maximum;
-    set(Resource::Nofile, hard.map_or(DESCRIPTORS, |hard| hard.min(DESCRIPTORS)))?;
+    let most = if role == Role::Share { SHARE_DESCRIPTORS } else { DESCRIPTORS };
+    set(Resource::Nofile, hard.map_or(most, |hard| hard.min(most)))?;
     match role {
         Role::Unpack => set(Resource::As, UNPACK_ADDRESS_SPACE),
         Role::Fetch => set(Resource::As, FETCH_ADDRESS_SPACE),
         Role::Probe => set(Resource::As, PROBE_ADDRESS_SPACE),
+        Role::Share => set(Resource::Data, SHARE_DATA),
         Role::Vmm | Role::Devices | Role::Qemu => Ok(()),
     }
 }
@@ -44,7 +50,7 @@ pub(super) fn at_start(role: Role) -> Result<(), Errno> {
 pub(super) fn heap_reserve(role: Role) -> Option<i32> {
     match role {
         Role::Vmm | Role::Devices => Some(HEAP),
-        Role::Probe | Role::Unpack | Role::Fetch | Role::Qemu => None,
+        Role::Probe | Role::Unpack | Role::Fetch | Role::Share | Role::Qemu => None,
     }
 }
 

@@ -27,6 +27,7 @@ pub mod orphans;
 pub mod probe;
 pub mod qemu;
 mod role;
+pub mod share;
 mod spawn;
 #[cfg(feature = "trial")]
 mod trial;
@@ -81,6 +82,7 @@ pub fn main(role: Role, walls: Option<&str>) -> ExitCode {
         Role::Probe => Ok(probe::run(channel)?),
         Role::Unpack => Ok(unpack::run(channel)?),
         Role::Fetch => Ok(fetch::run(channel)?),
+        Role::Share => share::run(channel),
         Role::Vmm => vmm::run(channel),
         Role::Devices => Ok(devices::run(channel)?),
         Role::Qemu => qemu::run(channel),
@@ -120,8 +122,8 @@ fn enter(role: Role) -> Result<Channel, JailError> {
         Role::Fetch => List::Fetch,
         Role::Vmm => List::VmmStart,
         Role::Devices => List::DevicesStart,
-        // Its reach is known from its first message.
-        Role::Qemu => return Ok(Channel::from_fd(channel)),
+        // Their reach is known from their first message.
+        Role::Share | Role::Qemu => return Ok(Channel::from_fd(channel)),
     };
     let reach = if role == Role::Fetch { fetch::reach() } else { Reach::default() };
     landlock::close_in(Walls::here(), &reach)?;

@@ -11,6 +11,8 @@ pub enum Role {
     Unpack,
     /// Speaks to a registry.
     Fetch,
+    /// Serves directories to the guest.
+    Share,
     /// Runs the VM on KVM.
     Vmm,
     /// Serves block and vsock to QEMU.
@@ -19,10 +21,11 @@ pub enum Role {
     Qemu,
 }
 
-const ROLES: [(Role, &str); 6] = [
+const ROLES: [(Role, &str); 7] = [
     (Role::Probe, "cofferdam-probe"),
     (Role::Unpack, "cofferdam-unpack"),
     (Role::Fetch, "cofferdam-fetch"),
+    (Role::Share, "cofferdam-share"),
     (Role::Vmm, "cofferdam-vmm"),
     (Role::Devices, "cofferdam-devices"),
     (Role::Qemu, "cofferdam-qemu"),

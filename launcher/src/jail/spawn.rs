@@ -110,6 +110,11 @@ impl Child {
         &self.channel
     }
 
+    /// Readable once it has ended.
+    pub fn end_event(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
     /// Gives it so long to end by itself, then kills it. Tells how it ended where that was by itself.
     pub fn end(&mut self, patience: Duration) -> Option<ExitStatus> {
         let by_itself = crate::wait::readable_within(&self.pidfd, patience).unwrap_or(false);

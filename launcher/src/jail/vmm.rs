@@ -54,5 +54,7 @@ fn confine(kind: ThreadKind) {
         ThreadKind::Entropy => List::Entropy,
         // Only beside QEMU.
         ThreadKind::Connection => List::VhostUser,
+        // In a process of its own.
+        ThreadKind::FileSystem => List::Share,
     });
 }

@@ -16,6 +16,7 @@ pub mod names;
 pub mod process;
 pub mod profile;
 pub mod security;
+pub mod share;
 pub mod signal;
 pub mod size;
 pub mod tmpfs;
@@ -26,6 +27,7 @@ pub use disk_size::Storage;
 pub use environment::Change;
 pub use process::{ImageDefaults, ProcessError, ProcessPlan};
 pub use security::Security;
+pub use share::{MAX_SHARES, ShareMount};
 pub use vm_size::VmSize;
 pub use volume::{MAX_VOLUMES, VolumeMount};
 
@@ -98,6 +100,8 @@ pub struct ContainerPlan {
     pub mounts: Vec<Mount>,
     /// Volumes and directories that it is given; what its image declares comes to them.
     pub volumes: Vec<VolumeMount>,
+    /// What it is given of this place.
+    pub shares: Vec<ShareMount>,
     /// Limits of its cgroup.
     pub resources: Resources,
     /// What its processes may do.
@@ -164,6 +168,9 @@ pub enum PlanError {
     /// More volumes than a sandbox can have.
     #[error("{0} volumes are over the limit of {MAX_VOLUMES}")]
     Volumes(usize),
+    /// More shares than a sandbox can have.
+    #[error("{0} shared directories are over the limit of {MAX_SHARES}")]
+    Shares(usize),
     /// The size of its disk.
     #[error(transparent)]
     DiskSize(#[from] disk_size::DiskSizeError),
@@ -197,6 +204,7 @@ impl Explain for PlanError {
             PlanError::Volume(error) => error.hint(),
             PlanError::Twice(_) => Some("one mount at each place is enough".into()),
             PlanError::Volumes(_) => Some("one volume can have many directories".into()),
+            PlanError::Shares(_) => Some("share one directory that is above them".into()),
             PlanError::DiskSize(error) => error.hint(),
             PlanError::VmSize(error) => error.hint(),
             PlanError::NotATerminal => {
@@ -274,9 +282,11 @@ impl ContainerPlan {
         strict: bool,
     ) -> Result<Self, PlanError> {
         let (volumes, more) = volumes(args)?;
+        let shares = share::shares(args)?;
         let mounts = tmpfs::mounts(&[&args.tmpfs[..], &more].concat(), &args.writable)?;
         let places = mounts.iter().map(|mount| &mount.destination);
-        let places: Vec<_> = places.chain(volumes.iter().map(|it| &it.destination)).collect();
+        let places = places.chain(volumes.iter().map(|it| &it.destination));
+        let places: Vec<_> = places.chain(shares.iter().map(|it| &it.destination)).collect();
         let mut again = places.iter().enumerate().filter(|(at, it)| places[..*at].contains(it));
         if let Some((_, place)) = again.next() {
             return Err(PlanError::Twice((*place).clone()));
@@ -287,6 +297,7 @@ impl ContainerPlan {
             readonly_root: args.read_only || strict,
             mounts: if strict { profile::mounts(mounts)? } else { mounts },
             volumes,
+            shares,
             resources,
             security: security::resolve(args, inputs, cpus, strict)?,
             rlimits: limits::rlimits(&args.ulimit)?,
@@ -298,13 +309,11 @@ impl ContainerPlan {
 /// What was typed after `-v` and `--mount`: volumes and directories, and each tmpfs as `--tmpfs` has it.
 fn volumes(args: &RunArgs) -> Result<(Vec<VolumeMount>, Vec<String>), PlanError> {
     let (mut volumes, mut tmpfs) = (Vec::new(), Vec::new());
-    for typed in &args.volume {
-        volumes.push(volume::short(typed)?);
-    }
-    for typed in &args.mount {
-        match volume::long(typed)? {
+    for mounted in volume::mounted(args)? {
+        match mounted {
             volume::Mounted::Volume(volume) => volumes.push(volume),
             volume::Mounted::Tmpfs(typed) => tmpfs.push(typed),
+            volume::Mounted::Share(_) => {}
         }
     }
     let mut names: Vec<_> = volumes.iter().filter_map(|it| it.volume.as_ref()).collect();

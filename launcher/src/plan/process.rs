@@ -134,6 +134,7 @@ impl RunPlan {
         }
         for declared in image.volumes.iter().filter_map(|path| VolumeMount::declared(path)) {
             let taken = self.container.mounts.iter().map(|mount| &mount.destination);
+            let taken = taken.chain(self.container.shares.iter().map(|share| &share.destination));
             let mut taken = taken.chain(volumes.iter().map(|volume| &volume.destination));
             if !taken.any(|place| *place == declared.destination) {
                 volumes.push(declared);

@@ -200,7 +200,7 @@ pub fn resolve(
         capabilities,
         ambient: strict,
         root_refused: strict,
-        own_users: args.userns || strict,
+        own_users: has_own_users(args, strict),
         guest_namespaces: args.no_container,
         no_new_privileges: options.no_new_privileges || strict,
         seccomp,
@@ -209,6 +209,11 @@ pub fn resolve(
         masked_paths: unless_open(masked_paths(cpus)),
         readonly_paths: unless_open(READONLY_PATHS.map(str::to_owned).into()),
     })
+}
+
+/// Whether the container's ids are its own.
+pub fn has_own_users(args: &RunArgs, strict: bool) -> bool {
+    args.userns || strict
 }
 
 /// The flag that grants everything, if one does.

@@ -1,12 +1,16 @@
-//! `-v` and `--mount`: volumes, and the directories that a container has beside its root. Docker's syntax.
+//! `-v` and `--mount`: volumes, directories of this place, and those that a container has beside its root. Docker's
+//! syntax.
 //!
 //! ```text
 //!   -v NAME:/path[:ro,nocopy]    --mount type=volume,src=NAME,dst=/path[,readonly][,volume-nocopy]
+//!   -v PATH:/path[:ro]           --mount type=bind,src=PATH,dst=/path[,readonly]      PATH begins with / or .
 //!   -v /path                     --mount type=volume,dst=/path            a new directory, gone with its container
 //!                                --mount type=tmpfs,dst=/path[,tmpfs-size=64m][,tmpfs-mode=1777]
 //! ```
 
 use super::mount_point::{self, Unfit};
+use super::share::ShareMount;
+use crate::cli::RunArgs;
 use crate::error::Explain;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -102,8 +106,10 @@ pub struct VolumeError {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum Reason {
-    #[error("a directory of this place cannot be shared yet")]
-    Bind,
+    #[error("{0:?} is neither a volume's name nor a path")]
+    Neither(String),
+    #[error("it does not say what")]
+    NoSource,
     #[error(transparent)]
     Name(NameError),
     #[error("the path {0:?} is not absolute")]
@@ -127,18 +133,19 @@ enum Reason {
 impl Explain for VolumeError {
     fn hint(&self) -> Option<String> {
         Some(match &self.reason {
-            Reason::Bind => "a named volume keeps what several runs need: -v NAME:/path".into(),
+            Reason::Neither(path) => format!("a path begins with / or with a dot: ./{path}"),
+            Reason::NoSource => "for example --mount type=bind,src=/from,dst=/path".into(),
             Reason::Name(error) => return error.hint(),
             Reason::Relative(_) | Reason::Climbing(_) => {
                 "write it from the container's root, without \"..\"".into()
             }
             Reason::Root => "mount it below the root".into(),
-            Reason::Parts => "-v is [NAME:]/path[:OPTIONS]".into(),
+            Reason::Parts => "-v is [NAME:]/path[:OPTIONS] or PATH:/path[:OPTIONS]".into(),
             Reason::Option(_) if self.flag == "--mount" => {
                 "words are type, source, destination, readonly, volume-nocopy, tmpfs-size and tmpfs-mode".into()
             }
             Reason::Option(_) => "options are ro, rw and nocopy".into(),
-            Reason::Type(_) => "types are volume and tmpfs".into(),
+            Reason::Type(_) => "types are bind, volume and tmpfs".into(),
             Reason::NoDestination => "for example --mount type=volume,src=NAME,dst=/path".into(),
             Reason::Field(_) => "for example --mount type=volume,src=NAME,dst=/path".into(),
         })
@@ -150,6 +157,8 @@ impl Explain for VolumeError {
 pub enum Mounted {
     /// A volume, or a directory.
     Volume(VolumeMount),
+    /// A directory, or a file, of this place.
+    Share(ShareMount),
     /// A tmpfs, as `--tmpfs` would have it.
     Tmpfs(String),
 }
@@ -158,7 +167,7 @@ pub enum Mounted {
 ///
 /// # Errors
 /// [`VolumeError`].
-pub fn short(typed: &str) -> Result<VolumeMount, VolumeError> {
+pub fn short(typed: &str) -> Result<Mounted, VolumeError> {
     let read = || {
         let parts: Vec<&str> = typed.split(':').collect();
         let (source, path, options) = match parts[..] {
@@ -168,18 +177,24 @@ pub fn short(typed: &str) -> Result<VolumeMount, VolumeError> {
             _ => return Err(Reason::Parts),
         };
         let mut mount = directory(path)?;
-        mount.volume = source.map(volume).transpose()?;
+        let shared = source.filter(|source| is_path(source));
+        if shared.is_none() {
+            mount.volume = source.map(volume).transpose()?;
+        }
         for option in options.split(',').filter(|option| !option.is_empty()) {
             match option {
                 "ro" => mount.readonly = true,
                 "rw" => mount.readonly = false,
-                "nocopy" => mount.copy = false,
-                // How SELinux labels what is shared with a host: nothing is.
-                "z" | "Z" => {}
+                "nocopy" if shared.is_none() => mount.copy = false,
+                // How SELinux labels it, whether mounts in it move on, how much is cached: as it is.
+                "z" | "Z" | "rprivate" | "private" | "consistent" | "cached" | "delegated" => {}
                 other => return Err(Reason::Option(other.to_owned())),
             }
         }
-        Ok(mount)
+        Ok(match shared {
+            None => Mounted::Volume(mount),
+            Some(source) => Mounted::Share(share(source, mount)),
+        })
     };
     read().map_err(|reason| VolumeError { flag: "--volume", typed: typed.to_owned(), reason })
 }
@@ -206,7 +221,12 @@ pub fn long(typed: &str) -> Result<Mounted, VolumeError> {
             }
             "volume" => Err(Reason::Option("tmpfs-".to_owned())),
             "tmpfs" => Err(Reason::Option("source".to_owned())),
-            "bind" => Err(Reason::Bind),
+            "bind" if fields.tmpfs.is_empty() && fields.copy => {
+                let source = fields.source.ok_or(Reason::NoSource)?;
+                let mount = VolumeMount { readonly: fields.readonly, ..directory(path)? };
+                Ok(Mounted::Share(share(source, mount)))
+            }
+            "bind" => Err(Reason::Option("volume-nocopy".to_owned())),
             other => Err(Reason::Type(other.to_owned())),
         }
     };
@@ -256,9 +276,28 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// All that was typed after `-v` and `--mount`.
+///
+/// # Errors
+/// [`VolumeError`].
+pub fn mounted(args: &RunArgs) -> Result<Vec<Mounted>, VolumeError> {
+    let typed = args.volume.iter().map(|typed| short(typed));
+    typed.chain(args.mount.iter().map(|typed| long(typed))).collect()
+}
+
+/// Docker's rule.
+fn is_path(source: &str) -> bool {
+    source.starts_with('/') || source.starts_with('.')
+}
+
+fn share(source: &str, mount: VolumeMount) -> ShareMount {
+    let VolumeMount { destination, readonly, .. } = mount;
+    ShareMount { source: source.into(), destination, readonly }
+}
+
 fn volume(source: &str) -> Result<VolumeName, Reason> {
-    if source.contains('/') || source.starts_with('.') || source.starts_with('~') {
-        return Err(Reason::Bind);
+    if source.contains('/') || source.starts_with('~') {
+        return Err(Reason::Neither(source.to_owned()));
     }
     source.parse().map_err(Reason::Name)
 }

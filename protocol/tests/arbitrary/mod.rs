@@ -67,6 +67,7 @@ fn mount() -> impl Strategy<Value = Mount> {
         Just(MountSource::OwnTmpfs),
         (extent(), any::<bool>()).prop_map(|(extent, copy)| MountSource::Volume { extent, copy }),
         any::<bool>().prop_map(|copy| MountSource::Directory { copy }),
+        any::<u32>().prop_map(|number| MountSource::Share { number }),
     ];
     (any::<String>(), source, texts()).prop_map(|(destination, source, options)| Mount {
         destination,

@@ -53,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "registry-answer", run: registry::read_hostile },
     Target { name: "sandbox-record", run: launcher_input::record },
     Target { name: "seccomp-profile", run: launcher_input::seccomp_profile },
+    Target { name: "shared-directories", run: share::fuzzing::requests },
     Target { name: "testimony", run: launcher_input::testimony },
     Target { name: "vhost-user", run: vmm::fuzzing::vhost_user },
     Target { name: "volume-record", run: launcher_input::volume_record },

@@ -24,6 +24,7 @@ fn honest() -> VmConfig {
         initramfs: extent(1, 1),
         cmdline: vec!["a=b".into()],
         disks: vec![disk("layers", false), disk("upper", true)],
+        shares: None,
         console: Some(Console { heard: Heard::Everything, file: FdSlot(2) }),
     }
 }

@@ -19,6 +19,24 @@ pub struct Signals {
     pub interrupts: AtomicU32,
     /// The status register's DEVICE_NEEDS_RESET.
     pub needs_reset: AtomicBool,
+    /// Another process raises the interrupt, and cannot say so here.
+    lent: AtomicBool,
+}
+
+impl Signals {
+    /// The InterruptStatus register. Of what another process raises it says always that a used ring may have moved:
+    /// the driver looks, and finds what there is.
+    pub fn status(&self) -> u32 {
+        let lent = if self.lent.load(Ordering::SeqCst) { USED_RING_BIT } else { 0 };
+        self.interrupts.load(Ordering::SeqCst) | lent
+    }
+
+    /// As when new.
+    pub fn reset(&self) {
+        self.interrupts.store(0, Ordering::SeqCst);
+        self.needs_reset.store(false, Ordering::SeqCst);
+        self.lent.store(false, Ordering::SeqCst);
+    }
 }
 
 /// One line to the driver: an eventfd, and with MMIO the registers beside it.
@@ -37,6 +55,14 @@ impl Interrupt {
     /// An interrupt that vhost-user carries: the queue's call eventfd, nothing else.
     pub fn call(event: EventFd) -> Self {
         Self { event: Arc::new(event), signals: None }
+    }
+
+    /// What another process interrupts the driver by, which serves the queue.
+    pub fn lend(&self) -> &EventFd {
+        if let Some(signals) = &self.signals {
+            signals.lent.store(true, Ordering::SeqCst);
+        }
+        &self.event
     }
 
     /// Tells the driver that a used ring has moved.

@@ -16,6 +16,7 @@
 pub mod block;
 pub(crate) mod buffers;
 mod entropy;
+pub mod file_system;
 mod interrupt;
 mod mmio;
 pub(crate) mod queue;
@@ -37,6 +38,7 @@ pub(crate) use mmio::offset;
 #[cfg(test)]
 pub(crate) use mmio::status;
 pub use mmio::{MmioTransport, RestoreError};
+pub use queue::Chain;
 pub use state::{DeviceState, MmioState, QueueState};
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +60,8 @@ pub enum DeviceId {
     Entropy = 4,
     /// Socket device.
     Vsock = 19,
+    /// File system.
+    FileSystem = 26,
 }
 
 /// One virtqueue with what belongs to it, as one owned value.
@@ -124,4 +128,7 @@ pub enum ActivateError {
         /// How many it has.
         expected: usize,
     },
+    /// The process that is to serve it was not to be told.
+    #[error("cannot tell the process that serves the device")]
+    Remote(#[source] vhost::Error),
 }

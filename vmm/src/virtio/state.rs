@@ -14,6 +14,8 @@ pub enum DeviceState {
         /// Whether the guest may write.
         writable: bool,
     },
+    /// A file system's is with its files and with who serves it.
+    FileSystem,
     /// Connections do not outlive a save: the driver is told by a transport-reset event.
     Vsock,
 }

@@ -11,6 +11,7 @@
 //!                      ├ vmm-start.list      ⊇ vmm-main, vcpu, block, vsock, entropy, watch
 //!                      ├ devices-start.list  ⊇ devices-main, vhost-user, block, vsock, watch
 //!                      └ qemu.list           and QEMU's own -sandbox within
+//!   share-start.list  ⊇  share-main, share, watch    of a process that is not the launcher's, but beside it
 //! ```
 //! Filters add up: a thread may do what every list that it is behind allows.
 //!
@@ -55,6 +56,12 @@ pub enum List {
     DevicesMain,
     /// A thread that hears what QEMU asks of a device.
     VhostUser,
+    /// The process that shares directories, whatever it does.
+    ShareStart,
+    /// Its main thread while it serves.
+    ShareMain,
+    /// Its thread that answers what a guest asks of them.
+    Share,
     /// QEMU.
     Qemu,
 }
@@ -79,6 +86,9 @@ impl List {
             Self::DevicesStart => "devices-start",
             Self::DevicesMain => "devices-main",
             Self::VhostUser => "vhost-user",
+            Self::ShareStart => "share-start",
+            Self::ShareMain => "share-main",
+            Self::Share => "share",
             Self::Qemu => "qemu",
         }
     }
@@ -100,6 +110,9 @@ impl List {
             Self::DevicesStart => &DEVICES_START,
             Self::DevicesMain => &DEVICES_MAIN,
             Self::VhostUser => &VHOST_USER,
+            Self::ShareStart => &SHARE_START,
+            Self::ShareMain => &SHARE_MAIN,
+            Self::Share => &SHARE,
             Self::Qemu => &QEMU,
         }
     }

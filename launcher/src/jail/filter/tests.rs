@@ -61,6 +61,9 @@ fn each_list_is_within_those_around_it() {
     for inner in ["devices-main", "vhost-user", "block", "vsock", "watch"] {
         within(inner, "devices-start");
     }
+    for inner in ["share", "share-main", "vhost-user", "watch"] {
+        within(inner, "share-start");
+    }
 }
 
 /// What a filter answers to a call whose arguments are all zero.

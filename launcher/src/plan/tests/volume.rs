@@ -2,7 +2,7 @@
 
 use super::{plan, refusal};
 use crate::plan::volume::{Mounted, VolumeMount, long, short};
-use crate::plan::{ImageDefaults, MAX_VOLUMES};
+use crate::plan::{ImageDefaults, MAX_SHARES, MAX_VOLUMES, ShareMount};
 use proptest::prelude::*;
 
 fn mount(destination: &str, volume: Option<&str>, readonly: bool, copy: bool) -> VolumeMount {
@@ -26,7 +26,7 @@ fn both_ways_to_write_it_mean_the_same() {
             mount("/c", Some("cache"), false, false),
         ),
     ] {
-        assert_eq!(short(typed), Ok(expected.clone()), "{typed}");
+        assert_eq!(short(typed), Ok(Mounted::Volume(expected.clone())), "{typed}");
         assert_eq!(long(words), Ok(Mounted::Volume(expected)), "{words}");
     }
     let tmpfs = "type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=700";
@@ -39,14 +39,14 @@ fn both_ways_to_write_it_mean_the_same() {
 fn what_cannot_be_is_refused_before_anything_is_started() {
     for (line, said) in [
         (
-            &["-v", "/src:/dst"][..],
-            "cofferdam: --volume \"/src:/dst\": a directory of this place cannot be shared yet\n\
-             hint: a named volume keeps what several runs need: -v NAME:/path\n",
+            &["-v", "src/a:/dst"][..],
+            "cofferdam: --volume \"src/a:/dst\": \"src/a\" is neither a volume's name nor a path\n\
+             hint: a path begins with / or with a dot: ./src/a\n",
         ),
         (
-            &["--mount", "type=bind,src=/a,dst=/b"],
-            "cofferdam: --mount \"type=bind,src=/a,dst=/b\": a directory of this place cannot be shared yet\n\
-             hint: a named volume keeps what several runs need: -v NAME:/path\n",
+            &["--mount", "type=bind,dst=/b"],
+            "cofferdam: --mount \"type=bind,dst=/b\": it does not say what\n\
+             hint: for example --mount type=bind,src=/from,dst=/path\n",
         ),
         (
             &["-v", "c:/c"],
@@ -76,7 +76,7 @@ fn what_cannot_be_is_refused_before_anything_is_started() {
         (
             &["--mount", "type=npipe,dst=/c"],
             "cofferdam: --mount \"type=npipe,dst=/c\": unknown type \"npipe\"\n\
-             hint: types are volume and tmpfs\n",
+             hint: types are bind, volume and tmpfs\n",
         ),
         (
             &["-v", "cache:/c", "--tmpfs", "/c"],
@@ -89,6 +89,32 @@ fn what_cannot_be_is_refused_before_anything_is_started() {
         (0..=MAX_VOLUMES).flat_map(|it| ["-v".to_owned(), format!("v{it}:/v{it}")]).collect();
     let said = refusal(&many.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(said.contains("33 volumes are over the limit of 32"), "{said}");
+}
+
+#[test]
+fn what_begins_as_a_path_is_shared() {
+    let share = |source: &str, readonly| ShareMount {
+        source: source.into(),
+        destination: "/d".to_owned(),
+        readonly,
+    };
+    for (typed, words, expected) in [
+        ("/a b:/d", "type=bind,src=/a b,dst=/d", share("/a b", false)),
+        (".:/d:ro,z", "type=bind,source=.,target=/d,readonly", share(".", true)),
+        ("../x:/d:cached", "type=bind,src=../x,dst=/d/", share("../x", false)),
+    ] {
+        assert_eq!(short(typed), Ok(Mounted::Share(expected.clone())), "{typed}");
+        assert_eq!(long(words), Ok(Mounted::Share(expected)), "{words}");
+    }
+    // A name with a slash in it can be typed where it is said what it is.
+    assert_eq!(long("type=bind,src=a/b,dst=/d"), Ok(Mounted::Share(share("a/b", false))));
+    assert_eq!(plan(&["-v", "/a:/d", "-v", "bb:/e"]).container.shares, [share("/a", false)]);
+    let said = refusal(&["-v", "/a:/d", "-v", "b1:/d"]);
+    assert!(said.contains("/d was given twice"), "{said}");
+    let many: Vec<String> =
+        (0..=MAX_SHARES).flat_map(|it| ["-v".to_owned(), format!("/x:/v{it}")]).collect();
+    let said = refusal(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(said.contains("65 shared directories are over the limit of 64"), "{said}");
 }
 
 #[test]
@@ -109,16 +135,19 @@ fn what_an_image_declares_comes_to_what_was_asked_for() {
 proptest! {
     #[test]
     fn whatever_is_typed_ends_below_the_root(typed in "[a-z./:=,~ ]{0,30}") {
-        let check = |mount: &VolumeMount| {
-            let fine = mount.destination.starts_with('/') && mount.destination.len() > 1;
-            fine && !mount.destination.contains("..") && !mount.destination.contains("//")
+        let check = |place: &str| {
+            let fine = place.starts_with('/') && place.len() > 1;
+            fine && !place.contains("..") && !place.contains("//")
         };
         // A name of the root's may have two dots in it.
-        if let Ok(mount) = short(&typed.replace("..", "")) {
-            prop_assert!(check(&mount), "{mount:?}");
-        }
-        if let Ok(Mounted::Volume(mount)) = long(&typed.replace("..", "")) {
-            prop_assert!(check(&mount), "{mount:?}");
+        let typed = typed.replace("..", "");
+        for mounted in [short(&typed), long(&typed)] {
+            match mounted {
+                Ok(Mounted::Volume(VolumeMount { destination, .. }) | Mounted::Share(ShareMount { destination, .. })) => {
+                    prop_assert!(check(&destination), "{destination:?}");
+                }
+                Ok(Mounted::Tmpfs(_)) | Err(_) => {}
+            }
         }
     }
 }

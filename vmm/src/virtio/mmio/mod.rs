@@ -114,7 +114,7 @@ impl MmioTransport {
         data.fill(0);
         if let Ok(word) = <&mut [u8; 4]>::try_from(data) {
             *word = match at {
-                offset::INTERRUPT_STATUS => self.signals.interrupts.load(Ordering::SeqCst),
+                offset::INTERRUPT_STATUS => self.signals.status(),
                 offset::STATUS => self.status(),
                 _ => self.registers.read(&self.offer, at),
             }
@@ -133,8 +133,7 @@ impl MmioTransport {
             Effect::Activate => self.activate(),
             Effect::Reset => {
                 drop(self.device.reset());
-                self.signals.interrupts.store(0, Ordering::SeqCst);
-                self.signals.needs_reset.store(false, Ordering::SeqCst);
+                self.signals.reset();
             }
             Effect::Notify(queue) => {
                 let event = usize::try_from(queue).ok().and_then(|queue| self.notify.get(queue));

@@ -1,5 +1,5 @@
-//! vhost-user as a transport: the same devices, their driver's side in QEMU (vhost-user
-//! specification; VirtIO 1.2 for the rings themselves).
+//! vhost-user as a transport: the same devices, their driver's side in QEMU, or in our own VMM (vhost-user
+//! specification; VirtIO 1.2 for the rings themselves). In the VMM, a device that is served so is a [`Remote`].
 //!
 //! Owns: the memory that QEMU shares ([`shared_memory`]), the rings as it describes them ([`ring`])
 //! and the requests by which it does ([`backend`]). Trusts QEMU no more than a guest, which may have
@@ -11,11 +11,14 @@
 //! ```
 
 mod backend;
+mod remote;
 mod ring;
 mod shared_memory;
 
 #[cfg(test)]
 mod tests;
+
+pub use remote::Remote;
 
 use super::{Memory, VirtioDevice};
 use backend::Backend;

@@ -1,0 +1,192 @@
+//! Whose a file is to the guest, and what it may be done to it.
+//!
+//! All that a guest makes belongs, outside, to whoever runs this. What the guest was told to make of it, an owner or a
+//! mode, stands in an extended attribute that podman's tools write and read too (`user.containers.override_stat`,
+//! `UID:GID:MODE`): so it is there again for the next sandbox. Where a file system has no such attributes, it is known
+//! until this process ends.
+//!
+//! | outside | to the guest |
+//! |---|---|
+//! | who runs this | root |
+//! | root, where that is somebody else | nobody |
+//! | any other | the same number |
+//!
+//! Outside, no file gets a set-user-ID bit by a guest, nor a mode by which its owner, who serves it, could not read and
+//! write it.
+
+use crate::inodes::Identity;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Stat, XattrFlags};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+/// The extended attribute.
+pub(crate) const ATTRIBUTE: &CStr = c"user.containers.override_stat";
+/// Longer than any value of it that is understood, in bytes.
+const MOST_TEXT_BYTES: usize = 64;
+/// Whom nobody knows.
+const NOBODY: u32 = 65534;
+/// The most files whose owners are kept here, for want of attributes.
+const MOST_KEPT: usize = 1 << 16;
+const PERMISSIONS: u32 = 0o7777;
+pub(crate) const SET_USER: u32 = 0o4000;
+pub(crate) const SET_GROUP: u32 = 0o2000;
+const GROUP_EXECUTES: u32 = 0o010;
+
+/// An owner, a group, and permissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
+}
+
+impl Shown {
+    /// What an attribute says; `None` where it makes no sense.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut parts = std::str::from_utf8(text).ok()?.split(':');
+        let (uid, gid) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let mode = u32::from_str_radix(parts.next()?, 8).ok()?;
+        Some(Self { uid, gid, mode: mode & PERMISSIONS })
+    }
+
+    fn text(self) -> String {
+        format!("{}:{}:{:o}", self.uid, self.gid, self.mode)
+    }
+
+    /// What is left of it once somebody else has changed the file.
+    pub fn without_privileges(self) -> Self {
+        let group = if self.mode & GROUP_EXECUTES == 0 { 0 } else { SET_GROUP };
+        Self { mode: self.mode & !(SET_USER | group), ..self }
+    }
+}
+
+/// The permissions that a file has outside.
+pub(crate) fn outside(kind: FileType, mode: u32) -> Mode {
+    let owners = match kind {
+        FileType::Directory => 0o700,
+        _ => 0o600,
+    };
+    Mode::from_raw_mode(mode & 0o777 | owners)
+}
+
+/// A file whose owner is asked for.
+pub(crate) struct Owned<'a> {
+    pub identity: Identity,
+    pub kind: FileType,
+    pub file: &'a OwnedFd,
+    pub stat: &'a Stat,
+}
+
+/// Who owns what.
+#[derive(Debug)]
+pub(crate) struct Owners {
+    own: (u32, u32),
+    kept: Mutex<HashMap<Identity, Shown>>,
+}
+
+impl Owners {
+    pub fn new() -> Self {
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        Self { own, kept: Mutex::default() }
+    }
+
+    /// What the guest is shown.
+    pub fn of(&self, owned: &Owned<'_>) -> Shown {
+        self.overridden(owned).unwrap_or_else(|| self.plain(owned.stat))
+    }
+
+    fn plain(&self, stat: &Stat) -> Shown {
+        let known = |id, own| match id {
+            id if id == own => 0,
+            0 => NOBODY,
+            id => id,
+        };
+        let mode = stat.st_mode & PERMISSIONS;
+        Shown { uid: known(stat.st_uid, self.own.0), gid: known(stat.st_gid, self.own.1), mode }
+    }
+
+    /// Nobody but the owner can have said anything of a file; and not every kind of file takes the attribute.
+    fn overridden(&self, owned: &Owned<'_>) -> Option<Shown> {
+        if owned.stat.st_uid != self.own.0 || !takes_attributes(owned.kind) {
+            return None;
+        }
+        let mut text = [0; MOST_TEXT_BYTES];
+        match rustix::fs::getxattr(again(owned.file), ATTRIBUTE, &mut text[..]) {
+            Ok(length) => Shown::parse(text.get(..length)?),
+            Err(Errno::OPNOTSUPP) => self.kept().get(&owned.identity).copied(),
+            Err(_) => None,
+        }
+    }
+
+    /// Has the guest be shown this from now on.
+    ///
+    /// # Errors
+    /// What the kernel says; EPERM of a file that belongs to somebody else.
+    pub fn set(&self, owned: &Owned<'_>, shown: Shown) -> Result<(), Errno> {
+        if owned.stat.st_uid != self.own.0 {
+            return Err(Errno::PERM);
+        }
+        if !takes_attributes(owned.kind) {
+            // Links have no mode; and that a pipe, a socket or a link is somebody's has no place to stand.
+            return match owned.kind {
+                FileType::Symlink => Ok(()),
+                _ => rustix::fs::chmodat(
+                    CWD,
+                    again(owned.file),
+                    outside(owned.kind, shown.mode),
+                    AtFlags::empty(),
+                ),
+            };
+        }
+        let mode = outside(owned.kind, shown.mode);
+        if mode.bits() != owned.stat.st_mode & PERMISSIONS {
+            rustix::fs::chmodat(CWD, again(owned.file), mode, AtFlags::empty())?;
+        }
+        let plain = Shown { uid: 0, gid: 0, mode: mode.bits() };
+        let path = again(owned.file);
+        let done = if shown == plain && owned.stat.st_gid == self.own.1 {
+            match rustix::fs::removexattr(path, ATTRIBUTE) {
+                Err(Errno::NODATA) => Ok(()),
+                done => done,
+            }
+        } else {
+            let text = shown.text();
+            rustix::fs::setxattr(path, ATTRIBUTE, text.as_bytes(), XattrFlags::empty())
+        };
+        match done {
+            Err(Errno::OPNOTSUPP) => self.keep(owned.identity, shown),
+            done => done,
+        }
+    }
+
+    fn keep(&self, identity: Identity, shown: Shown) -> Result<(), Errno> {
+        let mut kept = self.kept();
+        if kept.len() >= MOST_KEPT && !kept.contains_key(&identity) {
+            return Err(Errno::NOSPC);
+        }
+        kept.insert(identity, shown);
+        Ok(())
+    }
+
+    /// Forgets a file that is no more.
+    pub fn forget(&self, identity: Identity) {
+        self.kept().remove(&identity);
+    }
+
+    /// Each entry is whole, whatever panics.
+    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<Identity, Shown>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn takes_attributes(kind: FileType) -> bool {
+    matches!(kind, FileType::RegularFile | FileType::Directory)
+}
+
+/// A path that leads to an open file itself, whatever became of its name.
+pub(crate) fn again(file: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
