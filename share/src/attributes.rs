@@ -3,13 +3,16 @@
 //! Of extended attributes the guest has those that any user may set (`user.`), but for the one in which its owners
 //! stand.
 
+use crate::contents::reopen;
+use crate::inodes::Node;
 use crate::owners::{ATTRIBUTE, again};
 use crate::tree::{BELIEVED, Tree, owned, stat_of};
 use fuse_backend_rs::abi::fuse_abi::SetattrValid;
 use fuse_backend_rs::api::filesystem::Entry;
-use rustix::fs::{AtFlags, FileType, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{FileType, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 use std::ffi::CStr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The most that an extended attribute has, and all their names together: Linux's limits.
@@ -89,7 +92,10 @@ impl Tree {
                 last_access: time(which, access, (wanted.st_atime, wanted.st_atime_nsec)),
                 last_modification: time(which, change, (wanted.st_mtime, wanted.st_mtime_nsec)),
             };
-            rustix::fs::utimensat(&*node.file, c"", &times, AtFlags::EMPTY_PATH)?;
+            // Nobody outside asks when a link was made, or a socket.
+            if matches!(node.kind, FileType::RegularFile | FileType::Directory) {
+                rustix::fs::futimens(changed(&node)?, &times)?;
+            }
         }
         self.attributes(number, handle)
     }
@@ -139,7 +145,7 @@ impl Tree {
             return Err(Errno::OPNOTSUPP);
         }
         let flags = XattrFlags::from_bits(flags).ok_or(Errno::INVAL)?;
-        rustix::fs::setxattr(again(&node.file), name, value, flags)
+        rustix::fs::fsetxattr(changed(&node)?, name, value, flags)
     }
 
     /// Removes an extended attribute.
@@ -151,8 +157,13 @@ impl Tree {
         if !is_users(name) {
             return Err(Errno::NODATA);
         }
-        rustix::fs::removexattr(again(&node.file), name)
+        rustix::fs::fremovexattr(changed(&node)?, name)
     }
+}
+
+/// A file that something is changed about.
+fn changed(node: &Node) -> Result<OwnedFd, Errno> {
+    reopen(node, OFlags::RDONLY | OFlags::NONBLOCK)
 }
 
 fn is_users(name: &CStr) -> bool {

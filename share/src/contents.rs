@@ -2,10 +2,10 @@
 
 use crate::inodes::Node;
 use crate::names::Maker;
-use crate::owners::{SET_GROUP, SET_USER, again};
+use crate::owners::{SET_GROUP, SET_USER, opened_again};
 use crate::tree::{Tree, owned, stat_of};
 use fuse_backend_rs::api::filesystem::Entry;
-use rustix::fs::{CWD, FallocateFlags, FileType, Mode, OFlags, SeekFrom};
+use rustix::fs::{FallocateFlags, FileType, OFlags, SeekFrom};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
@@ -147,10 +147,9 @@ impl Tree {
 }
 
 /// Opens what the guest knows, for more than to be looked at.
-fn reopen(node: &Node, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(crate) fn reopen(node: &Node, flags: OFlags) -> Result<OwnedFd, Errno> {
     if !matches!(node.kind, FileType::RegularFile | FileType::Directory) {
         return Err(Errno::ACCESS);
     }
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
-    rustix::fs::openat(CWD, again(&node.file), flags, Mode::empty())
+    opened_again(&node.file, flags)
 }

@@ -2,8 +2,8 @@
 //!
 //! All that a guest makes belongs, outside, to whoever runs this. What the guest was told to make of it, an owner or a
 //! mode, stands in an extended attribute that podman's tools write and read too (`user.containers.override_stat`,
-//! `UID:GID:MODE`): so it is there again for the next sandbox. Where a file system has no such attributes, it is known
-//! until this process ends.
+//! `UID:GID:MODE`): so it is there again for the next sandbox. Where there are no such attributes, in some file systems and
+//! for links, pipes and sockets in all, it is known until this process ends.
 //!
 //! | outside | to the guest |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! write it.
 
 use crate::inodes::Identity;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Stat, XattrFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, XattrFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -108,15 +108,19 @@ impl Owners {
         Shown { uid: known(stat.st_uid, self.own.0), gid: known(stat.st_gid, self.own.1), mode }
     }
 
-    /// Nobody but the owner can have said anything of a file; and not every kind of file takes the attribute.
+    /// Nobody but the owner can have said anything of a file.
     fn overridden(&self, owned: &Owned<'_>) -> Option<Shown> {
-        if owned.stat.st_uid != self.own.0 || !takes_attributes(owned.kind) {
+        let kept = || self.kept().get(&owned.identity).copied();
+        if owned.stat.st_uid != self.own.0 {
             return None;
+        }
+        if !takes_attributes(owned.kind) {
+            return kept();
         }
         let mut text = [0; MOST_TEXT_BYTES];
         match rustix::fs::getxattr(again(owned.file), ATTRIBUTE, &mut text[..]) {
             Ok(length) => Shown::parse(text.get(..length)?),
-            Err(Errno::OPNOTSUPP) => self.kept().get(&owned.identity).copied(),
+            Err(Errno::OPNOTSUPP) => kept(),
             Err(_) => None,
         }
     }
@@ -130,31 +134,37 @@ impl Owners {
             return Err(Errno::PERM);
         }
         if !takes_attributes(owned.kind) {
-            // Links have no mode; and that a pipe, a socket or a link is somebody's has no place to stand.
-            return match owned.kind {
-                FileType::Symlink => Ok(()),
-                _ => rustix::fs::chmodat(
-                    CWD,
-                    again(owned.file),
-                    outside(owned.kind, shown.mode),
-                    AtFlags::empty(),
-                ),
+            // Outside, a link has no mode, and nobody is let in by that of a pipe or a socket whom its directory keeps out.
+            if shown == self.plain(owned.stat) {
+                self.forget(owned.identity);
+                return Ok(());
+            }
+            return match self.keep(owned.identity, shown) {
+                // Whose a link is makes no difference to anybody.
+                Err(Errno::NOSPC) if owned.kind == FileType::Symlink => Ok(()),
+                kept => kept,
             };
         }
         let mode = outside(owned.kind, shown.mode);
-        if mode.bits() != owned.stat.st_mode & PERMISSIONS {
-            rustix::fs::chmodat(CWD, again(owned.file), mode, AtFlags::empty())?;
-        }
         let plain = Shown { uid: 0, gid: 0, mode: mode.bits() };
-        let path = again(owned.file);
-        let done = if shown == plain && owned.stat.st_gid == self.own.1 {
-            match rustix::fs::removexattr(path, ATTRIBUTE) {
+        let is_plain = shown == plain && owned.stat.st_gid == self.own.1;
+        let has_mode = mode.bits() == owned.stat.st_mode & PERMISSIONS;
+        if is_plain && has_mode && self.overridden(owned).is_none() {
+            return Ok(());
+        }
+        // What is changed is changed by a file that could be opened: a name might lead anywhere.
+        let file = opened_again(owned.file, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        if !has_mode {
+            rustix::fs::fchmod(&file, mode)?;
+        }
+        let done = if is_plain {
+            match rustix::fs::fremovexattr(&file, ATTRIBUTE) {
                 Err(Errno::NODATA) => Ok(()),
                 done => done,
             }
         } else {
             let text = shown.text();
-            rustix::fs::setxattr(path, ATTRIBUTE, text.as_bytes(), XattrFlags::empty())
+            rustix::fs::fsetxattr(&file, ATTRIBUTE, text.as_bytes(), XattrFlags::empty())
         };
         match done {
             Err(Errno::OPNOTSUPP) => self.keep(owned.identity, shown),
@@ -184,6 +194,15 @@ impl Owners {
 
 fn takes_attributes(kind: FileType) -> bool {
     matches!(kind, FileType::RegularFile | FileType::Directory)
+}
+
+/// Opens a file again that is open to be looked at.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn opened_again(file: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+    rustix::fs::openat(CWD, again(file), flags, Mode::empty())
 }
 
 /// A path that leads to an open file itself, whatever became of its name.

@@ -167,6 +167,32 @@ fn owners_are_the_guests_inside_and_ours_outside() {
 }
 
 #[test]
+fn what_takes_no_attributes_is_known_as_long_as_this_lives() {
+    let (root, tree, top) = tree(100);
+    let owner = SetattrValid::UID | SetattrValid::GID | SetattrValid::MODE;
+    let pipe = tree.mknod(&as_user(7), top, c"pipe", libc::S_IFIFO | 0o640, 0, 0).unwrap();
+    let link = tree.symlink(&as_user(7), c"x", top, c"link").unwrap();
+    assert_eq!((pipe.attr.st_uid, link.attr.st_uid), (7, 7));
+    let told = set(&tree, pipe.inode, owner, |wanted| (wanted.st_uid, wanted.st_mode) = (8, 0o666));
+    assert_eq!((told.st_uid, told.st_mode), (8, libc::S_IFIFO | 0o666));
+    let times = SetattrValid::MTIME;
+    set(&tree, link.inode, times, |wanted| wanted.st_mtime = 1);
+    // Another file of that number is not taken for it.
+    tree.unlink(&as_user(0), top, c"pipe").unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        root.path().join("pipe"),
+        rustix::fs::FileType::Fifo,
+        Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    assert_eq!(find(&tree, top, "pipe").attr.st_uid, 0);
+    let plain = tree.symlink(&as_user(0), c"x", top, c"plain").unwrap();
+    assert_eq!((plain.attr.st_uid, plain.attr.st_mode & 0o777), (0, 0o777));
+}
+
+#[test]
 fn a_user_namespace_has_ids_of_its_own() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("ours"), "").unwrap();

@@ -24,6 +24,7 @@ type Attempts = BTreeMap<String, BTreeMap<String, String>>;
 /// What the trial launcher is asked to do.
 enum What<'a> {
     Run,
+    Share,
     Pull(&'a Registry, &'a str),
 }
 
@@ -49,6 +50,10 @@ fn done(world: &World, trial: &str, what: &What<'_>) -> (Output, Attempts) {
     };
     let arguments = match what {
         What::Run => world.sandbox().state(&state).arguments(&["true"]),
+        What::Share => {
+            let flags = ["-v".to_owned(), format!("{}:/shared", state.display())];
+            world.sandbox().state(&state).flags(&flags).arguments(&["ls", "/shared"])
+        }
         What::Pull(registry, name) => {
             let state = state.display().to_string();
             let words =
@@ -90,6 +95,9 @@ fn each_process_is_refused(world: &World) {
         output.exits(0);
         attempts.extend(fetching.into_iter().filter(|(who, _)| who.contains("fetch")));
     }
+    let (output, sharing) = done(world, "attempt", &What::Share);
+    output.exits(0);
+    attempts.extend(sharing.into_iter().filter(|(who, _)| who.contains("share")));
     let mut seen = BTreeSet::new();
     for (who, tried) in &attempts {
         assert!(tried.len() > 30, "{who} tried too little: {tried:?}");

@@ -28,6 +28,15 @@ fn a_run_opens_what_is_listed(world: &World) {
         let fetching = trace.opened.iter().filter(|line| line.contains("-fetch: "));
         seen.extend(fetching.map(|line| plain(line, &[])));
     }
+    let shared = world.fresh_state();
+    std::fs::write(shared.join("file"), "shared").unwrap();
+    let flags = ["-v".to_owned(), format!("{}:/shared", shared.display())];
+    let sharing = world.sandbox().state(&state).flags(&flags);
+    let (output, trace) = sharing.traced(&["cat", "/shared/file"], &[]);
+    output.prints("shared");
+    let opened =
+        trace.opened.iter().filter(|line| line.contains("-share: ") || line.contains("memfd"));
+    seen.extend(opened.map(|line| plain(line, &[(shared.to_str().unwrap(), "SHARED")])));
     world.sees_what_is_listed("opened", &seen);
 }
 
