@@ -35,7 +35,7 @@ impl Tree {
         let flags = heard(flags);
         let node = if writes(flags) { self.writable(number)? } else { self.node(number)? };
         let file = reopen(&node, flags)?;
-        self.keep(node, file.into())
+        self.keep(node, file.into(), flags.contains(OFlags::APPEND))
     }
 
     /// Opens a directory. Gives the handle.
@@ -45,7 +45,7 @@ impl Tree {
     pub fn open_directory(&self, number: u64) -> Result<u64, Errno> {
         let node = self.node(number)?;
         let file = reopen(&node, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        self.keep(node, file.into())
+        self.keep(node, file.into(), false)
     }
 
     /// Makes a file and opens it, or opens the one that is there.
@@ -75,7 +75,7 @@ impl Tree {
             made => made?,
         };
         let number = node.number;
-        let handle = self.keep(node, file.into());
+        let handle = self.keep(node, file.into(), asked.contains(OFlags::APPEND));
         let handle = handle.inspect_err(|_| self.inodes.forget(number, 1))?;
         Ok((entry, handle))
     }

@@ -1,5 +1,6 @@
 //! The guest's requests, as the library reads them, each handed on.
 
+use crate::contents::reopen;
 use crate::inodes::TOP;
 use crate::listing::{Add, Wanted};
 use crate::names::masked;
@@ -12,8 +13,10 @@ use fuse_backend_rs::api::filesystem::{
     Context, DirEntry, Entry, FileSystem, GetxattrReply, ListxattrReply, ZeroCopyReader,
     ZeroCopyWriter,
 };
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::ffi::CStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -191,13 +194,18 @@ impl FileSystem for Tree {
         size: u32,
         offset: u64,
         _owner: Option<u64>,
-        _delayed: bool,
+        delayed: bool,
         _flags: u32,
         fuse_flags: u32,
     ) -> io::Result<usize> {
         let open = self.opened(handle, inode)?;
         if fuse_flags & WRITE_KILL_PRIV != 0 {
             self.drop_privileges(&open.node)?;
+        }
+        if delayed && open.appends {
+            // A page that was mapped has its place, whatever it was opened for.
+            let mut file = File::from(reopen(&open.node, OFlags::WRONLY)?);
+            return source.read_to(&mut file, size as usize, offset);
         }
         source.read_to(&mut *sys::lent(&open.file).own, size as usize, offset)
     }

@@ -15,6 +15,8 @@ const PIECE_BYTES: std::ops::RangeInclusive<usize> = 512..=32 << 10;
 /// told of the file, and without.
 const TOLD_TIMES: usize = 7;
 const PLAIN_TIMES: usize = 2;
+/// A place that no directory has.
+const NOWHERE: u64 = u64::MAX;
 
 /// One thing in a directory: what it is called, and what the guest is told of it, where it asks.
 pub(crate) type Add<'a> = &'a mut dyn FnMut(DirEntry<'_>, Option<Entry>) -> io::Result<usize>;
@@ -40,7 +42,8 @@ impl Tree {
     /// What the kernel says.
     pub fn list(&self, number: u64, handle: u64, wanted: Wanted, add: Add<'_>) -> io::Result<()> {
         let open = self.opened(handle, number)?;
-        if open.position.load(Ordering::Relaxed) != wanted.offset {
+        // Until all that is read below has been told, nobody knows where the kernel goes on.
+        if open.position.swap(NOWHERE, Ordering::Relaxed) != wanted.offset {
             rustix::fs::seek(&open.file, SeekFrom::Start(wanted.offset))?;
         }
         let times = if wanted.told { TOLD_TIMES } else { PLAIN_TIMES };

@@ -398,6 +398,18 @@ fn what_there_is_no_room_for_is_not_known() {
         .unwrap();
     }
     assert_eq!(told.len(), 30);
+    // From the beginning again, though it was not read to its end.
+    let handle = tree.opendir(&as_user(0), top, 0).unwrap().0.unwrap();
+    let mut again = 0;
+    for _ in 0..2 {
+        let wanted = Wanted { offset: 0, size: 4096, told: false };
+        tree.list(top, handle, wanted, &mut |_, _| {
+            again += 1;
+            Ok(usize::from(again % 5 != 0))
+        })
+        .unwrap();
+    }
+    assert_eq!(again, 10);
     assert_eq!(tree.inodes.counts().0, 31);
     told.iter().for_each(|number| tree.forget(&as_user(0), *number, 1));
     assert_eq!(tree.inodes.counts().0, 1);

@@ -28,6 +28,8 @@ pub(crate) struct Open {
     pub node: Node,
     /// It, open as the guest may use it.
     pub file: File,
+    /// Whether all that is written goes to its end.
+    pub appends: bool,
     /// Of a directory, where the kernel goes on to read it.
     pub position: AtomicU64,
 }
@@ -211,14 +213,14 @@ impl Tree {
     ///
     /// # Errors
     /// EMFILE where it has too many open.
-    pub fn keep(&self, node: Node, file: File) -> Result<u64, Errno> {
+    pub fn keep(&self, node: Node, file: File, appends: bool) -> Result<u64, Errno> {
         let mut open = self.lock_open();
         if open.len() >= self.most_open {
             return Err(Errno::MFILE);
         }
         let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
         self.inodes.used(node.number, true);
-        open.insert(handle, Arc::new(Open { node, file, position: AtomicU64::new(0) }));
+        open.insert(handle, Arc::new(Open { node, file, appends, position: AtomicU64::new(0) }));
         Ok(handle)
     }
 

@@ -90,6 +90,14 @@ pub fn source_version() -> Result<String> {
     source::version()
 }
 
+/// The source itself, patched, which nobody else touches while this is held.
+///
+/// # Errors
+/// Those of unpacking it.
+pub fn sources(workspace: &Workspace) -> Result<source::Tree> {
+    source::extract(workspace)
+}
+
 /// What tells it from every other.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! caches, and are no throughput of real hardware.
 
 mod figures;
+mod files;
 mod fragments;
 mod guard;
 mod memory;

@@ -8,7 +8,9 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde_json::{Map, Value};
 
-use super::{NOT_COUNTED, figures, fragments, heading, known, memory, peers, streams, write};
+use super::{
+    NOT_COUNTED, figures, files, fragments, heading, known, memory, peers, streams, write,
+};
 use crate::build::Built;
 use crate::images::{self, Image};
 use crate::progress::{self, Task};
@@ -26,6 +28,8 @@ pub enum Part {
     Streams,
     /// Memory, and sizes
     Memory,
+    /// Work on files, on each kind of place that a container can have them
+    Files,
     /// What each fragment of the guest kernel's configuration costs: a kernel is built for each
     Fragments,
 }
@@ -65,6 +69,14 @@ const STREAMS: Survey = Survey {
     limit_s: 300,
 };
 
+const FILES: Survey = Survey {
+    name: "work on files",
+    script: "tests/reference-host/files-cost",
+    results: "tests/reference-host/files-cost.json",
+    runs: 1,
+    limit_s: 1800,
+};
+
 /// Measures and keeps this part; gives what is over its budget.
 ///
 /// # Errors
@@ -83,6 +95,12 @@ pub fn part(workspace: &Workspace, built: &Built, commit: &str, part: Part) -> R
             one(&PEERS, &arguments, &peers::document)?;
         }
         Part::Streams => one(&STREAMS, &[&built.cofferdam, &oci], &streams::document)?,
+        Part::Files => {
+            let image = images::Name::Bench.build(workspace)?;
+            let source = kernel::sources(workspace)?;
+            let arguments = [&*built.cofferdam, &image.oci, &source.path.join("fs")];
+            one(&FILES, &arguments, &files::document)?;
+        }
         Part::Memory => {
             let sizes = sizes(built, &vmlinux)?;
             let document = |text: &str| memory::document(text, &sizes);
@@ -138,8 +156,12 @@ fn sizes(built: &Built, vmlinux: &Path) -> Result<Vec<(&'static str, u64)>> {
 /// Where a document lacks something.
 pub fn tables(workspace: &Workspace) -> Result<String> {
     let mut tables = String::new();
-    let table: [(_, Table); 3] =
-        [(PEERS, peers::table), (STREAMS, streams::table), (MEMORY, memory::tables)];
+    let table: [(_, Table); 4] = [
+        (PEERS, peers::table),
+        (STREAMS, streams::table),
+        (FILES, files::table),
+        (MEMORY, memory::tables),
+    ];
     for (survey, table) in table {
         if workspace.root.join(survey.results).exists() {
             tables.push_str(&table(&known(workspace, survey.results)?)?);

@@ -1,0 +1,107 @@
+//! What work on files costs in a sandbox, against the same outside. Pure.
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value, json};
+
+use super::figures::{self, Figures};
+
+/// Where the script works, the outer file system first, and README's names of the others.
+const OUTSIDE: &str = "outside";
+const PLACES: &[(&str, &str)] =
+    &[("disk", "the container's root"), ("volume", "a volume"), ("share", "a shared directory")];
+/// What it does there, and README's name of it.
+const WORK: &[(&str, &str)] = &[
+    ("unpack", "a tree of 2,000 files unpacked by `tar` from a pipe"),
+    ("look", "each of them looked at (`find`)"),
+    ("read", "each of them read"),
+    ("remove", "all of them removed"),
+    ("write", "fio: 64 MiB in order written, to the disk"),
+    ("again", "fio: 64 MiB in order read"),
+    ("random", "fio: 4,096 times 4 KiB read at random"),
+    ("synced", "fio: 128 times 4 KiB written at random, each to the disk"),
+];
+
+/// What the script said, as a document.
+///
+/// # Errors
+/// Where it left something out.
+pub fn document(text: &str) -> Result<Map<String, Value>> {
+    let mut places = Map::new();
+    for place in std::iter::once(OUTSIDE).chain(PLACES.iter().map(|(place, _)| *place)) {
+        let mut all = Map::new();
+        for (work, what) in WORK {
+            let name = format!("{place} {work}");
+            let figures = figures::named(text, &name)?;
+            let cost = json!({
+                "what": what,
+                "million_instructions": figures.0,
+                "kvm_exits": exits(text, &name),
+            });
+            all.insert((*work).to_owned(), cost);
+        }
+        places.insert(place.to_owned(), Value::Object(all));
+    }
+    Ok(Map::from_iter([("places".to_owned(), Value::Object(places))]))
+}
+
+/// `NAME run 1: … M instructions, 7 KVM exits`.
+fn exits(text: &str, name: &str) -> Vec<f64> {
+    let of_line = |line: &str| {
+        let rest = line.strip_prefix(name)?.strip_prefix(" run ")?;
+        rest.strip_suffix(" KVM exits")?.rsplit(' ').next()?.parse().ok()
+    };
+    text.lines().filter_map(of_line).collect()
+}
+
+/// README's table.
+///
+/// # Errors
+/// Where the document lacks something.
+pub fn table(document: &Value) -> Result<String> {
+    let mut table = "\n| work on files | outside, million instructions |".to_owned();
+    PLACES
+        .iter()
+        .for_each(|(_, name)| table.push_str(&format!(" {name}: times as many (KVM exits) |")));
+    table.push_str(&format!("\n|---|---|{}\n", "---|".repeat(PLACES.len())));
+    let median = |place: &str, work: &str, of: &str| {
+        Figures::of(&document["places"][place][work][of])
+            .with_context(|| format!("{place}, {work}"))
+            .map(|figures| figures.median())
+    };
+    for (work, what) in WORK {
+        let outside = median(OUTSIDE, work, "million_instructions")?;
+        table.push_str(&format!("| {what} | {outside:.0} |"));
+        for (place, _) in PLACES {
+            let times = median(place, work, "million_instructions")? / outside;
+            let exits = median(place, work, "kvm_exits")?;
+            table.push_str(&format!(" {times:.1} ({exits:.0}) |"));
+        }
+        table.push('\n');
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_place_is_held_against_the_outside() {
+        let said = |place: &str, million: f64, exits: u32| {
+            let line = |work: &str| {
+                format!(
+                    "{place} {work} run 1: 1.0 ms, {million} M instructions, {exits} KVM exits\n"
+                )
+            };
+            WORK.iter().map(|(work, _)| line(work)).collect::<String>()
+        };
+        let outside = said(OUTSIDE, 100.0, 0);
+        let whole = outside.clone()
+            + &said("disk", 200.0, 7)
+            + &said("volume", 150.0, 8)
+            + &said("share", 1000.0, 9);
+        let table = table(&Value::Object(document(&whole).unwrap())).unwrap();
+        assert_eq!(table.matches("| 100 | 2.0 (7) | 1.5 (8) | 10.0 (9) |").count(), WORK.len());
+        assert!(document(&outside).is_err());
+    }
+}
