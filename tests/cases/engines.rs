@@ -5,14 +5,16 @@ use crate::cases;
 use crate::harness::engine::{DEVICE, Engine};
 use crate::harness::{Kind, Running, World, leftovers, native_kvm};
 use serde_json::Value;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 cases! {
     Outer: docker_without_the_group_is_refused, docker_with_the_group_runs, docker_says_that_it_will_run,
         docker_without_the_device_says_what_helps, docker_limits_are_the_machines,
-        docker_holds_four_layers, docker_stop_is_heard,
-        podman_without_the_group_is_refused, podman_with_the_group_runs, podman_holds_four_layers;
+        docker_holds_four_layers, docker_stop_is_heard, docker_shares_a_directory,
+        podman_without_the_group_is_refused, podman_with_the_group_runs, podman_holds_four_layers,
+        podman_shares_a_directory;
     Tcg: podman_with_an_emulator_in_it;
 }
 
@@ -24,7 +26,6 @@ pub fn device_and_group() -> [&'static str; 4] {
 
 /// The group that /dev/kvm belongs to.
 fn kvm_group() -> String {
-    use std::os::unix::fs::MetadataExt;
     let device = std::fs::metadata("/dev/kvm").unwrap();
     assert_eq!(device.mode() & 0o777, 0o660, "the test is of a device that its group may open");
     device.gid().to_string()
@@ -84,6 +85,28 @@ fn has_no_privilege(process: &leftovers::Process) {
     assert_eq!(found, ["1000 1000 1000 1000", none, none, "1", "2"], "{process:?}");
 }
 
+/// A directory of the engine's host in the outer container, and from there in the sandbox: what is made in there belongs
+/// outside to the outer container's user.
+fn shares_a_directory(engine: Engine, world: &World) {
+    let directory = world.fresh_state();
+    std::fs::write(directory.join("in"), "from the host\n").unwrap();
+    for path in [directory.clone(), directory.join("in")] {
+        chown(path, Some(1000), Some(1000)).unwrap();
+    }
+    let mount = format!("{}:/work", directory.display());
+    let flags = [&device_and_group()[..], &["-v", &mount]].concat();
+    let script = "cd /src; cat in; echo from inside > out; chown 33 out; mkdir -m 700 own; stat -c '%n %u %a' in out own; \
+                  ln out hard; mv hard own; rm in";
+    let output = engine.run(world, &flags, &sandbox(&["-v", "/work:/src"], script));
+    output.prints("from the host\nin 0 644\nout 33 644\nown 0 700");
+    assert_eq!(std::fs::read_to_string(directory.join("own/hard")).unwrap(), "from inside\n");
+    for name in ["out", "own"] {
+        let found = std::fs::metadata(directory.join(name)).unwrap();
+        assert_eq!((found.uid(), found.gid()), (1000, 1000), "{name}");
+    }
+    assert!(!directory.join("in").exists());
+}
+
 /// The demo's job: what is refused in the outer container's place works in a privileged container of the
 /// machine that is started from there.
 fn holds_four_layers(engine: Engine, world: &World) {
@@ -116,6 +139,14 @@ fn step(line: &str) -> Option<(&str, &str)> {
     let (name, verdict, detail) = (words.next()?, words.next()?, words.next().unwrap_or_default());
     let denied = ["not permitted", "ermission denied"].iter().any(|it| detail.contains(it));
     Some((name, if verdict == "failed" && denied { "refused" } else { verdict }))
+}
+
+fn docker_shares_a_directory(world: &World) {
+    shares_a_directory(Engine::Docker, world);
+}
+
+fn podman_shares_a_directory(world: &World) {
+    shares_a_directory(Engine::Podman, world);
 }
 
 fn docker_without_the_group_is_refused(world: &World) {
