@@ -26,8 +26,12 @@ pub fn main() -> ExitCode {
         Ok(Parsed::Command(Command::Logout(args))) => {
             login::logout(&args).and_then(|text| print(&text))
         }
-        Ok(Parsed::Command(Command::System(SystemArgs { command: SystemCommand::Df(args) }))) => {
-            confined().and_then(|()| disk_usage::df(&args)).and_then(|text| print(&text))
+        Ok(Parsed::Command(Command::System(SystemArgs { command }))) => {
+            let text = confined().and_then(|()| match command {
+                SystemCommand::Df(args) => disk_usage::df(&args),
+                SystemCommand::Limit(args) => disk_usage::limit(&args),
+            });
+            text.and_then(|text| print(&text))
         }
         Ok(Parsed::Command(Command::Load(args))) => {
             archives::load(&args).and_then(|text| print(&text))

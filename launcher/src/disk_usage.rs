@@ -1,9 +1,10 @@
-//! `system df`: what the state directory takes, and how much of it nobody needs.
+//! `system df`: what the state directory takes, and how much of it nobody needs; `system limit`: how much images may.
 //!
 //! Owns: the sums. Never does: remove anything.
 
-use crate::cli::images::DfArgs;
+use crate::cli::images::{DfArgs, LimitArgs};
 use crate::error::Failure;
+use crate::plan::size::{self, SIZE_HINT};
 use crate::pull::progress::bytes;
 use crate::state::Sandboxes;
 use crate::table::table;
@@ -23,6 +24,26 @@ struct Row {
     /// What nobody needs, in bytes; and by which command it goes.
     reclaimable_bytes: u64,
     by: &'static str,
+}
+
+/// What `system limit` prints on standard output: the limit that there is from now on.
+///
+/// # Errors
+/// Where the size is none, and where the store cannot be read or written.
+pub fn limit(args: &LimitArgs) -> Result<String, Failure> {
+    let store = Store::open(&args.state_dir)?;
+    match args.size.as_deref() {
+        None => {}
+        Some("none") => store.set_limit(None)?,
+        Some(size) => {
+            let bytes = size::parse(size).map_err(|error| {
+                Failure::plain(error).with_hint(format!("{SIZE_HINT}; or none"))
+            })?;
+            store.set_limit(Some(bytes))?;
+        }
+    }
+    let limit = store.limit()?;
+    Ok(limit.map_or_else(|| "none".to_owned(), size::show) + "\n")
 }
 
 /// What `system df` prints on standard output.

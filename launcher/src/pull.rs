@@ -34,6 +34,8 @@ const _: () = assert!(image::manifest::MAX_LAYERS <= protocol::limits::MAX_LAYER
 const ROOM_HINT: &str =
     "free space on the volume of the state directory (--state-dir), or give it a larger one";
 
+const LIMIT_HINT: &str = "cofferdam image prune removes what no image needs; cofferdam system limit lets the store take more";
+
 impl Explain for ImageError {
     fn hint(&self) -> Option<String> {
         if self.is_out_of_room() {
@@ -53,6 +55,7 @@ impl Explain for ImageError {
             }
             Self::Layer { source, .. } => match &**source {
                 LayerError::Fetch(failure) => fetch_hint(failure, "HOST"),
+                LayerError::Store(error) => error.hint(),
                 _ => None,
             },
         }
@@ -87,6 +90,11 @@ fn fetch_hint(failure: &FetchFailure, host: &str) -> Option<String> {
 
 impl Explain for StoreError {
     fn hint(&self) -> Option<String> {
+        match self {
+            Self::Limit { .. } => return Some(LIMIT_HINT.to_owned()),
+            Self::NoLimit { .. } => return Some("cofferdam system limit SIZE, or none".to_owned()),
+            _ => {}
+        }
         if self.is_out_of_room() {
             return Some(ROOM_HINT.to_owned());
         }

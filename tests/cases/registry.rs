@@ -14,7 +14,7 @@ cases! {
     Both: an_image_by_name_runs;
     Tcg: what_was_pulled_is_kept, who_is_let_in, a_token_is_asked_for, who_logs_in_is_let_in, what_is_not_tls_is_asked_only_when_named, a_line_that_breaks,
         a_killed_pull_goes_on, an_interrupted_pull_goes_on, two_pull_at_once, a_tag_that_moved, images_are_listed_and_removed,
-        mirrors_and_blocks, what_the_policy_does_not_accept, a_tree_is_what_umoci_makes;
+        mirrors_and_blocks, what_the_policy_does_not_accept, a_tree_is_what_umoci_makes, a_limit_is_kept;
 }
 
 /// What `cofferdam` gives with these arguments and variables, in a state directory.
@@ -56,6 +56,28 @@ fn an_image_by_name_runs(world: &World) {
     let sandbox = world.sandbox().state(&world.fresh_state()).image(&name);
     sandbox.flags(&["--insecure-registry", &host]).sh("echo from $0").prints("from sh");
     assert!(registry.served("") > 2, "{}", registry.log());
+}
+
+/// Nothing comes in over the limit, what is there stays, and a higher one lets the rest in.
+fn a_limit_is_kept(world: &World) {
+    let registry = Registry::start(world, Door::Plain);
+    let (name, host) = (registry.push(&world.images.heavy, "test/heavy:v1"), registry.host());
+    let state = world.fresh_state();
+    let run = |arguments: &[&str]| cofferdam(world, &state, &[], arguments);
+    let pull = || run(&["pull", "--insecure-registry", &host, &name]);
+    run(&["system limit"]).prints("none");
+    run(&["system limit", "1m"]).prints("1 MiB");
+    let said = ["the store may take 1048576 bytes", "hint: cofferdam image prune"];
+    pull().exits(125).complains(&said);
+    run(&["system limit", "1g"]).prints("1 GiB");
+    pull().exits(0);
+    run(&["system limit", "1"]).prints("1 bytes");
+    pull().exits(0);
+    run(&["images", "-q"]).exits(0);
+    run(&["system limit", "much"]).exits(125).complains(&["\"much\" is no size", "or none"]);
+    std::fs::write(state.join("store/limit"), "much").unwrap();
+    run(&["system limit"]).exits(125).complains(&["is no number of bytes", "hint: "]);
+    run(&["system limit", "none"]).prints("none");
 }
 
 fn what_was_pulled_is_kept(world: &World) {

@@ -43,6 +43,7 @@ impl Bench<'_> {
                 return Ok(download);
             }
             if length - from > self.store.room_bytes()? {
+                self.store.is_full_by_its_volume()?;
                 return Err(FetchFailure::Registry(FetchError::NoRoom).into());
             }
             let asked = self.ask_everywhere(blob, length, &download, stop);

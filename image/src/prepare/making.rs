@@ -103,6 +103,9 @@ impl Bench<'_> {
         if found != expected {
             return Err(LayerError::BlobDigest { expected, found });
         }
+        if matches!(report, Err(UnpackFailure::Layer(UnpackError::NoRoom))) {
+            self.store.is_full_by_its_volume()?;
+        }
         let report = report?;
         if report.diff_id != key.diff_id {
             let (expected, found) = (key.diff_id, report.diff_id);
@@ -113,6 +116,7 @@ impl Bench<'_> {
         if written != reported || written == 0 || !written.is_multiple_of(4096) {
             return Err(LayerError::ImageLength { reported, written });
         }
+        self.store.may_take(written)?;
         Ok(new.publish()?)
     }
 

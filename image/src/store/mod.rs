@@ -6,6 +6,7 @@
 //!   STATE_DIR/store/names/NAME.json                         what an image's name means here
 //!   STATE_DIR/store/documents/ALGORITHM/DIGEST              indexes, manifests, configurations
 //!   STATE_DIR/store/downloads/ALGORITHM-DIGEST              blobs on their way from a registry
+//!   STATE_DIR/store/limit                                   how many bytes it may take, where that was said
 //!   STATE_DIR/store/recorded/NAME                           the digest of a layer within an archive
 //!   STATE_DIR/store/partial/                                files in the making without O_TMPFILE
 //! ```
@@ -25,6 +26,7 @@ mod collect;
 mod download;
 #[cfg(test)]
 mod hostile;
+mod limit;
 mod names;
 mod partial;
 mod recorded;
@@ -74,6 +76,18 @@ pub enum StoreError {
         path: PathBuf,
         /// What it says.
         found: String,
+    },
+    /// It may take no more.
+    #[error("the store may take {limit} bytes, and has no room left within them")]
+    Limit {
+        /// How much it may take.
+        limit: u64,
+    },
+    /// What limits it makes no sense.
+    #[error("{path} is no number of bytes")]
+    NoLimit {
+        /// Its file.
+        path: PathBuf,
     },
 }
 
@@ -151,6 +165,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn room_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.volume_bytes()?.min(self.left_bytes()?))
+    }
+
+    /// How many bytes of layers its volume has room for.
+    fn volume_bytes(&self) -> Result<u64, StoreError> {
         let volume = rustix::fs::statvfs(&self.root)
             .map_err(|errno| failed("look for room in", &self.root)(errno.into()))?;
         let bytes = |blocks: u64| blocks.saturating_mul(volume.f_frsize);

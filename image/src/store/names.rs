@@ -123,7 +123,7 @@ impl Store {
     }
 
     /// Writes a file that appears whole, on disk.
-    fn put(&self, path: &std::path::Path, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn put(&self, path: &std::path::Path, bytes: &[u8]) -> Result<(), StoreError> {
         let new = self.partial.create()?;
         let mut file = new.file();
         file.write_all(bytes).map_err(failed("write", path))?;

@@ -148,6 +148,19 @@ pub struct SystemArgs {
 pub enum SystemCommand {
     /// Show what the state directory takes
     Df(DfArgs),
+    /// Show, or set, how much images may take of it
+    Limit(LimitArgs),
+}
+
+/// What was typed after `system limit`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct LimitArgs {
+    /// Of disk, in all, as in 20g; or none
+    #[arg(value_name = "SIZE")]
+    pub size: Option<String>,
+    /// Where images live
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
 }
 
 /// What was typed after `system df`.

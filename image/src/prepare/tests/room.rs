@@ -37,3 +37,34 @@ fn what_does_not_fit_is_refused_before_the_volume_is_full() {
     let gone = run_within(&scratch.path().join("gone"), &little, 0).unwrap_err();
     assert!(!gone.is_out_of_room());
 }
+
+#[test]
+fn a_limit_lets_in_what_is_within_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    write_files(scratch.path(), &oci_files(&layers()));
+    let run = || run_within(scratch.path(), &Limits::default(), u64::MAX);
+    let store = Store::open(scratch.path()).unwrap();
+    assert_eq!(store.limit().unwrap(), None);
+    for limit in [0, 40_000] {
+        store.set_limit(Some(limit)).unwrap();
+        let error = run().unwrap_err();
+        let ImageError::Layer { source, .. } = &error else { panic!("{error:?}") };
+        let expected =
+            format!("the store may take {limit} bytes, and has no room left within them");
+        assert_eq!(source.to_string(), expected);
+        assert_eq!(fs::read_dir(scratch.path().join("store/partial")).unwrap().count(), 0);
+    }
+    store.set_limit(Some(1 << 20)).unwrap();
+    run().unwrap();
+    // What is there stays, and is used.
+    store.set_limit(Some(1)).unwrap();
+    run().unwrap();
+    assert_eq!(store.limit().unwrap(), Some(1));
+    store.set_limit(None).unwrap();
+    store.set_limit(None).unwrap();
+    assert_eq!(store.limit().unwrap(), None);
+    for text in ["", "-1", "1 GiB", "99999999999999999999999"] {
+        fs::write(scratch.path().join("store/limit"), text).unwrap();
+        assert!(store.limit().is_err(), "{text}");
+    }
+}
