@@ -1,6 +1,6 @@
 //! `cofferdam seccomp-profile`: the outer container's filter of system calls, as engines read it.
 //!
-//! Owns: what an engine has to allow. It is the launcher's own list ([`crate::jail`]), and what an engine's
+//! Owns: what an engine has to allow. It is the launcher's own lists and the share process's ([`crate::jail`]), and what an engine's
 //! runtime does between loading a filter and executing the launcher. Never does: filter anything.
 //!
 //! The form is the OCI runtime specification's `linux.seccomp`, in Docker's spelling of it, which podman
@@ -71,7 +71,7 @@ struct Argument {
 /// The profile, as JSON.
 pub fn json() -> String {
     const ALLOW: &str = "SCMP_ACT_ALLOW";
-    let mut names: Vec<_> = crate::jail::launchers_calls().chain(RUNTIMES).collect();
+    let mut names: Vec<_> = crate::jail::all_calls().chain(RUNTIMES).collect();
     // Each of these has a rule of its own.
     names.retain(|name| !name.starts_with("clone") && *name != "socket");
     names.sort_unstable();

@@ -5,6 +5,7 @@ use super::engines::{device_and_group, sandbox};
 use crate::cases;
 use crate::harness::engine::Engine;
 use crate::harness::{World, native_kvm, workspace};
+use std::os::unix::fs::chown;
 use std::process::Command;
 
 cases! {
@@ -32,6 +33,15 @@ fn under_our_seccomp_profile(engine: Engine, world: &World) {
         output.prints("heard");
         assert_eq!(output.stderr, "");
     }
+    // All that can be done to files of a shared directory.
+    let shared = world.fresh_state();
+    chown(&shared, Some(1000), Some(1000)).unwrap();
+    let mount = format!("{}:/work", shared.display());
+    let flags_and_mount = [&flags[..], &["-v", &mount]].concat();
+    let script = "guest-tool posix /src | grep -v -e ': yes$' -e ' extended attribute '";
+    let output = engine.run(world, &flags_and_mount, &sandbox(&["-v", "/work:/src"], script));
+    let differs = output.exits(0).text().lines().count();
+    assert_eq!(differs, 2, "{}", output.text());
     // It is in force: what Docker's profile allows is denied.
     let doctor = engine.run(world, &flags, &["doctor", "--json"]);
     let said: serde_json::Value = serde_json::from_slice(&doctor.exits(0).stdout).unwrap();

@@ -136,10 +136,13 @@ pub fn own_filters(place: &Place, seen: &Seen) -> Finding {
 /// Rule 4: our processes' reach by name. Landlock's domain is inherited, so that what holds for the launcher
 /// before it starts another holds for all.
 pub fn closed_in(seen: &Seen) -> Finding {
-    let evidence = if seen.closed_in {
-        "the launcher, of which all others come, could not list /"
-    } else {
-        "the launcher could list /"
+    let shares = seen.processes.iter().any(|it| it.name.starts_with("cofferdam-share"));
+    let evidence = match (seen.closed_in, shares) {
+        (true, false) => "the launcher, of which all others come, could not list /",
+        (true, true) => {
+            "the launcher could not list /, nor what comes of it; cofferdam-share has walls of its own, which show nowhere"
+        }
+        (false, _) => "the launcher could list /",
     };
     finding(
         "own-landlock",

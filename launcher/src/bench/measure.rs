@@ -4,7 +4,7 @@ use super::layer::Layer;
 use super::patience::{Cut, Patience};
 use super::plan::BenchPlan;
 use super::progress::Progress;
-use super::shell::{Shell, ShellError};
+use super::shell::{self, Answer, Shell, ShellError};
 use super::start::{StartError, timed};
 use super::suite::{How, Item};
 use super::{surface, text, words};
@@ -146,14 +146,14 @@ impl Bench<'_> {
     }
 
     /// Asks a layer's shell, which is started where there is none.
-    fn ask(&mut self, layer: usize, script: &str) -> Result<super::shell::Answer, ShellError> {
+    fn ask(&mut self, layer: usize, script: &str) -> Result<Answer, ShellError> {
         let (Some(slot), Some(place)) = (self.shells.get_mut(layer), self.plan.layers.get(layer))
         else {
             return Err(ShellError::Ended);
         };
         let mut shell = match slot.take() {
             Some(shell) => shell,
-            None => Shell::start(place.command(&["sh"])?)?,
+            None => Shell::start(place.command(&shell::WORDS)?)?,
         };
         let answer = shell.ask(script, SAMPLE, self.patience)?;
         // One that gave no answer is not asked again: the next script gets another.

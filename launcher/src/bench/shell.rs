@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 
 /// An output that is longer is not read to its end.
 const MAX_OUTPUT_BYTES: usize = 1 << 20;
+/// What it says first, made of two parts as all that it is asked to say, so that an echo is no answer.
+const GREETING: &str = "cofferdam-bench-stands\n";
+/// The words that start one: it says that it stands. Behind a serial port, nothing that comes before is heard.
+pub const WORDS: [&str; 3] = ["sh", "-c", "printf '%s-%s\\n' cofferdam-bench stands; exec sh"];
 /// How long one may take to end once it has no more input.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -21,6 +25,7 @@ pub struct Shell {
     input: Option<ChildStdin>,
     output: ChildStdout,
     scripts: u64,
+    stands: bool,
 }
 
 /// What a script did.
@@ -53,7 +58,7 @@ pub enum ShellError {
 }
 
 impl Shell {
-    /// Starts it: the command is to end in a shell that reads its standard input.
+    /// Starts it: the command is to end in [`WORDS`].
     ///
     /// # Errors
     /// Where it cannot be started.
@@ -61,7 +66,7 @@ impl Shell {
         let mut group = Group::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let streams = group.child.stdin.take().zip(group.child.stdout.take());
         let (input, output) = streams.ok_or(ShellError::Ended)?;
-        Ok(Self { group, input: Some(input), output, scripts: 0 })
+        Ok(Self { group, input: Some(input), output, scripts: 0, stands: false })
     }
 
     /// Has it run a script in a shell of its own, and waits for its end.
@@ -74,6 +79,15 @@ impl Shell {
         within: Duration,
         patience: &Patience,
     ) -> Result<Answer, ShellError> {
+        if !self.stands {
+            let greeted = |bytes: &[u8]| {
+                // A terminal may have made two of the end of a line.
+                let text = String::from_utf8_lossy(bytes).replace('\r', "");
+                text.contains(GREETING).then_some(())
+            };
+            self.until(greeted, within, patience)?;
+            self.stands = true;
+        }
         self.scripts += 1;
         // Made of two parts, so that a shell that echoes what it reads does not answer by that.
         let (front, number) = ("cofferdam-bench", self.scripts);
@@ -83,20 +97,22 @@ impl Shell {
         );
         let input = self.input.as_mut().ok_or(ShellError::Ended)?;
         input.write_all(line.as_bytes()).map_err(ShellError::Io)?;
-        self.answer(&format!("\n{front}-{number} "), within, patience)
+        let mark = format!("\n{front}-{number} ");
+        self.until(|bytes| answered(bytes, &mark), within, patience)
     }
 
-    fn answer(
+    /// Reads until something is found in what has come.
+    fn until<T>(
         &mut self,
-        mark: &str,
+        found: impl Fn(&[u8]) -> Option<T>,
         within: Duration,
         patience: &Patience,
-    ) -> Result<Answer, ShellError> {
+    ) -> Result<T, ShellError> {
         let begun = Instant::now();
         let mut bytes = Vec::new();
         loop {
-            if let Some(answer) = answered(&bytes, mark) {
-                return Ok(answer);
+            if let Some(found) = found(&bytes) {
+                return Ok(found);
             }
             if bytes.len() > MAX_OUTPUT_BYTES {
                 return Err(ShellError::Long);
@@ -138,7 +154,9 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     fn shell() -> Shell {
-        Shell::start(Command::new("sh")).unwrap()
+        let mut command = Command::new(WORDS[0]);
+        command.args(&WORDS[1..]);
+        Shell::start(command).unwrap()
     }
 
     #[test]

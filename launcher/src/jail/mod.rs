@@ -35,7 +35,7 @@ pub mod unpack;
 pub mod vmm;
 pub mod walls;
 
-pub use filter::launchers_calls;
+pub use filter::all_calls;
 pub use landlock::{LandlockError, Reach};
 pub use role::Role;
 #[cfg(test)]

@@ -118,10 +118,14 @@ impl List {
     }
 }
 
-/// The names of the calls that the launcher makes, and all it starts.
-pub fn launchers_calls() -> impl Iterator<Item = &'static str> {
-    let lists = [include_str!("launcher.list"), include_str!("launcher-fetching.list")];
-    let calls = lists.into_iter().flat_map(str::lines).filter(|line| !line.starts_with('#'));
+/// The names of the calls that the launcher makes, and all it starts; once or more often.
+pub fn all_calls() -> impl Iterator<Item = &'static str> {
+    let lists = [
+        include_str!("launcher.list"),
+        include_str!("launcher-fetching.list"),
+        include_str!("share-start.list"),
+    ];
+    let calls = lists.into_iter().flat_map(str::lines).filter_map(|line| line.split('#').next());
     calls.filter_map(|line| line.split_once(':')?.0.split_whitespace().next())
 }
 
