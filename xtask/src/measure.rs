@@ -212,6 +212,8 @@ fn document(what: &Measurement, counted: &Counted, commit: &str) -> Result<Value
         document.insert("program_alone_ms".to_owned(), json!(alone));
         let calls: u64 = figures::line(said, "system calls")?.parse()?;
         document.insert("system_calls".to_owned(), json!(calls));
+        let copied: u64 = figures::line(said, "bytes copied")?.parse()?;
+        document.insert("bytes_copied".to_owned(), json!(copied));
     }
     let rest = [
         ("million_instructions", json!(counted.million.0)),
@@ -266,16 +268,16 @@ mod tests {
     fn what_a_script_says_becomes_a_document() {
         let text = "host kernel 6.1.0-50\nrun 1: 4.0 ms, 2.0 M instructions\n\
                     run 2: 2.0 ms, 1.0 M instructions\nprogram alone: 0.5 ms, 0.2 M instructions\n\
-                    system calls 9\n{\n  \"stages_ms\": { \"boot\": 1.5 }\n}";
+                    system calls 9\nbytes copied 7\n{\n  \"stages_ms\": { \"boot\": 1.5 }\n}";
         let counted = Counted::parse(text.to_owned()).unwrap();
         assert_eq!((counted.million.least(), counted.host_kernel.as_str()), (1.0, "6.1.0-50"));
         let document = document(&RUN_TRUE, &counted, "abc").unwrap();
         assert_eq!(document["last_run"]["stages_ms"]["boot"], 1.5);
         assert_eq!(
-            (&document["program_alone_ms"], &document["system_calls"]),
-            (&json!(0.5), &json!(9))
+            (&document["program_alone_ms"], &document["system_calls"], &document["bytes_copied"]),
+            (&json!(0.5), &json!(9), &json!(7))
         );
-        assert_eq!(document["output"].as_array().unwrap().len(), 5);
+        assert_eq!(document["output"].as_array().unwrap().len(), 6);
         let lacking = Counted::parse(text.replace("system calls 9\n", "")).unwrap();
         assert!(super::document(&RUN_TRUE, &lacking, "abc").is_err());
         assert!(Counted::parse("run 1: 4.0 ms, 2.0 M instructions".to_owned()).is_err());

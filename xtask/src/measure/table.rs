@@ -74,7 +74,13 @@ fn beside_stages(run: &Value) -> String {
         ));
     }
     if let Some(calls) = run["system_calls"].as_u64() {
-        sentences.push(format!("In such a run our processes make {calls} system calls.\n"));
+        let copied = run["bytes_copied"].as_f64();
+        let copied = copied
+            .map(|bytes| format!(", by which {:.1} MiB are copied", bytes / f64::from(1 << 20)));
+        sentences.push(format!(
+            "In such a run our processes make {calls} system calls{}.\n",
+            copied.unwrap_or_default()
+        ));
     }
     if !sentences.is_empty() {
         text.push('\n');
@@ -102,7 +108,7 @@ mod tests {
         let result = json!({
             "million_instructions": [10.0, 12.0], "budget_million_instructions": 20.0,
             "date": "2026-01-02T03:04:05Z", "commit": "abc", "guest_kernel": "6.12", "host_kernel": "6.1",
-            "program_alone_ms": 8.0, "system_calls": 800,
+            "program_alone_ms": 8.0, "system_calls": 800, "bytes_copied": 3 << 20,
             "last_run": {
                 "stages_ms": stages, "guest_kernel_ms": 3.5,
                 "kvm": { "exits": 1500, "mmio_exits": 300, "io_exits": 27 },
@@ -119,7 +125,7 @@ mod tests {
             table.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit(' ').next()).collect();
         assert_eq!(figures[1..], ["1.5", "2.0", "3.0", "4.0", "5.0", "6.0", "7.0", "8.0"]);
         assert!(table.contains("left the guest 1500 times in that run, 327 of them"), "{table}");
-        assert!(table.contains("800 system calls"), "{table}");
+        assert!(table.contains("800 system calls, by which 3.0 MiB are copied."), "{table}");
         assert!(of(&json!({}), &result).is_err());
         // Of what was kept before it was counted, nothing is said.
         let of_old = of(&without(&result, &["program_alone_ms", "system_calls"]), &result).unwrap();
