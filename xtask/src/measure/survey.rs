@@ -28,10 +28,10 @@ pub enum Part {
     Streams,
     /// Memory, and sizes
     Memory,
-    /// Work on files, on each kind of place that a container can have them
-    Files,
     /// What each fragment of the guest kernel's configuration costs: a kernel is built for each
     Fragments,
+    /// Work on files, on each kind of place that a container can have them
+    Files,
 }
 
 /// A script, and where what it says is kept.
