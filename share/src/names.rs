@@ -4,7 +4,7 @@
 //! is no file.
 
 use crate::inodes::{Identity, Node};
-use crate::owners::{SET_GROUP, outside};
+use crate::owners::outside;
 use crate::tree::{Tree, owned, proper};
 use fuse_backend_rs::api::filesystem::Entry;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
@@ -114,13 +114,8 @@ impl Tree {
         maker: Maker,
         mode: u32,
     ) -> Result<(Node, Entry), Errno> {
-        let mut shown = self.of_new(parent, maker, mode)?;
         let (file, stat) = self.look(parent, name)?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind.is_dir() {
-            let above = self.owners.of(&owned(parent, &rustix::fs::fstat(&*parent.file)?));
-            shown.mode |= above.mode & SET_GROUP;
-        }
+        let shown = self.of_new(parent, maker, FileType::from_raw_mode(stat.st_mode), mode)?;
         let node = self.inodes.found(parent, name, file, &stat)?;
         let done = self.owners.set(&owned(&node, &stat), shown);
         let stat = done.and_then(|()| rustix::fs::fstat(&*node.file));

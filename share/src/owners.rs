@@ -167,6 +167,10 @@ impl Owners {
             rustix::fs::fsetxattr(&file, ATTRIBUTE, text.as_bytes(), XattrFlags::empty())
         };
         match done {
+            Err(Errno::OPNOTSUPP) if is_plain => {
+                self.forget(owned.identity);
+                Ok(())
+            }
             Err(Errno::OPNOTSUPP) => self.keep(owned.identity, shown),
             done => done,
         }

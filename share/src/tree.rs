@@ -2,7 +2,7 @@
 
 use crate::Share;
 use crate::inodes::{Identity, Inodes, LOOK, Node, TOP};
-use crate::owners::{Owned, Owners, Shown};
+use crate::owners::{Owned, Owners, SET_GROUP, Shown};
 use fuse_backend_rs::api::filesystem::Entry;
 use rustix::fs::{FileType, Mode, Stat};
 use rustix::io::Errno;
@@ -196,13 +196,22 @@ impl Tree {
         }
     }
 
-    /// What a new file in a directory is to be shown as.
-    pub fn of_new(&self, parent: &Node, (uid, gid): (u32, u32), mode: u32) -> Result<Shown, Errno> {
-        let above = rustix::fs::fstat(&*parent.file)?;
-        let above = self.owners.of(&owned(parent, &above));
+    /// What a new file in a directory is to be shown as: one that hands its group on does so to directories, too.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn of_new(
+        &self,
+        parent: &Node,
+        (uid, gid): (u32, u32),
+        kind: FileType,
+        mode: u32,
+    ) -> Result<Shown, Errno> {
+        let above = self.owners.of(&owned(parent, &stat_of(&parent.file)?));
         let (uid, gid) = (self.inward(parent.share, uid), self.inward(parent.share, gid));
-        let is_inherited = above.mode & crate::owners::SET_GROUP != 0;
-        Ok(Shown { uid, gid: if is_inherited { above.gid } else { gid }, mode: mode & 0o7777 })
+        let handed_on = above.mode & SET_GROUP;
+        let gid = if handed_on == 0 { gid } else { above.gid };
+        Ok(Shown { uid, gid, mode: mode | if kind.is_dir() { handed_on } else { 0 } })
     }
 
     fn lock_open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Open>>> {
