@@ -94,6 +94,14 @@ pub fn freeze(directory: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Adds loop device `number`; the kernel makes its file in every devtmpfs.
+pub fn add_loop_device(control: &File, number: u32) -> io::Result<()> {
+    const LOOP_CTL_ADD: libc::Ioctl = 0x4c80;
+    // SAFETY: the argument is a number, and the kernel writes nothing.
+    check(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_ADD, libc::c_ulong::from(number)) })?;
+    Ok(())
+}
+
 /// Brings the loopback interface of this network namespace up.
 pub fn bring_loopback_up() -> io::Result<()> {
     // SAFETY: no pointers are passed.

@@ -5,12 +5,13 @@
 //!
 //! ```text
 //!   linux-source-6.12.tar.xz + kernel-config/patches/* ─► tinyconfig + kernel-config/fragments/* ─► .config
-//!     ─► vmlinux, stripped
+//!     ─► vmlinux, packed
 //! ```
 
 mod compile;
 mod configure;
 pub mod hardening;
+mod pack;
 pub mod reproducible;
 mod source;
 pub mod without;
@@ -29,6 +30,7 @@ use crate::{cache, process};
 const BUILD: &[&str] = &[
     include_str!("kernel/compile.rs"),
     include_str!("kernel/configure.rs"),
+    include_str!("kernel/pack.rs"),
     include_str!("kernel/source.rs"),
 ];
 
@@ -51,7 +53,7 @@ const DECIDING: &[&str] = &[
     "HOSTLDFLAGS",
 ];
 
-/// Gives the kernel, stripped, and builds it first where that was not done before.
+/// Gives the kernel, packed, and builds it first where that was not done before.
 ///
 /// # Errors
 /// Those of each step; the compiler's own words stand in a log that the error names.

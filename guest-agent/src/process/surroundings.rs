@@ -9,7 +9,8 @@ use crate::error::{OsError, Tried};
 use crate::sys;
 use rustix::fs::CWD;
 use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
-use std::fs;
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -18,6 +19,10 @@ const BELOW_DEV: [&str; 3] = ["/dev/pts", "/dev/shm", "/dev/mqueue"];
 /// Where a container's first processes live, so that its root cgroup may have children with
 /// controllers: the kernel allows no processes beside them. Docker in Docker uses the same name.
 const INIT_CGROUP: &str = "/sys/fs/cgroup/init";
+/// Who may have every device finds these, too, as in Docker. They cost a start more than a container
+/// that never sees them should pay, so the kernel makes none by itself.
+const LOOP_DEVICES: u32 = 8;
+const LOOP_CONTROL: &str = "/dev/loop-control";
 
 /// Makes what remains.
 ///
@@ -50,10 +55,23 @@ fn mount_all_devices(asked: &[String]) -> Result<(), OsError> {
         .set("source", "devtmpfs")?
         .mount(MountAttrFlags::MOUNT_ATTR_NOSUID)?;
     attach(&devices, Path::new("/dev"))?;
+    add_loop_devices()?;
     for (path, mount) in below {
         fs::create_dir_all(path).tried("make", path)?;
         move_mount(&mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .tried("move a mount to", path)?;
+    }
+    Ok(())
+}
+
+/// Adds the loop devices that are not there yet.
+fn add_loop_devices() -> Result<(), OsError> {
+    let control = File::open(LOOP_CONTROL).tried("open", LOOP_CONTROL)?;
+    for number in 0..LOOP_DEVICES {
+        match sys::add_loop_device(&control, number) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            added => added.tried("add a loop device by", LOOP_CONTROL)?,
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Compiling, reproducibly: neither the day, the user, the host nor the directory shows in the result.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 
-use super::make;
+use super::{make, pack};
 use crate::process;
 use crate::progress::Task;
 
@@ -29,7 +29,7 @@ pub fn remembering_compiler() -> &'static str {
     if has_ccache { "CC=ccache gcc" } else { "CC=gcc" }
 }
 
-/// Compiles the configured `tree` by `compiler` and leaves `vmlinux`, stripped, in `place`.
+/// Compiles the configured `tree` by `compiler` and leaves `vmlinux`, packed, and the list of its `sections` in `place`.
 pub fn vmlinux(tree: &Path, compiler: &str, place: &Path) -> Result<()> {
     let task = Task::begin("kernel: compiling (minutes the first time)");
     let jobs = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -54,9 +54,11 @@ pub fn vmlinux(tree: &Path, compiler: &str, place: &Path) -> Result<()> {
     }
     let status = child.wait()?;
     ensure!(status.success(), "the kernel does not build ({status}): see {}", log_path.display());
-    let mut strip = Command::new("objcopy");
-    strip.arg("--strip-all").arg(tree.join("vmlinux")).arg(place.join("vmlinux"));
-    process::run(&mut strip)?;
+    let linked = tree.join("vmlinux");
+    fs::write(place.join("vmlinux"), pack::pack(&fs::read(&linked)?)?)?;
+    let sections =
+        process::capture(Command::new("readelf").args(["--wide", "--sections"]).arg(linked))?;
+    fs::write(place.join("sections"), sections)?;
     task.end();
     Ok(())
 }

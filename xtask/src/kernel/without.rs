@@ -19,7 +19,7 @@ pub const HEARD_BY: &str = "diagnostics";
 pub struct Without {
     /// How many options of other fragments go with it.
     pub others_lost: usize,
-    /// The kernel, stripped.
+    /// The kernel, packed.
     pub vmlinux: PathBuf,
 }
 

@@ -21,8 +21,11 @@ pub(crate) const CMDLINE: u64 = 0x2_0000;
 /// The longest command line, with its closing zero: the kernel's COMMAND_LINE_SIZE.
 pub(crate) const CMDLINE_MAX_BYTES: usize = 2048;
 /// What every guest is told. A panic resets the machine at once, by the keyboard controller, and
-/// leaves its mark (see [`crate::PANIC_MARK`]); the clock is KVM's and need not be watched.
-pub(crate) const CMDLINE_ALWAYS: &str = "reboot=panic_warm,k panic=-1 tsc=reliable no_timer_check";
+/// leaves its mark (see [`crate::PANIC_MARK`]); the clock is KVM's and need not be watched. Per-CPU memory in
+/// pages is as long as what is in it; in one huge page, the kernel keeps accounts of all that it could hold,
+/// 4 MiB of them with one CPU.
+pub(crate) const CMDLINE_ALWAYS: &str =
+    "reboot=panic_warm,k panic=-1 tsc=reliable no_timer_check percpu_alloc=page";
 /// What a guest without a serial port is told.
 pub(crate) const CMDLINE_NO_SERIAL: &str = "8250.nr_uarts=0";
 /// What a guest is told whose log is wanted from the first line.
