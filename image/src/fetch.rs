@@ -124,6 +124,9 @@ pub enum FetchError {
     /// It cannot be reached.
     #[error("cannot reach it: {0}")]
     Unreachable(Quoted),
+    /// The proxy between does not lead there.
+    #[error("the proxy does not lead there: {0}")]
+    Proxy(Quoted),
     /// The TLS connection could not be made.
     #[error("no secure connection: {0}")]
     Tls(Quoted),

@@ -71,6 +71,9 @@ fn fetch_hint(failure: &FetchFailure, host: &str) -> Option<String> {
             "does this container have a network? (/etc/resolv.conf says who knows names)".to_owned()
         }
         FetchError::Unreachable(_) => "does this container have a network?".to_owned(),
+        FetchError::Proxy(_) => {
+            format!("HTTPS_PROXY or ALL_PROXY names it; NO_PROXY={host} goes round it")
+        }
         FetchError::Tls(_) => format!(
             "put the certificate of {host}'s authority into /etc/docker/certs.d/{host}/ca.crt, or name it \
              with --insecure-registry {host}"

@@ -5,6 +5,7 @@
 
 use crate::body::{self, Expected};
 use crate::challenge::{self, Challenge};
+use crate::names::Names;
 use crate::{refusal, token};
 use base64::Engine;
 use image::fetch::{Access, Ask, Credentials, FetchError, Fetched, MAX_WORDS_BYTES, Security};
@@ -16,6 +17,7 @@ use ureq::ResponseExt;
 use ureq::http::uri::Authority;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, Error};
 
 /// How long a connection may take to stand.
@@ -39,6 +41,8 @@ pub struct Client {
     scheme: &'static str,
     /// What is sent as `Authorization`, once it was asked for.
     authorization: Option<String>,
+    /// A proxy stands between.
+    is_by_proxy: bool,
 }
 
 impl Client {
@@ -48,6 +52,11 @@ impl Client {
     /// Where a certificate or the proxy's URL is malformed.
     pub fn new(access: Access, authorities: &[Vec<u8>]) -> Result<Self, FetchError> {
         let verified = access.security == Security::Verified;
+        let proxy = proxy(&access)?;
+        let is_by_proxy = match (&proxy, access.host.parse()) {
+            (Some(proxy), Ok(uri)) => !proxy.is_no_proxy(&uri),
+            _ => false,
+        };
         let tls = TlsConfig::builder()
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .root_certs(roots(authorities)?)
@@ -59,13 +68,14 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(5)
             .user_agent(USER_AGENT)
-            .proxy(proxy(&access)?)
+            .proxy(proxy.clone())
             .timeout_connect(Some(CONNECT))
             .timeout_recv_response(Some(RESPONSE))
             .timeout_per_read(Some(SILENCE))
             .timeout_per_write(Some(SILENCE))
             .build();
-        Ok(Self { agent: config.new_agent(), access, scheme: "https", authorization: None })
+        let agent = Agent::with_parts(config, DefaultConnector::default(), Names::default());
+        Ok(Self { agent, access, scheme: "https", authorization: None, is_by_proxy })
     }
 
     /// Asks, and writes what comes to `output`.
@@ -157,10 +167,17 @@ impl Client {
             // Named insecure by the user: plain HTTP is what is left.
             Err(error) if insecure && speaks_no_tls(&error) => {
                 self.scheme = "http";
-                self.send_by_scheme(method, path, headers).map_err(failed)
+                self.send_by_scheme(method, path, headers)
             }
-            other => other.map_err(failed),
+            other => other,
         }
+        .map_err(|error| match failed(error) {
+            FetchError::Unreachable(words) if self.is_by_proxy => FetchError::Proxy(words),
+            FetchError::NoAddress if self.is_by_proxy => {
+                FetchError::Proxy(Quoted::new(b"its name has no address"))
+            }
+            other => other,
+        })
     }
 
     fn send_by_scheme(
@@ -346,6 +363,7 @@ pub(crate) fn failed(error: Error) -> FetchError {
             }
             None => FetchError::Unreachable(quoted(error.to_string())),
         },
+        Error::ConnectProxyFailed(words) => FetchError::Proxy(quoted(words)),
         Error::ConnectionFailed => FetchError::Unreachable(quoted("no connection".into())),
         Error::TooManyRedirects | Error::RedirectFailed => wrong("it redirects without end"),
         other => FetchError::Protocol(quoted(other.to_string())),

@@ -13,6 +13,7 @@
 mod body;
 mod challenge;
 mod client;
+mod names;
 mod refusal;
 mod token;
 

@@ -32,6 +32,8 @@ mod opened;
 mod posix;
 mod privileges;
 mod process;
+mod proxies;
+mod real_images;
 mod records;
 mod registry;
 mod repeat;
@@ -55,6 +57,7 @@ pub fn all() -> Vec<Case> {
         streams::CASES,
         terminal::CASES,
         process::CASES,
+        proxies::CASES,
         image_config::CASES,
         rootfs::CASES,
         disk::CASES,

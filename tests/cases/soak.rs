@@ -1,6 +1,6 @@
 //! Long runs, for `make soak` alone: many sandboxes, many kills, much data.
 
-use super::{filters, kills, limits, mutations, repeat};
+use super::{filters, kills, limits, mutations, real_images, repeat};
 use crate::cases;
 use crate::harness::kernel::{Misdeed, tiny};
 use crate::harness::{Kind, Random, World, image};
@@ -21,7 +21,8 @@ cases! {
     Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, kills_of_the_share_process, a_gibibyte_comes_back,
         all_the_cpus_there_can_be, each_call_taken_off_its_list_is_missed;
     Kvm: kills_of_the_vmm, kills_of_the_probe_of_a_good_kvm, a_hang_at_boot_without_a_word_of_it;
-    Tcg: kills_of_the_emulator, kills_of_its_devices, mistaken_archives, mistaken_answers;
+    Tcg: kills_of_the_emulator, kills_of_its_devices, mistaken_archives, mistaken_answers,
+        real_images_are_what_umoci_makes;
     OpenKvm: kills_of_the_probe;
 }
 
@@ -40,6 +41,10 @@ fn all_the_cpus_there_can_be(world: &World) {
 
 fn mistaken_archives(world: &World) {
     mutations::archives(world, MISTAKEN[0]);
+}
+
+fn real_images_are_what_umoci_makes(world: &World) {
+    real_images::are_what_umoci_makes(world);
 }
 
 fn mistaken_answers(world: &World) {

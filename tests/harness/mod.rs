@@ -34,6 +34,7 @@ pub mod soak;
 pub mod strace;
 pub mod terminal;
 pub mod tokens;
+pub mod trees;
 pub mod trial;
 pub mod watch;
 

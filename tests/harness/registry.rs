@@ -78,6 +78,11 @@ impl Registry {
         format!("localhost:{}", self.port)
     }
 
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The certificate of who vouches for it.
     pub fn authority(&self) -> PathBuf {
         self.directory.join("authority/ca.crt")

@@ -10,6 +10,7 @@ mod fragments;
 mod guard;
 mod memory;
 mod peers;
+mod pulls;
 mod stages;
 mod streams;
 mod survey;

@@ -17,7 +17,7 @@ const WORK: &[(&str, &str)] = &[
     ("remove", "all of them removed"),
     ("write", "fio: 64 MiB in order written, to the disk"),
     ("again", "fio: 64 MiB in order read"),
-    ("random", "fio: 4,096 times 4 KiB read at random"),
+    ("random", "fio: 1,024 times 4 KiB read at random"),
     ("synced", "fio: 128 times 4 KiB written at random, each to the disk"),
 ];
 

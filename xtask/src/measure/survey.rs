@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value};
 
 use super::{
-    NOT_COUNTED, figures, files, fragments, heading, known, memory, peers, streams, write,
+    NOT_COUNTED, figures, files, fragments, heading, known, memory, peers, pulls, streams, write,
 };
 use crate::build::Built;
 use crate::images::{self, Image};
@@ -30,6 +30,8 @@ pub enum Part {
     Memory,
     /// What each fragment of the guest kernel's configuration costs: a kernel is built for each
     Fragments,
+    /// Images from a registry, under others too: a dozen are made, which takes gigabytes
+    Images,
     /// Work on files, on each kind of place that a container can have them
     Files,
 }
@@ -77,6 +79,14 @@ const FILES: Survey = Survey {
     limit_s: 1800,
 };
 
+const IMAGES: Survey = Survey {
+    name: "images, from a registry",
+    script: "tests/reference-host/image-cost",
+    results: "tests/reference-host/image-cost.json",
+    runs: 3,
+    limit_s: 3000,
+};
+
 /// Measures and keeps this part; gives what is over its budget.
 ///
 /// # Errors
@@ -100,6 +110,13 @@ pub fn part(workspace: &Workspace, built: &Built, commit: &str, part: Part) -> R
             let source = kernel::sources(workspace)?;
             let arguments = [&*built.cofferdam, &image.oci, &source.path.join("fs")];
             one(&FILES, &arguments, &files::document)?;
+        }
+        Part::Images => {
+            let made = workspace.root.join("target/real-images");
+            let names = pulls::IMAGES.iter().map(|(name, _)| Path::new(*name));
+            let arguments: Vec<&Path> =
+                [&*built.cofferdam, &made].into_iter().chain(names).collect();
+            one(&IMAGES, &arguments, &pulls::document)?;
         }
         Part::Memory => {
             let sizes = sizes(built, &vmlinux)?;
@@ -156,9 +173,10 @@ fn sizes(built: &Built, vmlinux: &Path) -> Result<Vec<(&'static str, u64)>> {
 /// Where a document lacks something.
 pub fn tables(workspace: &Workspace) -> Result<String> {
     let mut tables = String::new();
-    let table: [(_, Table); 4] = [
+    let table: [(_, Table); 5] = [
         (PEERS, peers::table),
         (STREAMS, streams::table),
+        (IMAGES, pulls::table),
         (FILES, files::table),
         (MEMORY, memory::tables),
     ];

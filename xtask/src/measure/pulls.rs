@@ -1,0 +1,101 @@
+//! What an image costs from a registry to its first program's end, again, and in the store, against peers. Pure.
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value, json};
+
+use super::figures::{self, Figures};
+
+/// Ours first.
+const ENGINES: &[&str] = &["cofferdam", "podman", "umoci"];
+/// Those of `tests/real-images/make` that are measured, and what they are.
+pub const IMAGES: &[(&str, &str)] = &[
+    ("base", "Debian, one layer"),
+    ("hundred", "the same in a hundred layers"),
+    ("nginx", "with nginx, two layers"),
+];
+
+/// What the script said, as a document.
+///
+/// # Errors
+/// Where it left something out.
+pub fn document(text: &str) -> Result<Map<String, Value>> {
+    let mut images = Map::new();
+    for (image, what) in IMAGES {
+        let mut engines = Map::new();
+        for engine in ENGINES {
+            let name = format!("{engine} {image}");
+            let cost = json!({
+                "first_million_instructions": figures::named(text, &format!("{name} first"))?.0,
+                "again_million_instructions": figures::named(text, &format!("{name} again"))?.0,
+                "store_bytes": figures::line(text, &format!("{name} store bytes"))?.parse::<u64>()?,
+            });
+            engines.insert((*engine).to_owned(), cost);
+        }
+        images.insert((*image).to_owned(), json!({ "what": what, "engines": engines }));
+    }
+    let version = |engine: &&str| {
+        let version = figures::line(text, &format!("version {engine}"))?;
+        Ok(((*engine).to_owned(), Value::from(version)))
+    };
+    let versions = ENGINES.iter().map(version).collect::<Result<Map<_, _>>>()?;
+    Ok(Map::from_iter([
+        ("images".to_owned(), Value::Object(images)),
+        ("versions".to_owned(), Value::Object(versions)),
+    ]))
+}
+
+/// README's table.
+///
+/// # Errors
+/// Where the document lacks something.
+pub fn table(document: &Value) -> Result<String> {
+    let version = |engine: &str| document["versions"][engine].as_str().unwrap_or_default();
+    let mut table =
+        "\n| million instructions: pulled and first `true` / each later one; store in MiB |"
+            .to_owned();
+    for engine in ENGINES {
+        table.push_str(&format!(" `{engine}` {} |", version(engine)));
+    }
+    table.push_str(&format!("\n|---|{}\n", "---|".repeat(ENGINES.len())));
+    for (image, what) in IMAGES {
+        table.push_str(&format!("| `{image}`: {what} |"));
+        for engine in ENGINES {
+            let cost = &document["images"][image]["engines"][engine];
+            let median = |of: &str| {
+                let figures =
+                    Figures::of(&cost[of]).with_context(|| format!("{engine}, {image}"))?;
+                anyhow::Ok(figures.median())
+            };
+            let store = cost["store_bytes"].as_f64().context("no size of a store")? / 1_048_576.0;
+            table.push_str(&format!(
+                " {:.0} / {:.0}; {store:.0} |",
+                median("first_million_instructions")?,
+                median("again_million_instructions")?
+            ));
+        }
+        table.push('\n');
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_engine_has_each_image() {
+        let mut said: String = ENGINES.iter().map(|it| format!("version {it} 1.2\n")).collect();
+        for (image, _) in IMAGES {
+            for engine in ENGINES {
+                said += &format!(
+                    "{engine} {image} first run 1: 1.0 ms, 500.0 M instructions\n\
+                     {engine} {image} again run 1: 1.0 ms, 7.0 M instructions\n\
+                     {engine} {image} store bytes 3145728\n"
+                );
+            }
+        }
+        let table = table(&Value::Object(document(&said).unwrap())).unwrap();
+        assert_eq!(table.matches(" 500 / 7; 3 |").count(), IMAGES.len() * ENGINES.len());
+        assert!(document(&said.replace("podman nginx first", "podman other")).is_err());
+    }
+}
