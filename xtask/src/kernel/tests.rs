@@ -109,3 +109,26 @@ fn no_option_stands_in_two_fragments() {
         }
     }
 }
+
+/// What a loader takes of a program, by its own headers: where to, and which bytes.
+fn loaded(file: &[u8]) -> Vec<(u64, Vec<u8>)> {
+    use object::elf::{FileHeader64, PT_LOAD, PT_NOTE};
+    use object::read::elf::{FileHeader as _, ProgramHeader as _};
+    let header = FileHeader64::<object::LittleEndian>::parse(file).unwrap();
+    let endian = header.endian().unwrap();
+    let segments = header.program_headers(endian, file).unwrap().iter();
+    let taken = segments.filter(|it| [PT_LOAD, PT_NOTE].contains(&it.p_type(endian)));
+    taken.map(|it| (it.p_vaddr(endian), it.data(endian, file).unwrap().to_vec())).collect()
+}
+
+#[test]
+fn a_packed_program_loads_as_before_and_is_shorter() {
+    let linked = fs::read("/proc/self/exe").unwrap();
+    let packed = pack::pack(&linked).unwrap();
+    let (mut before, mut after) = (loaded(&linked), loaded(&packed));
+    before.sort();
+    after.sort();
+    assert!(before.len() > 3 && packed.len() < linked.len());
+    assert!(before == after);
+    assert!(pack::pack(&linked[..4096]).is_err() && pack::pack(b"no program").is_err());
+}
