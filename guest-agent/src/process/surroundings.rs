@@ -64,9 +64,12 @@ fn mount_all_devices(asked: &[String]) -> Result<(), OsError> {
     Ok(())
 }
 
-/// Adds the loop devices that are not there yet.
+/// Adds the loop devices that are not there yet, where the kernel knows any: it may be the user's own.
 fn add_loop_devices() -> Result<(), OsError> {
-    let control = File::open(LOOP_CONTROL).tried("open", LOOP_CONTROL)?;
+    let control = match File::open(LOOP_CONTROL) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        opened => opened.tried("open", LOOP_CONTROL)?,
+    };
     for number in 0..LOOP_DEVICES {
         match sys::add_loop_device(&control, number) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
