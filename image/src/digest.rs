@@ -66,6 +66,16 @@ impl Digest {
         self.algorithm
     }
 
+    /// A UUID for a file system that has it, the same for the same: its first bytes.
+    pub(crate) fn uuid(&self) -> [u8; 16] {
+        let mut uuid = [0; 16];
+        for (byte, digits) in uuid.iter_mut().zip(self.hex.as_bytes().as_chunks::<2>().0) {
+            let digits = std::str::from_utf8(digits).unwrap_or("0");
+            *byte = u8::from_str_radix(digits, 16).unwrap_or(0);
+        }
+        uuid
+    }
+
     /// Its value in lower-case hexadecimal digits.
     pub fn hex(&self) -> &str {
         &self.hex

@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::manifest::{Document, Platform};
 use crate::reference::name::ImageName;
 use crate::source;
-use crate::store::{LayerKey, NamedImage, Needed, Store, StoreError};
+use crate::store::{LayerKey, NamedImage, Needed, Store, StoreError, TreeKey};
 use serde::Deserialize;
 
 /// An image that has a name.
@@ -22,6 +22,8 @@ pub struct StoredImage {
     pub config: serde_json::Value,
     /// Its layers, lowest first, and how many bytes each takes; `None` where the store lacks it.
     pub layers: Vec<(LayerKey, Option<u64>)>,
+    /// The merged tree of its layers, and how many bytes that takes; `None` of one layer, and where one is lacking.
+    pub tree: Option<(TreeKey, Option<u64>)>,
     /// The documents of its signatures.
     pub signatures: Vec<Digest>,
 }
@@ -29,7 +31,8 @@ pub struct StoredImage {
 impl StoredImage {
     /// What its layers take, in bytes. Those of other images are among them.
     pub fn bytes(&self) -> u64 {
-        self.layers.iter().filter_map(|(_, bytes)| *bytes).sum()
+        let tree = self.tree.iter().filter_map(|(_, bytes)| *bytes);
+        self.layers.iter().filter_map(|(_, bytes)| *bytes).chain(tree).sum()
     }
 }
 
@@ -54,20 +57,24 @@ pub fn inventory(store: &Store, platform: &Platform) -> Result<Vec<StoredImage>,
 /// What is to stay as long as these images have their names.
 pub fn needed(images: &[StoredImage]) -> Needed {
     let mut needed = Needed::default();
-    for StoredImage { named, layers, signatures, .. } in images {
+    for StoredImage { named, layers, tree, signatures, .. } in images {
         let documents = [&named.digest, &named.manifest, &named.config];
         needed.documents.extend(documents.into_iter().chain(signatures).cloned());
         needed.layers.extend(layers.iter().map(|(key, _)| key.clone()));
+        needed.trees.extend(tree.iter().map(|(key, _)| key.clone()));
     }
     needed
 }
 
-/// What the layers of these images take, each counted once, in bytes.
+/// What the layers and trees of these images take, each counted once, in bytes.
 pub fn layer_bytes(images: &[StoredImage]) -> u64 {
     let layers = images.iter().flat_map(|image| &image.layers);
     let known: std::collections::HashMap<_, _> =
         layers.filter_map(|(key, bytes)| Some((key, (*bytes)?))).collect();
-    known.values().sum()
+    let trees = images.iter().filter_map(|image| image.tree.as_ref());
+    let trees: std::collections::HashMap<_, _> =
+        trees.filter_map(|(key, bytes)| Some((key, (*bytes)?))).collect();
+    known.values().chain(trees.values()).sum()
 }
 
 /// Whether an image of a registry is in the store, whole.
@@ -94,12 +101,21 @@ fn look_at(
     let mut layers = Vec::new();
     for (blob, diff_id) in blobs.into_iter().zip(diff_ids) {
         let key = LayerKey { diff_id, blob };
-        let bytes = store.find(&key)?.map(|layer| layer.length);
+        let bytes = store.find(&key)?.map(|layer| layer.image.length);
         layers.push((key, bytes));
     }
+    let known: Option<Vec<_>> = layers.iter().map(|(key, bytes)| Some((key, (*bytes)?))).collect();
+    let tree = known.and_then(|known| TreeKey::of(known.into_iter()));
+    let tree = match tree {
+        Some(key) => {
+            let bytes = store.tree(&key)?.map(|tree| tree.length);
+            Some((key, bytes))
+        }
+        None => None,
+    };
     let created = serde_json::from_slice(&config).ok().and_then(|CreatedJson { created }| created);
     let config = serde_json::from_slice(&config).unwrap_or_default();
     let mut signatures = named.signatures.clone();
     signatures.extend(source::signatures::named_by(&named.signatures, store)?);
-    Ok(StoredImage { named, created, config, layers, signatures })
+    Ok(StoredImage { named, created, config, layers, tree, signatures })
 }

@@ -7,19 +7,20 @@
 mod crew;
 mod download;
 mod making;
+mod merging;
 #[cfg(test)]
 mod tests;
 
 use crate::config::ImageConfig;
 use crate::digest::{Algorithm, Digest};
 use crate::fetch::{FetchError, FetchFailure, Remote};
-use crate::layer::{Limits, UnpackError, UnpackJob, UnpackReport};
+use crate::layer::{Limits, MergeJob, UnpackError, UnpackJob, UnpackReport};
 use crate::manifest::{self, Platform};
 use crate::policy::{Policy, PolicyError, Signature};
 use crate::reference::Reference;
 use crate::reference::name::ImageName;
 use crate::source::{self, Documents, LayerSource, ResolvedImage, SourceError};
-use crate::store::{NamedImage, Store, StoreError, StoredLayer};
+use crate::store::{LayerKey, NamedImage, Store, StoreError, StoredFile, StoredLayer};
 use crew::Work;
 use making::{Bench, stored};
 use std::error::Error;
@@ -42,6 +43,13 @@ pub trait Unpacker: Send + Sync {
         input: &File,
         output: &File,
     ) -> Result<UnpackReport, UnpackFailure>;
+
+    /// Has the layers whose images are in `layers` merged to `output`, as [`crate::layer::merge`] does; gives how long that
+    /// is. The same holds of who was given `output`.
+    ///
+    /// # Errors
+    /// What was wrong with the layers, or why no process could tell.
+    fn merge(&self, job: &MergeJob, layers: &[&File], output: &File) -> Result<u64, UnpackFailure>;
 }
 
 /// Why an unpacking process gave no report.
@@ -110,17 +118,35 @@ pub struct Image {
     pub config: ImageConfig,
     /// Its layers, lowest first.
     pub layers: Vec<Layer>,
+    /// The merged tree of several layers, which stands before them on one device. Where there is none, they are shown
+    /// one over the other.
+    pub tree: Option<StoredFile>,
+}
+
+impl Image {
+    /// How long each file system is that makes its root, the lowest first, as they stand one behind the other on one
+    /// device, in bytes.
+    pub fn file_systems(&self) -> Vec<u64> {
+        let layers = self.layers.iter().map(|layer| layer.image.length);
+        match &self.tree {
+            Some(tree) => vec![layers.fold(tree.length, u64::saturating_add)],
+            None => layers.collect(),
+        }
+    }
+
+    /// What stands on that device, in order.
+    pub fn into_files(self) -> impl Iterator<Item = StoredFile> {
+        self.tree.into_iter().chain(self.layers.into_iter().map(|layer| layer.image))
+    }
 }
 
 /// A layer, unpacked and verified.
 #[derive(Debug)]
 pub struct Layer {
-    /// The digest of its uncompressed archive.
-    pub diff_id: Digest,
-    /// Its EROFS image, open for reading.
-    pub file: File,
-    /// How long that is, in bytes: a multiple of 4096.
-    pub length: u64,
+    /// What it is called in the store.
+    pub key: LayerKey,
+    /// Its EROFS image.
+    pub image: StoredFile,
 }
 
 /// Why there is no image.
@@ -143,6 +169,15 @@ pub enum ImageError {
         /// By which rule.
         #[source]
         source: PolicyError,
+    },
+    /// Its layers make no tree.
+    #[error("cannot merge the layers of the image {reference}")]
+    Tree {
+        /// The reference.
+        reference: String,
+        /// Why not.
+        #[source]
+        source: Box<LayerError>,
     },
     /// One of its layers is not to be had.
     #[error("cannot prepare layer {number} of {count}, {diff_id}")]
@@ -212,7 +247,7 @@ pub enum LayerError {
 impl ImageError {
     /// Whether the reason is that the store's volume is full.
     pub fn is_out_of_room(&self) -> bool {
-        let Self::Layer { source, .. } = self else { return false };
+        let (Self::Layer { source, .. } | Self::Tree { source, .. }) = self else { return false };
         match &**source {
             LayerError::Unpack(UnpackFailure::Layer(error)) => *error == UnpackError::NoRoom,
             LayerError::Store(error) => error.is_out_of_room(),
@@ -281,6 +316,23 @@ fn kept(
     Ok(NamedImage::new(name, manifest.clone(), manifest, config))
 }
 
+/// Gives an image of a registry its name, or one that came from a file the name that it is to have.
+fn name(
+    store: &Store,
+    named: Option<NamedImage>,
+    wanted: Option<(&ImageName, Documents)>,
+    blobs: &[(Digest, u64)],
+) -> Result<(), StoreError> {
+    let named = match (named, wanted) {
+        (None, Some((name, documents))) => kept(store, name, documents, blobs)?,
+        (Some(named), _) => named,
+        (None, None) => return Ok(()),
+    };
+    // Who was killed between a layer and its download has left that.
+    blobs.iter().try_for_each(|(blob, _)| store.remove_download(blob))?;
+    store.name(&named)
+}
+
 /// Makes an image ready to be run: finds it, verifies it, and unpacks what the store lacks.
 ///
 /// # Errors
@@ -308,9 +360,9 @@ pub fn prepare(
     request.policy.accepts(request.reference, &digests, &signatures).map_err(refused)?;
     let count = layers.len();
     let (mut found, missing) = looked_for(store, &layers);
+    let (limits, remote) = (request.limits, request.remote);
+    let bench = Bench { store, unpacker, limits, remote };
     if !missing.is_empty() && found.iter().all(|f| matches!(f, Ok(_) | Err(LayerError::Skipped))) {
-        let (limits, remote) = (request.limits, request.remote);
-        let bench = Bench { store, unpacker, limits, remote };
         let work = Work { progress: request.progress, layers: &layers, missing: &missing };
         work.run(bench, &mut found);
     }
@@ -321,9 +373,9 @@ pub fn prepare(
     let mut blobs = Vec::with_capacity(count);
     for (index, (layer, result)) in layers.into_iter().zip(found).enumerate() {
         match result {
-            Ok(StoredLayer { file, length, blob }) => {
-                blobs.push((blob, layer.length));
-                ready.push(Layer { diff_id: layer.diff_id, file, length });
+            Ok(StoredLayer { image, blob }) => {
+                blobs.push((blob.clone(), layer.length));
+                ready.push(Layer { key: LayerKey { diff_id: layer.diff_id, blob }, image });
             }
             Err(_) if first_reason.is_some_and(|first| first != index) => {}
             Err(source) => {
@@ -333,19 +385,12 @@ pub fn prepare(
             }
         }
     }
+    let tree = bench.tree(&ready).map_err(|source| ImageError::Tree {
+        reference: request.reference.to_string(),
+        source: source.into(),
+    })?;
     // A name is given to what is there, whole.
-    let named = match (named, request.name, documents) {
-        (None, Some(name), Some(documents)) => {
-            Some(kept(store, name, documents, &blobs).map_err(|error| unknown(error.into()))?)
-        }
-        (named, ..) => named,
-    };
-    if let Some(named) = named {
-        // Who was killed between a layer and its download has left that.
-        for (blob, _) in &blobs {
-            store.remove_download(blob).map_err(|error| unknown(error.into()))?;
-        }
-        store.name(&named).map_err(|error| unknown(error.into()))?;
-    }
-    Ok(Image { config, layers: ready })
+    let wanted = request.name.zip(documents);
+    name(store, named, wanted, &blobs).map_err(|error| unknown(error.into()))?;
+    Ok(Image { config, layers: ready, tree })
 }

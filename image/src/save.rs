@@ -123,7 +123,7 @@ impl<W: Write> Saved<'_, W> {
         let stored = self.store.find(key)?;
         let stored = stored.ok_or_else(|| SaveError::Missing(key.diff_id.clone()))?;
         let unmade = |error| SaveError::Recipe(key.diff_id.clone(), error);
-        let archive = Archive::of(&stored.file, stored.length).map_err(unmade)?;
+        let archive = Archive::of(&stored.image.file, stored.image.length).map_err(unmade)?;
         let size = archive.len();
         let path = blob_path(&key.diff_id.to_string());
         if self.written.insert(path.clone()) {

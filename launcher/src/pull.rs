@@ -53,7 +53,7 @@ impl Explain for ImageError {
             Self::Policy { .. } => {
                 Some("name an image that the policy accepts, or change it (--policy)".to_owned())
             }
-            Self::Layer { source, .. } => match &**source {
+            Self::Layer { source, .. } | Self::Tree { source, .. } => match &**source {
                 LayerError::Fetch(failure) => fetch_hint(failure, "HOST"),
                 LayerError::Store(error) => error.hint(),
                 _ => None,

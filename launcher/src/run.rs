@@ -104,14 +104,13 @@ fn stages(
     let names = Names::of_first(id.clone())?;
     let usual = disk_size::resolve("--disk-size", None)?;
     let volumes = OfRun::hold(&plan.sandbox.state_dir, &process.volumes, &usual)?;
-    let spec = spec(&plan, &process, names, &image.layers, &volumes)?;
+    let spec = spec(&plan, &process, names, &image.file_systems(), &volumes)?;
     let job = job(&plan, &process, &choice, spec);
     clock.reached("image");
 
     let mut sandbox = Sandbox::create(&plan, &image, id, volumes.give())?;
     let mut streams = Streams::make(&plan)?;
-    let mut parts =
-        sandbox.machine_parts(&plan, files, console, image.layers, streams.take_offers());
+    let mut parts = sandbox.machine_parts(&plan, files, console, image, streams.take_offers());
     parts.counted = timings.is_some();
     parts.shares = shares.as_mut().and_then(|shares| shares.take_connection());
     let mut machine = Machine::start(&choice, &parts).map_err(Failure::plain)?;
@@ -158,12 +157,11 @@ fn spec(
     plan: &RunPlan,
     process: &ProcessPlan,
     names: Names,
-    layers: &[image::Layer],
+    layers: &[u64],
     volumes: &OfRun,
 ) -> Result<ContainerSpec, Failure> {
-    let layers: Vec<u64> = layers.iter().map(|layer| layer.length).collect();
     let writable = [vec![plan.sandbox.disk.bytes()], volumes.lengths()].concat();
-    let disks = Disks { layers: extents(&layers)?, writable: extents(&writable)? };
+    let disks = Disks { layers: extents(layers)?, writable: extents(&writable)? };
     let mounts = mounts(plan, process, &disks, |name| volumes.place(name));
     let ports = StreamPorts::for_plan(plan);
     fitting(container_spec(plan, process, names, disks, mounts, ports))

@@ -10,6 +10,7 @@ use crate::state::{OwnSandbox, Record, Sandboxes, Status};
 use crate::volumes::Held;
 use ext4::Identity;
 use image::Image;
+use image::store::StoredFile;
 use payload::{Part, Payload, PayloadError};
 use protocol::ContainerId;
 use std::fs::File;
@@ -147,7 +148,7 @@ impl Sandbox {
         plan: &RunPlan,
         files: NamedFiles,
         console: ConsoleSink,
-        layers: Vec<image::Layer>,
+        image: Image,
         offers: Vec<Offer>,
     ) -> MachineParts {
         let builtin = |part: Part| Stretch {
@@ -158,7 +159,7 @@ impl Sandbox {
         MachineParts {
             kernel: files.kernel.unwrap_or_else(|| builtin(self.payload.kernel)),
             initramfs: builtin(self.payload.initramfs),
-            layers: layers.into_iter().map(layer).collect(),
+            layers: image.into_files().map(stretch).collect(),
             writable: std::iter::once(self.upper.clone())
                 .chain(self.volumes.drain(..).map(volume))
                 .collect(),
@@ -188,8 +189,8 @@ fn volume(held: Held) -> Stretch {
     Stretch { file: Arc::new(held.disk), offset: 0, length: held.length }
 }
 
-fn layer(layer: image::Layer) -> Stretch {
-    Stretch { file: Arc::new(layer.file), offset: 0, length: layer.length }
+fn stretch(StoredFile { file, length }: StoredFile) -> Stretch {
+    Stretch { file: Arc::new(file), offset: 0, length }
 }
 
 fn command_line(plan: &RunPlan, image: &Image) -> Vec<String> {

@@ -219,6 +219,9 @@ pub enum UnpackError {
     /// The image could not be written.
     #[error("cannot write the layer's file system: {0}")]
     Output(Quoted),
+    /// A layer's image is not as it was made.
+    #[error("a layer's file system is damaged: {0} makes no sense")]
+    Image(Cow<'static, str>),
 }
 
 impl UnpackError {

@@ -13,6 +13,7 @@ mod erofs;
 pub(crate) mod error;
 mod input;
 mod limits;
+mod merge;
 pub(crate) mod path;
 mod recipe;
 pub(crate) mod tar;
@@ -23,6 +24,7 @@ mod tree;
 pub use error::{EntryError, Limited, Quoted, TarError, UnpackError};
 pub use input::Compression;
 pub use limits::Limits;
+pub use merge::{MergeJob, merge};
 pub use recipe::{Archive, RecipeError};
 
 use crate::digest::{Algorithm, Digest, HashingReader};
@@ -111,14 +113,10 @@ impl<W: Write + Seek> Unpacked<W> {
         hashing: HashingReader<R>,
     ) -> Result<UnpackReport, UnpackError> {
         let (diff_id, _) = hashing.finish();
-        // A UUID of its own for every layer, the same for the same layer: overlayfs wants them unlike.
-        let mut uuid = [0; 16];
-        for (byte, digits) in uuid.iter_mut().zip(diff_id.hex().as_bytes().as_chunks::<2>().0) {
-            let digits = std::str::from_utf8(digits).unwrap_or("0");
-            *byte = u8::from_str_radix(digits, 16).unwrap_or(0);
-        }
         self.tree.drop_idle_whiteouts();
-        Ok(UnpackReport { diff_id, image_bytes: self.writer.finish(&self.tree, uuid, recipe)? })
+        // Overlayfs wants UUIDs unlike.
+        let image_bytes = self.writer.finish(&self.tree, diff_id.uuid(), recipe)?;
+        Ok(UnpackReport { diff_id, image_bytes })
     }
 }
 

@@ -4,6 +4,7 @@ mod costs;
 mod gnu_tar;
 mod hostile;
 mod large;
+mod merge;
 mod random;
 mod readback;
 mod recipe;

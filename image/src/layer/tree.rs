@@ -199,7 +199,7 @@ impl Tree {
             directory.opaque |= opaque;
         }
         let id = self.add(node)?;
-        self.name(parent, name, id)
+        Ok(self.name(parent, name, id)?)
     }
 
     /// Gives what is at `target` another name.
@@ -223,7 +223,7 @@ impl Tree {
             return Err(EntryError::ReplacesRoot.into());
         };
         let parent = self.directory_at(parents)?;
-        self.name(parent, name, id)
+        Ok(self.name(parent, name, id)?)
     }
 
     /// Hides `name` of lower layers.
@@ -251,10 +251,50 @@ impl Tree {
         Ok(())
     }
 
-    fn add(&mut self, node: Node) -> Result<NodeId, Failure> {
+    /// Puts what an upper layer has under a name over what is there. Gives the directory to go on with, of one.
+    pub(super) fn lay(
+        &mut self,
+        parent: NodeId,
+        name: &[u8],
+        mut node: Node,
+    ) -> Result<NodeId, UnpackError> {
+        let existing = self.child(parent, name);
+        if let NodeKind::Directory(directory) = &mut node.kind {
+            directory.parent = parent;
+            // What it hides is gone: nothing lies below a merged tree.
+            if !std::mem::take(&mut directory.opaque)
+                && let Some(id) = existing
+                && let Some(Node { kind: NodeKind::Directory(_), attributes }) =
+                    self.nodes.get_mut(id.0)
+            {
+                *attributes = node.attributes;
+                return Ok(id);
+            }
+        }
+        self.charge(node.attributes.cost())?;
+        let id = self.add(node)?;
+        self.name(parent, name, id)?;
+        Ok(id)
+    }
+
+    /// Takes away what lower layers have under a name.
+    pub(super) fn hide(&mut self, parent: NodeId, name: &[u8]) {
+        if let Some(directory) = self.directory_mut(parent) {
+            directory.entries.remove(name);
+        }
+    }
+
+    /// What the root has, as an upper layer says it.
+    pub(super) fn lay_root(&mut self, attributes: Attributes) {
+        if let Some(root) = self.nodes.first_mut() {
+            root.attributes = attributes;
+        }
+    }
+
+    fn add(&mut self, node: Node) -> Result<NodeId, UnpackError> {
         let limit = self.limits.entries;
         if self.nodes.len() as u64 >= limit {
-            return Err(UnpackError::Limit { what: Limited::Entries, limit }.into());
+            return Err(UnpackError::Limit { what: Limited::Entries, limit });
         }
         let own = match &node.kind {
             NodeKind::SymbolicLink(target) => target.len(),
@@ -265,7 +305,13 @@ impl Tree {
         Ok(NodeId(self.nodes.len() - 1))
     }
 
-    fn name(&mut self, parent: NodeId, name: &[u8], id: NodeId) -> Result<(), Failure> {
+    /// Gives an inode a name, in place of whatever has it.
+    pub(super) fn name(
+        &mut self,
+        parent: NodeId,
+        name: &[u8],
+        id: NodeId,
+    ) -> Result<(), UnpackError> {
         self.charge(NODE_BYTES + name.len() as u64)?;
         if let Some(directory) = self.directory_mut(parent) {
             directory.entries.insert(name.into(), id);

@@ -111,12 +111,7 @@ impl Bench<'_> {
             let (expected, found) = (key.diff_id, report.diff_id);
             return Err(LayerError::DiffId { expected, found });
         }
-        let written = new.file().metadata().map_err(LayerError::Read)?.len();
-        let reported = report.image_bytes;
-        if written != reported || written == 0 || !written.is_multiple_of(4096) {
-            return Err(LayerError::ImageLength { reported, written });
-        }
-        self.store.may_take(written)?;
+        self.store.may_take(whole(report.image_bytes, new.file())?)?;
         Ok(new.publish()?)
     }
 
@@ -188,6 +183,15 @@ pub(super) fn stored(
     };
     let Some(blob) = blob else { return Ok(None) };
     Ok(store.find(&LayerKey { diff_id: layer.diff_id.clone(), blob })?)
+}
+
+/// How long the image in a file is, which must be as long as whoever wrote it reported.
+pub(super) fn whole(reported: u64, file: &File) -> Result<u64, LayerError> {
+    let written = file.metadata().map_err(LayerError::Read)?.len();
+    if written != reported || written == 0 || !written.is_multiple_of(4096) {
+        return Err(LayerError::ImageLength { reported, written });
+    }
+    Ok(written)
 }
 
 impl Input<'_> {

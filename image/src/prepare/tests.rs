@@ -4,13 +4,14 @@ mod names;
 mod processes;
 mod registry;
 mod room;
+mod trees;
 
 use super::{
     Image, ImageError, LayerError, LayerProgress, Request, UnpackFailure, Unpacker, prepare,
 };
 use crate::digest::{Algorithm, Digest};
 use crate::layer::tests::{Archive, unpack_bytes};
-use crate::layer::{Limits, UnpackJob, UnpackReport};
+use crate::layer::{Limits, MergeJob, UnpackJob, UnpackReport};
 use crate::manifest::Platform;
 use crate::source::SourceError;
 use crate::store::Store;
@@ -20,6 +21,12 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+type Merged = Result<u64, UnpackFailure>;
+
+fn merged(job: &MergeJob, layers: &[&File], output: &File) -> Merged {
+    Ok(crate::layer::merge(job, layers.iter().copied(), output)?)
+}
 
 /// Unpacks here, and counts.
 #[derive(Default)]
@@ -37,6 +44,10 @@ impl Unpacker for Here {
         self.calls.fetch_add(1, Ordering::Relaxed);
         Ok(crate::layer::unpack(job, input, output)?)
     }
+
+    fn merge(&self, job: &MergeJob, layers: &[&File], output: &File) -> Merged {
+        merged(job, layers, output)
+    }
 }
 
 /// Does as it is told, and says as it likes.
@@ -52,6 +63,10 @@ impl Unpacker for Liar {
         let mut report = crate::layer::unpack(job, input, output)?;
         self.0(&mut report, output);
         Ok(report)
+    }
+
+    fn merge(&self, job: &MergeJob, layers: &[&File], output: &File) -> Merged {
+        merged(job, layers, output)
     }
 }
 
@@ -202,12 +217,18 @@ fn docker_archive(layers: &[Vec<u8>]) -> Vec<u8> {
 fn check(image: Image, layers: &[&Vec<u8>]) {
     assert_eq!(image.config.cmd, ["run"]);
     assert_eq!(image.layers.len(), layers.len());
+    assert_eq!(image.tree.is_some(), layers.len() > 1);
     for (mut prepared, layer) in image.layers.into_iter().zip(layers) {
         let (report, expected) = unpack_bytes(layer).unwrap();
         let mut found = Vec::new();
-        prepared.file.read_to_end(&mut found).unwrap();
+        // Whoever merged it has read it by the same file position.
+        prepared.image.file.rewind().unwrap();
+        prepared.image.file.read_to_end(&mut found).unwrap();
         assert!(found == expected);
-        assert_eq!((prepared.diff_id, prepared.length), (report.diff_id, found.len() as u64));
+        assert_eq!(
+            (prepared.key.diff_id, prepared.image.length),
+            (report.diff_id, found.len() as u64)
+        );
     }
 }
 
@@ -356,7 +377,7 @@ fn a_subverted_unpacker_spoils_no_other_image() {
     write_files(&at("evil"), &files);
     let subverted = Liar(|report, _| report.diff_id = sha256(&layers()[0]));
     let evil = run(&format!("oci:{}", at("evil").display()), &at("state"), &subverted).unwrap();
-    assert_eq!(evil.layers[0].diff_id, sha256(&good[0]));
+    assert_eq!(evil.layers[0].key.diff_id, sha256(&good[0]));
     let image = run(&format!("oci:{}", at("good").display()), &at("state"), &Here::default());
     check(image.unwrap(), &good.iter().collect::<Vec<_>>());
 }
@@ -391,6 +412,10 @@ fn progress_is_told() {
             input.seek(SeekFrom::Start(job.offset + 10)).unwrap();
             std::thread::sleep(Duration::from_millis(300));
             Ok(crate::layer::unpack(job, input, output)?)
+        }
+
+        fn merge(&self, job: &MergeJob, layers: &[&File], output: &File) -> Merged {
+            merged(job, layers, output)
         }
     }
     let scratch = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@
 //! Whoever finds or makes layers [holds](Store::hold) the store meanwhile; nothing is removed as long as anybody
 //! does. A sandbox that runs has its layers open: their bytes stay until it ends.
 
-use super::{LayerKey, Store, StoreError, entries, failed, remove, retry};
+use super::{LayerKey, Store, StoreError, TreeKey, entries, failed, remove, retry};
 use crate::digest::Digest;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -26,6 +26,8 @@ pub struct Needed {
     pub documents: HashSet<Digest>,
     /// Layers.
     pub layers: HashSet<LayerKey>,
+    /// Merged trees.
+    pub trees: HashSet<TreeKey>,
 }
 
 /// What was removed.
@@ -42,7 +44,7 @@ pub struct Removed {
 pub struct Usage {
     /// How many layers.
     pub layers: usize,
-    /// How many bytes of disk they take.
+    /// How many bytes of disk they take, merged trees among them.
     pub layer_bytes: u64,
     /// How many blobs were fetched in part.
     pub downloads: usize,
@@ -99,6 +101,9 @@ impl Store {
                 }
             }
         }
+        for path in entries(&self.root.join("trees"))? {
+            usage.layer_bytes += taken(&path).unwrap_or(0);
+        }
         for path in entries(&self.root.join("downloads"))? {
             usage.downloads += 1;
             usage.download_bytes += taken(&path).unwrap_or(0);
@@ -115,6 +120,9 @@ impl Store {
         for key in only.layers.difference(&needed.layers) {
             removed.layers += usize::from(remove_counted(&self.layer_path(key), removed)?);
             remove_directory(&self.layer_directory(key));
+        }
+        for key in only.trees.difference(&needed.trees) {
+            remove_counted(&self.tree_path(key), removed)?;
         }
         for digest in only.documents.difference(&needed.documents) {
             remove_counted(&self.document_path(digest), removed)?;
@@ -134,6 +142,10 @@ impl Store {
                 }
                 remove_directory(&directory);
             }
+        }
+        let trees: HashSet<_> = needed.trees.iter().map(|key| self.tree_path(key)).collect();
+        for path in entries(&self.root.join("trees"))?.iter().filter(|it| !trees.contains(*it)) {
+            remove_counted(path, removed)?;
         }
         for algorithm in entries(&self.root.join("documents"))? {
             for path in entries(&algorithm)?.iter().filter(|path| !documents.contains(*path)) {

@@ -71,7 +71,7 @@ fn what_stands_for_a_layer_is_none_and_is_replaced() {
         let store = in_time(move || {
             assert!(store.find(&key()).unwrap().is_none());
             put(&store);
-            assert_eq!(store.find(&key()).unwrap().unwrap().length, 4096);
+            assert_eq!(store.find(&key()).unwrap().unwrap().image.length, 4096);
             store
         });
         assert!(fs::symlink_metadata(store.layer_path(&key())).unwrap().is_file(), "{name}");

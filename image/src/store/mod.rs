@@ -3,6 +3,7 @@
 //! ```text
 //!   STATE_DIR/store/format                                  "cofferdam store 1"
 //!   STATE_DIR/store/layers/ALGORITHM/DIFF-ID/BLOB.erofs     a layer; its directory is its lock
+//!   STATE_DIR/store/trees/DIGEST.erofs                      the merged tree of an image's layers
 //!   STATE_DIR/store/names/NAME.json                         what an image's name means here
 //!   STATE_DIR/store/documents/ALGORITHM/DIGEST              indexes, manifests, configurations
 //!   STATE_DIR/store/downloads/ALGORITHM-DIGEST              blobs on their way from a registry
@@ -32,6 +33,7 @@ mod partial;
 mod recorded;
 #[cfg(test)]
 mod tests;
+mod trees;
 
 use crate::digest::Digest;
 use crate::layer::error::is_full;
@@ -45,8 +47,9 @@ use rustix::io::Errno;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+pub use trees::{NewTree, TreeKey};
 
 const FORMAT: &str = "cofferdam store 1\n";
 const IMAGE_UNIT_BYTES: u64 = 4096;
@@ -119,12 +122,30 @@ pub struct LayerKey {
 /// A layer of the store.
 #[derive(Debug)]
 pub struct StoredLayer {
-    /// Its image, open for reading.
+    /// Its image.
+    pub image: StoredFile,
+    /// What it was unpacked from.
+    pub blob: Digest,
+}
+
+/// A file system image of the store.
+#[derive(Debug)]
+pub struct StoredFile {
+    /// Open for reading.
     pub file: File,
     /// How long it is, in bytes: a multiple of 4096.
     pub length: u64,
-    /// What it was unpacked from.
-    pub blob: Digest,
+}
+
+impl StoredFile {
+    /// Opens one, where there is one that can be.
+    fn open(path: &Path) -> Result<Option<Self>, StoreError> {
+        let Some(file) = open_own(path)? else { return Ok(None) };
+        let length = file.metadata().map_err(failed("look at", path))?.len();
+        // Someone else may have cut it. One that cannot be an image is none, and is made again.
+        let whole = length > 0 && length.is_multiple_of(IMAGE_UNIT_BYTES);
+        Ok(whole.then_some(Self { file, length }))
+    }
 }
 
 impl Store {
@@ -152,12 +173,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn find(&self, key: &LayerKey) -> Result<Option<StoredLayer>, StoreError> {
-        let path = self.layer_path(key);
-        let Some(file) = open_own(&path)? else { return Ok(None) };
-        let length = file.metadata().map_err(failed("look at", &path))?.len();
-        // Someone else may have cut it. One that cannot be an image is none, and is made again.
-        let whole = length > 0 && length.is_multiple_of(IMAGE_UNIT_BYTES);
-        Ok(whole.then(|| StoredLayer { file, length, blob: key.blob.clone() }))
+        let image = StoredFile::open(&self.layer_path(key))?;
+        Ok(image.map(|image| StoredLayer { image, blob: key.blob.clone() }))
     }
 
     /// How many bytes of layers there is room for just now. Others may take it too.
@@ -329,14 +346,7 @@ impl NewLayer<'_> {
     /// # Errors
     /// [`StoreError::Io`]; the store is as it was.
     pub fn publish(self) -> Result<StoredLayer, StoreError> {
-        let file = self.file.file();
-        file.set_permissions(fs::Permissions::from_mode(0o444))
-            .map_err(failed("change the mode of", self.path))?;
-        file.sync_data().map_err(failed("write", self.path))?;
-        let length = file.metadata().map_err(failed("look at", self.path))?.len();
-        self.file.publish(self.path)?;
-        let file = File::open(self.path).map_err(failed("open", self.path))?;
-        Ok(StoredLayer { file, length, blob: self.blob.clone() })
+        Ok(StoredLayer { image: self.file.publish_image(self.path)?, blob: self.blob.clone() })
     }
 }
 

@@ -4,14 +4,14 @@
 //! overlay and network file systems), it has one in a directory of its own, and is locked as long as
 //! its maker lives.
 
-use super::{StoreError, failed, make_directory, open_own, retry};
+use super::{StoreError, StoredFile, failed, make_directory, open_own, retry};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::rand::GetRandomFlags;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -142,6 +142,18 @@ impl NewFile {
             self.name = None;
         }
         Ok(())
+    }
+
+    /// The same of a file system image, which is on disk before and is never written after. Whoever else could write to
+    /// it must be gone.
+    pub(super) fn publish_image(self, path: &Path) -> Result<StoredFile, StoreError> {
+        let mode = fs::Permissions::from_mode(0o444);
+        self.file.set_permissions(mode).map_err(failed("change the mode of", path))?;
+        self.file.sync_data().map_err(failed("write", path))?;
+        let length = self.file.metadata().map_err(failed("look at", path))?.len();
+        self.publish(path)?;
+        let file = File::open(path).map_err(failed("open", path))?;
+        Ok(StoredFile { file, length })
     }
 
     /// Linking by descriptor alone takes a capability; through /proc it does not.

@@ -15,12 +15,12 @@ fn put(store: &Store, key: &LayerKey, content: &[u8]) {
     let lock = store.lock(key).unwrap();
     let new = lock.create().unwrap();
     new.file().write_all(content).unwrap();
-    assert_eq!(new.publish().unwrap().length, content.len() as u64);
+    assert_eq!(new.publish().unwrap().image.length, content.len() as u64);
 }
 
 fn get(store: &Store, key: &LayerKey) -> Option<Vec<u8>> {
     let mut content = Vec::new();
-    store.find(key).unwrap()?.file.read_to_end(&mut content).unwrap();
+    store.find(key).unwrap()?.image.file.read_to_end(&mut content).unwrap();
     Some(content)
 }
 

@@ -1,17 +1,27 @@
-//! The unpack process: one layer's bytes in, one file-system image out, and nothing else open.
+//! The unpack process: one layer's bytes in, one file-system image out; or the images of an image's layers in, and their
+//! merged tree out. Nothing else is open.
 
 use super::channel::{Channel, ChannelError};
 use super::{Role, spawn};
-use image::layer::{UnpackError, UnpackJob, UnpackReport};
+use image::layer::{MergeJob, UnpackError, UnpackJob, UnpackReport, merge};
 use image::{UnpackFailure, Unpacker};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// How long a process that has answered, or cannot, may take to end.
 const LAST_MOMENTS: Duration = Duration::from_secs(1);
 
-/// Unpacks each layer in a process of its own.
+/// What a process is to do with the files that come with it, the last of which is written.
+#[derive(Debug, Serialize, Deserialize)]
+enum Job {
+    Unpack(UnpackJob),
+    Merge(MergeJob),
+}
+
+/// Does each job in a process of its own.
 #[derive(Debug, Clone, Copy)]
 pub struct JailedUnpacker;
 
@@ -22,22 +32,30 @@ impl Unpacker for JailedUnpacker {
         input: &File,
         output: &File,
     ) -> Result<UnpackReport, UnpackFailure> {
-        let failed =
-            |error: Box<dyn std::error::Error + Send + Sync>| UnpackFailure::Process(error);
-        let mut child = spawn(Role::Unpack, job, &[input.as_fd(), output.as_fd()])
-            .map_err(|error| failed(error.into()))?;
-        let answer = child.channel().receive::<Result<UnpackReport, UnpackError>>();
-        // It has ended, by itself or now, before its output is believed.
-        let end = child.end(LAST_MOMENTS);
-        match (answer, end) {
-            (Ok((report, _)), _) => Ok(report?),
-            (Err(_), Some(status)) => {
-                let words = child.last_words().map(|words| format!(": {words}"));
-                let words = words.unwrap_or_default();
-                Err(failed(format!("it ended without an answer ({status}){words}").into()))
-            }
-            (Err(error), None) => Err(failed(error.into())),
+        done(&Job::Unpack(job.clone()), &[input.as_fd(), output.as_fd()])
+    }
+
+    fn merge(&self, job: &MergeJob, layers: &[&File], output: &File) -> Result<u64, UnpackFailure> {
+        let files: Vec<_> = layers.iter().copied().chain([output]).map(AsFd::as_fd).collect();
+        done(&Job::Merge(job.clone()), &files)
+    }
+}
+
+/// Has a process do a job.
+fn done<R: DeserializeOwned>(job: &Job, files: &[BorrowedFd<'_>]) -> Result<R, UnpackFailure> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| UnpackFailure::Process(error);
+    let mut child = spawn(Role::Unpack, job, files).map_err(|error| failed(error.into()))?;
+    let answer = child.channel().receive::<Result<R, UnpackError>>();
+    // It has ended, by itself or now, before its output is believed.
+    let end = child.end(LAST_MOMENTS);
+    match (answer, end) {
+        (Ok((report, _)), _) => Ok(report?),
+        (Err(_), Some(status)) => {
+            let words = child.last_words().map(|words| format!(": {words}"));
+            let words = words.unwrap_or_default();
+            Err(failed(format!("it ended without an answer ({status}){words}").into()))
         }
+        (Err(error), None) => Err(failed(error.into())),
     }
 }
 
@@ -46,10 +64,14 @@ impl Unpacker for JailedUnpacker {
 /// # Errors
 /// Where the launcher cannot be heard or told.
 pub fn run(channel: Channel) -> Result<(), ChannelError> {
-    let (job, descriptors) = channel.receive()?;
-    let Ok([input, output]) = <[OwnedFd; 2]>::try_from(descriptors) else {
-        return Err(ChannelError::Closed);
-    };
-    let report = image::layer::unpack(&job, &File::from(input), &File::from(output));
-    channel.send(&report, &[])
+    let (job, descriptors): (Job, Vec<OwnedFd>) = channel.receive()?;
+    let files: Vec<File> = descriptors.into_iter().map(File::from).collect();
+    let Some((output, inputs)) = files.split_last() else { return Err(ChannelError::Closed) };
+    match (job, inputs) {
+        (Job::Unpack(job), [input]) => {
+            channel.send(&image::layer::unpack(&job, input, output), &[])
+        }
+        (Job::Merge(job), layers) => channel.send(&merge(&job, layers, output), &[]),
+        (Job::Unpack(_), _) => Err(ChannelError::Closed),
+    }
 }

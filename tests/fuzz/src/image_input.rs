@@ -3,7 +3,7 @@
 use image::config::ImageConfig;
 use image::digest::HashingReader;
 use image::fetch::Credentials;
-use image::layer::{self, Archive, Limits};
+use image::layer::{self, Archive, Limits, MergeJob, UnpackError};
 use image::manifest::{self, Document, Platform};
 use image::policy::Policy;
 use image::registries::Settings;
@@ -11,6 +11,7 @@ use image::registries::credentials::{self, CredentialFile, Found};
 use image::{Algorithm, Reference};
 use std::io::{self, Cursor, Read};
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 /// As small as still reaches every limit.
 const LIMITS: Limits = Limits {
@@ -38,6 +39,36 @@ pub fn layer(bytes: &[u8]) {
         io::copy(&mut hashing, &mut io::sink()).expect("it is whole");
         assert_eq!(hashing.finish().0, report.diff_id, "the archive is made again");
         assert_eq!(Some((report, output)), unpack(), "the same layer makes the same image");
+    }
+}
+
+/// A layer's image as the store may have it once it was changed there: bytes of a sound one, each at its place. What is
+/// merged of it is sound.
+pub fn image(bytes: &[u8]) {
+    static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let layer = include_bytes!("../corpus/layer/tree-gnu");
+        let mut image = Cursor::new(Vec::new());
+        let unpacked = layer::unpack_stream(&layer[..], &mut image, Algorithm::Sha256, &LIMITS);
+        unpacked.expect("a sound layer");
+        image.into_inner()
+    });
+    let mut image = SOUND.clone();
+    for &[low, high, byte] in bytes.as_chunks().0 {
+        if let Some(place) = image.get_mut(usize::from(u16::from_le_bytes([low, high]))) {
+            *place = byte;
+        }
+    }
+    let merged = |image: &[u8]| {
+        let job = MergeJob { lengths: vec![image.len() as u64], uuid: [1; 16], limits: LIMITS };
+        let mut output = Cursor::new(Vec::new());
+        let length = layer::merge(&job, [Cursor::new(image)], &mut output)?;
+        let output = output.into_inner();
+        assert_eq!(length, output.len() as u64, "the tree is as long as was said");
+        Ok::<_, UnpackError>(output)
+    };
+    if let Ok(tree) = merged(&image) {
+        let again = merged(&[tree, image].concat());
+        assert!(matches!(again, Ok(_) | Err(UnpackError::Limit { .. })), "{:?}", again.err());
     }
 }
 

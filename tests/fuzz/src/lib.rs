@@ -47,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "image-policy", run: image_input::policy },
     Target { name: "kvm-counts", run: launcher_input::kvm_counts },
     Target { name: "layer", run: image_input::layer },
+    Target { name: "layer-image", run: image_input::image },
     Target { name: "layer-recipe", run: image_input::recipe },
     Target { name: "program-trailer", run: payload_input::trailer },
     Target { name: "registries-conf", run: image_input::registries_conf },

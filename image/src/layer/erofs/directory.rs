@@ -70,3 +70,37 @@ pub(super) fn encode(tree: &Tree, layout: &Layout, own: NodeId, directory: &Dire
     }
     out
 }
+
+/// The names of a directory, `.` and `..` not among them, and the numbers of their inodes; `None` where its bytes are no
+/// directory.
+pub(super) fn decode(body: &[u8]) -> Option<Vec<(Box<[u8]>, u64)>> {
+    let mut entries = Vec::new();
+    for block in body.chunks(BLOCK) {
+        let names_at = usize::from(format::u16_at(block, 8)?);
+        if names_at % ENTRY_BYTES != 0 || names_at == 0 {
+            return None;
+        }
+        let (heads, _) = block.split_at_checked(names_at)?;
+        let mut heads = heads.chunks(ENTRY_BYTES).peekable();
+        while let Some(head) = heads.next() {
+            let from = usize::from(format::u16_at(head, 8)?);
+            let to = heads.peek().and_then(|next| format::u16_at(next, 8)).map(usize::from);
+            let name = match to {
+                Some(to) => block.get(from..to)?,
+                // The last name of a block that is not the last may be followed by zeroes.
+                None => block.get(from..)?.split(|&byte| byte == 0).next()?,
+            };
+            let number = u64::from_le_bytes(*head.first_chunk()?);
+            match name {
+                b"." | b".." => {}
+                name if is_name(name) => entries.push((name.into(), number)),
+                _ => return None,
+            }
+        }
+    }
+    Some(entries)
+}
+
+fn is_name(name: &[u8]) -> bool {
+    (1..=255).contains(&name.len()) && !name.contains(&b'/') && !name.contains(&0)
+}

@@ -31,12 +31,16 @@ const FEATURE_INCOMPAT_CHUNKED_FILE: u32 = 4;
 /// `struct erofs_xattr_ibody_header`.
 pub(super) const XATTR_HEADER_BYTES: usize = 12;
 
-const S_IFIFO: u16 = 0o010_000;
-const S_IFCHR: u16 = 0o020_000;
-const S_IFDIR: u16 = 0o040_000;
-const S_IFBLK: u16 = 0o060_000;
-const S_IFREG: u16 = 0o100_000;
-const S_IFLNK: u16 = 0o120_000;
+const S_IFMT: u16 = 0o170_000;
+pub(super) const S_IFIFO: u16 = 0o010_000;
+pub(super) const S_IFCHR: u16 = 0o020_000;
+pub(super) const S_IFDIR: u16 = 0o040_000;
+pub(super) const S_IFBLK: u16 = 0o060_000;
+pub(super) const S_IFREG: u16 = 0o100_000;
+pub(super) const S_IFLNK: u16 = 0o120_000;
+
+/// The attribute by which overlayfs knows that a directory hides what lower layers have in it.
+pub(super) const OPAQUE_NAME: &[u8] = b"trusted.overlay.opaque";
 
 /// A file type, as inodes and as directories have it.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +64,11 @@ pub(super) fn file_type(kind: &NodeKind) -> FileType {
 /// Linux's `new_encode_dev`.
 pub(super) fn device_number(major: u32, minor: u32) -> u32 {
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
+}
+
+/// The device of such a number.
+pub(super) fn split_device_number(number: u32) -> (u32, u32) {
+    ((number & 0xf_ff00) >> 8, (number & 0xff) | ((number >> 12) & 0xf_ff00))
 }
 
 /// What an inode has besides its attributes.
@@ -97,6 +106,64 @@ pub(super) fn encode_inode(
     out.put(40, &attributes.mtime.nanoseconds.to_le_bytes());
     out.put(44, &head.links.to_le_bytes());
     out.0
+}
+
+/// What stands in an inode that is read.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) data_layout: u16,
+    /// `S_IFMT`'s part of its mode.
+    pub(super) kind: u16,
+    /// The rest of its mode.
+    pub(super) mode: u16,
+    pub(super) xattr_bytes: u64,
+    pub(super) size: u64,
+    pub(super) union: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) seconds: i64,
+    pub(super) nanoseconds: u32,
+}
+
+/// Reads a `struct erofs_inode_extended`; `None` of the compact form.
+pub(super) fn decode_inode(bytes: &[u8]) -> Option<Head> {
+    let form = u16_at(bytes, 0)?;
+    let mode = u16_at(bytes, 4)?;
+    let xattr_bytes = match u64::from(u16_at(bytes, 2)?) {
+        0 => 0,
+        count => XATTR_HEADER_BYTES as u64 + (count - 1) * 4,
+    };
+    let seconds = *bytes.get(32..)?.first_chunk()?;
+    let size = *bytes.get(8..)?.first_chunk()?;
+    (form & 1 == 1).then_some(Head {
+        data_layout: form >> 1,
+        kind: mode & S_IFMT,
+        mode: mode & !S_IFMT,
+        xattr_bytes,
+        size: u64::from_le_bytes(size),
+        union: u32_at(bytes, 16)?,
+        uid: u32_at(bytes, 24)?,
+        gid: u32_at(bytes, 28)?,
+        seconds: i64::from_le_bytes(seconds),
+        nanoseconds: u32_at(bytes, 40)?,
+    })
+}
+
+pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+/// The root's number and the first block of the inodes, where the first block is one that [`Superblock`] makes.
+pub(super) fn decode_superblock(block: &[u8]) -> Option<(u16, u32)> {
+    let bytes = block.get(SUPERBLOCK_OFFSET..)?;
+    let known = u32_at(bytes, 0)? == MAGIC
+        && u32::from(*bytes.get(12)?) == BLOCK_BYTES.trailing_zeros()
+        && u32_at(bytes, 80)? & !FEATURE_INCOMPAT_CHUNKED_FILE == 0;
+    known.then_some((u16_at(bytes, 14)?, u32_at(bytes, 40)?))
 }
 
 /// What the superblock says that is not the same for every image.
@@ -180,7 +247,7 @@ fn stored_xattrs(
     xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
     opaque: bool,
 ) -> impl Iterator<Item = Xattr<'_>> {
-    let mark: (&[u8], &[u8]) = (b"trusted.overlay.opaque", b"y");
+    let mark: (&[u8], &[u8]) = (OPAQUE_NAME, b"y");
     let all = xattrs.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
     opaque.then_some(mark).into_iter().chain(all).filter_map(|(name, value)| {
         let (index, name) = xattr_namespace(name)?;
@@ -203,6 +270,23 @@ pub(super) fn encode_xattrs(xattrs: &BTreeMap<Vec<u8>, Vec<u8>>, opaque: bool) -
         out.resize(out.len().next_multiple_of(4), 0);
     }
     out
+}
+
+/// Reads what [`encode_xattrs`] makes.
+pub(super) fn decode_xattrs(bytes: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let mut xattrs = BTreeMap::new();
+    let mut left = bytes.get(XATTR_HEADER_BYTES..)?;
+    while !left.is_empty() {
+        let (&name_bytes, &index) = (left.first()?, left.get(1)?);
+        let value_bytes = usize::from(u16_at(left, 2)?);
+        let (_, prefix) = XATTR_PREFIXES.iter().find(|(known, _)| *known == index)?;
+        let (name, behind) = left.get(4..)?.split_at_checked(usize::from(name_bytes))?;
+        let value = behind.get(..value_bytes)?;
+        xattrs.insert([prefix, name].concat(), value.to_vec());
+        let bytes = (4 + name.len() + value_bytes).next_multiple_of(4);
+        left = left.get(bytes..)?;
+    }
+    Some(xattrs)
 }
 
 /// A structure being filled at offsets that are constants.

@@ -3,7 +3,9 @@
 use super::super::error::{Limited, UnpackError};
 use super::super::tree::{Directory, FileData, FileLayout, Node, NodeId, NodeKind, ROOT, Tree};
 use super::directory;
-use super::format::{BLOCK_BYTES, INODE_BYTES, NO_BLOCK, SLOT_BYTES, XattrSize};
+use super::format::{
+    BLOCK_BYTES, INODE_BYTES, NO_BLOCK, SLOT_BYTES, XATTR_HEADER_BYTES, XattrSize,
+};
 
 /// Where the first inode lies: not at 0, because an inode numbered 0 is no file to C libraries.
 const FIRST_OFFSET: u64 = 2 * INODE_BYTES;
@@ -37,12 +39,13 @@ pub(super) enum Body {
 pub(super) struct Layout {
     order: Vec<NodeId>,
     places: Vec<Option<Place>>,
+    end_block: u32,
 }
 
 impl Layout {
     /// Lays out a tree whose directories and links begin at `block`.
     pub(super) fn of(tree: &Tree, block: u32) -> Result<Self, UnpackError> {
-        let mut layout = Self { order: Vec::new(), places: Vec::new() };
+        let mut layout = Self { order: Vec::new(), places: Vec::new(), end_block: block };
         layout.places.resize_with(tree.len(), || None);
         layout.visit(tree);
         layout.place_all(tree, block)?;
@@ -56,6 +59,11 @@ impl Layout {
 
     pub(super) fn place(&self, id: NodeId) -> Option<&Place> {
         self.places.get(id.index())?.as_ref()
+    }
+
+    /// The first block behind all inodes.
+    pub(super) fn end_block(&self) -> u32 {
+        self.end_block
     }
 
     /// The number of an inode.
@@ -98,6 +106,7 @@ impl Layout {
     fn place_all(&mut self, tree: &Tree, first_block: u32) -> Result<(), UnpackError> {
         let mut block = u64::from(first_block);
         let mut offset = FIRST_OFFSET;
+        let mut inodes_end = offset;
         for &id in &self.order {
             let (Some(node), Some(Some(place))) = (tree.node(id), self.places.get_mut(id.index()))
             else {
@@ -131,9 +140,13 @@ impl Layout {
                 offset = offset.next_multiple_of(BLOCK_BYTES);
             }
             place.offset = offset;
-            offset = (offset + bytes).next_multiple_of(SLOT_BYTES);
+            inodes_end = offset + bytes;
+            offset = inodes_end.next_multiple_of(SLOT_BYTES);
         }
-        if block >= u64::from(NO_BLOCK) {
+        // A header of attributes stands behind the last, too.
+        let end = block + (inodes_end + XATTR_HEADER_BYTES as u64).div_ceil(BLOCK_BYTES);
+        self.end_block = u32::try_from(end).unwrap_or(NO_BLOCK);
+        if end >= u64::from(NO_BLOCK) {
             let limit = u64::from(NO_BLOCK) * BLOCK_BYTES;
             return Err(UnpackError::Limit { what: Limited::ImageBytes, limit });
         }

@@ -5,6 +5,8 @@
 //!   superblock @ 1024 │                        │ that do not fit beside     │ attributes and tail
 //! ```
 //!
+//! The image of a merged tree has the same form, without file data: that lies behind it, in the layers' own images.
+//!
 //! Owns: the format. Never does: hold file data, save tails up to a budget. The same tree and the same
 //! data in the same order give the same bytes. Every Linux since 5.15 reads them (chunk-based files).
 
@@ -12,16 +14,18 @@ mod blocks;
 mod directory;
 mod format;
 mod layout;
+mod read;
 
-pub(super) use format::{MAX_XATTR_BYTES, XattrSize, xattr_namespace};
+pub(super) use format::{BLOCK_BYTES, MAX_XATTR_BYTES, XattrSize, xattr_namespace};
+pub(super) use read::{ErofsReader, damaged};
 
-use super::error::UnpackError;
+use super::error::{Limited, UnpackError};
 use super::limits::Limits;
 use super::recipe::{self, Recipe};
 use super::tar::{Segment, TarInput, TarReader};
-use super::tree::{FileData, FileLayout, Node, NodeKind, ROOT, Tree};
+use super::tree::{FileData, FileLayout, Node, NodeId, NodeKind, ROOT, Tree};
 use blocks::BlockWriter;
-use format::{BLOCK_BYTES, InodeHead, NO_BLOCK, Superblock, XATTR_HEADER_BYTES};
+use format::{InodeHead, NO_BLOCK, Superblock, XATTR_HEADER_BYTES};
 use layout::{Body, Layout};
 use std::io::{Seek, Write};
 
@@ -146,10 +150,55 @@ impl<W: Write + Seek> ErofsWriter<W> {
         recipe: Recipe,
     ) -> Result<u64, UnpackError> {
         let layout = Layout::of(tree, self.blocks.block()?)?;
+        let superblock = self.inodes(tree, &layout, 0, uuid)?;
+        if let Some((recipe, archive_bytes)) = recipe.finish() {
+            let (offset, length) = (self.blocks.position(), recipe.len() as u64);
+            self.blocks.write(&recipe)?;
+            let end = self.blocks.position() + recipe::TRAILER_BYTES as u64;
+            self.blocks.zeroes(end.wrapping_neg() % BLOCK_BYTES)?;
+            self.blocks.write(&recipe::trailer(offset, length, archive_bytes))?;
+        }
+        self.blocks.finish(&superblock.encode())
+    }
+
+    /// Writes the image of a tree whose file data lies in `data_blocks` blocks that will stand behind it, the first of
+    /// which the tree counts as 0; gives its own length.
+    pub(super) fn finish_before_data(
+        mut self,
+        tree: &Tree,
+        uuid: [u8; 16],
+        data_blocks: u32,
+    ) -> Result<u64, UnpackError> {
+        self.has_chunks = true;
+        let layout = Layout::of(tree, self.blocks.block()?)?;
+        let own_blocks = layout.end_block();
+        let too_large = || {
+            let limit = u64::from(NO_BLOCK) * BLOCK_BYTES;
+            UnpackError::Limit { what: Limited::ImageBytes, limit }
+        };
+        let all = own_blocks.checked_add(data_blocks).filter(|&all| all < NO_BLOCK);
+        let all = all.ok_or_else(too_large)?;
+        let mut superblock = self.inodes(tree, &layout, own_blocks, uuid)?;
+        // Files' blocks are counted from there.
+        if superblock.blocks != own_blocks {
+            return Err(damaged("what was merged"));
+        }
+        superblock.blocks = all;
+        self.blocks.finish(&superblock.encode())
+    }
+
+    /// Writes directories and inodes. Files' blocks are counted from `data_from`.
+    fn inodes(
+        &mut self,
+        tree: &Tree,
+        layout: &Layout,
+        data_from: u32,
+        uuid: [u8; 16],
+    ) -> Result<Superblock, UnpackError> {
         for &id in layout.order() {
             let Some((node, place)) = tree.node(id).zip(layout.place(id)) else { continue };
             let Body::Here { size, beside, .. } = place.body else { continue };
-            let body = body(tree, &layout, node, id)?;
+            let body = body(tree, layout, node, id)?;
             let in_blocks = usize::try_from(size - beside).unwrap_or(usize::MAX);
             self.blocks.write(body.get(..in_blocks).unwrap_or(&body))?;
             self.blocks.align()?;
@@ -161,31 +210,23 @@ impl<W: Write + Seek> ErofsWriter<W> {
             let at = u64::from(metadata) * BLOCK_BYTES + place.offset;
             self.blocks.zeroes(at.saturating_sub(self.blocks.position()))?;
             let opaque = matches!(&node.kind, NodeKind::Directory(d) if d.opaque);
-            let head = inode_head(node, place, number);
+            let head = inode_head(node, place, number, data_from);
             let xattrs = format::encode_xattrs(&node.attributes.xattrs, opaque);
             self.blocks.write(&format::encode_inode(&head, &node.attributes, xattrs.len()))?;
             self.blocks.write(&xattrs)?;
-            self.beside(tree, &layout, node, id)?;
+            self.beside(tree, layout, (node, id), data_from)?;
         }
         // erofs-utils read a header of attributes behind every inode, also where it has none.
         self.blocks.zeroes(XATTR_HEADER_BYTES as u64)?;
         self.blocks.align()?;
-        let superblock = Superblock {
+        Ok(Superblock {
             root_nid: layout.nid(ROOT),
             inodes: layout.order().len() as u64,
             blocks: self.blocks.block()?,
             metadata_block: metadata,
             uuid,
             has_chunks: self.has_chunks,
-        };
-        if let Some((recipe, archive_bytes)) = recipe.finish() {
-            let (offset, length) = (self.blocks.position(), recipe.len() as u64);
-            self.blocks.write(&recipe)?;
-            let end = self.blocks.position() + recipe::TRAILER_BYTES as u64;
-            self.blocks.zeroes(end.wrapping_neg() % BLOCK_BYTES)?;
-            self.blocks.write(&recipe::trailer(offset, length, archive_bytes))?;
-        }
-        self.blocks.finish(&superblock.encode())
+        })
     }
 
     /// What lies behind an inode and its attributes: a tail, or a table of chunks.
@@ -193,16 +234,16 @@ impl<W: Write + Seek> ErofsWriter<W> {
         &mut self,
         tree: &Tree,
         layout: &Layout,
-        node: &Node,
-        id: super::tree::NodeId,
+        (node, id): (&Node, NodeId),
+        data_from: u32,
     ) -> Result<(), UnpackError> {
         match &node.kind {
             NodeKind::File(FileData { layout: FileLayout::Flat { tail, .. }, .. }) => {
                 self.blocks.write(tail)
             }
             NodeKind::File(FileData { layout: FileLayout::Chunked { table, .. }, .. }) => {
-                for block in table {
-                    self.blocks.write(&block.to_le_bytes())?;
+                for &block in table {
+                    self.blocks.write(&counted_from(data_from, block).to_le_bytes())?;
                 }
                 Ok(())
             }
@@ -242,7 +283,7 @@ fn body<'a>(
     tree: &'a Tree,
     layout: &Layout,
     node: &'a Node,
-    id: super::tree::NodeId,
+    id: NodeId,
 ) -> Result<std::borrow::Cow<'a, [u8]>, UnpackError> {
     Ok(match &node.kind {
         NodeKind::SymbolicLink(target) => target.into(),
@@ -251,13 +292,20 @@ fn body<'a>(
     })
 }
 
-fn inode_head(node: &Node, place: &layout::Place, number: u32) -> InodeHead {
+/// A block's number, where it is one, in an image that has so many before it.
+pub(super) fn counted_from(first: u32, block: u32) -> u32 {
+    if block == NO_BLOCK { NO_BLOCK } else { block.saturating_add(first) }
+}
+
+fn inode_head(node: &Node, place: &layout::Place, number: u32, data_from: u32) -> InodeHead {
     let (data_layout, size, union) = match (&node.kind, &place.body) {
         (NodeKind::File(FileData { size, layout }), _) => match layout {
             FileLayout::Flat { block, tail } if tail.is_empty() => {
-                (format::FLAT_PLAIN, *size, *block)
+                (format::FLAT_PLAIN, *size, counted_from(data_from, *block))
             }
-            FileLayout::Flat { block, .. } => (format::FLAT_INLINE, *size, *block),
+            FileLayout::Flat { block, .. } => {
+                (format::FLAT_INLINE, *size, counted_from(data_from, *block))
+            }
             FileLayout::Chunked { chunk_bits, .. } => {
                 let bits = u32::from(*chunk_bits) - BLOCK_BYTES.trailing_zeros();
                 (format::CHUNK_BASED, *size, bits)

@@ -1,8 +1,8 @@
 //! Several processes at one store. Each test is both halves: what orders, and the process of itself
 //! that it starts for it.
 
-use super::{Here, check, layer_error, layers, oci_files, run, write_files};
-use crate::layer::{UnpackJob, UnpackReport};
+use super::{Here, Merged, check, layer_error, layers, merged, oci_files, run, write_files};
+use crate::layer::{MergeJob, UnpackJob, UnpackReport};
 use crate::prepare::{LayerError, UnpackFailure, Unpacker};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs::{self, File};
@@ -44,6 +44,10 @@ fn a_kill_leaves_nothing() {
             loop {
                 std::thread::sleep(Duration::from_secs(1));
             }
+        }
+
+        fn merge(&self, job: &MergeJob, layers: &[&File], output: &File) -> Merged {
+            merged(job, layers, output)
         }
     }
     if let Some((reference, directory)) = ordered() {
@@ -87,6 +91,10 @@ fn processes_share_the_work() {
             tempfile::NamedTempFile::new_in(&self.0).unwrap().keep().unwrap();
             std::thread::sleep(Duration::from_millis(200));
             Ok(crate::layer::unpack(job, input, output)?)
+        }
+
+        fn merge(&self, job: &MergeJob, layers: &[&File], output: &File) -> Merged {
+            merged(job, layers, output)
         }
     }
     if let Some((reference, directory)) = ordered() {
