@@ -95,6 +95,15 @@ pub enum Ask {
         /// The tag.
         version: String,
     },
+    /// A GPG signature of what has a digest, at the place of them that the access means.
+    Signature {
+        /// The digest.
+        digest: Digest,
+        /// Which signature, from 1.
+        number: usize,
+        /// The most bytes it may have.
+        limit: u64,
+    },
     /// A configuration or a layer.
     Blob {
         /// Which.
@@ -241,6 +250,8 @@ pub struct Remote<'a> {
     pub fetcher: &'a dyn Fetcher,
     /// Where to ask, in the order in which to ask.
     pub places: &'a [Access],
+    /// Where the image's GPG signatures are kept, where anybody has said so.
+    pub lookaside: Option<&'a Access>,
     /// When to ask.
     pub pull: Pull,
 }

@@ -8,10 +8,11 @@
 //!       "oci":    { "/images": [{ "type": "insecureAcceptAnything" }] } } }
 //! ```
 //! `pinned` is ours: the image is one of these, by the digest of its index, its manifest or its configuration.
-//! `sigstoreSigned` is a signature by a key. `signedBy` (GPG) is understood and refused, because nothing here checks it yet.
+//! `sigstoreSigned` is a signature by a key in cosign's format, `signedBy` one by GPG.
 //!
 //! Owns: the format, and which rule is for which image: the one that says most of it. Never does: read a file.
 
+mod openpgp;
 mod signed;
 
 pub use signed::{MAX_KEY_BYTES, Signature};
@@ -21,7 +22,7 @@ use crate::layer::Quoted;
 use crate::reference::name::ImageName;
 use crate::reference::{Reference, Selector};
 use serde::Deserialize;
-use signed::Signed;
+use signed::{GpgSigned, Signed};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -37,6 +38,22 @@ pub struct Policy {
     transports: HashMap<String, HashMap<String, Vec<Requirement>>>,
 }
 
+/// Which signatures of an image are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignaturesWanted {
+    /// Those that stand beside it in its registry.
+    pub sigstore: bool,
+    /// Those that are kept aside.
+    pub gpg: bool,
+}
+
+impl SignaturesWanted {
+    /// Whether any are.
+    pub fn any(self) -> bool {
+        self.sigstore || self.gpg
+    }
+}
+
 /// What a rule asks of an image. All that a rule asks must be so.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
@@ -44,7 +61,7 @@ enum Requirement {
     InsecureAcceptAnything,
     Reject,
     Pinned { digests: Vec<Digest> },
-    SignedBy,
+    SignedBy(GpgSigned),
     SigstoreSigned(Signed),
 }
 
@@ -68,9 +85,6 @@ pub enum PolicyError {
         /// What it has.
         found: Quoted,
     },
-    /// The image is to be signed in a way that nothing here knows.
-    #[error("the policy asks for GPG signatures, which cannot be checked yet, by {0}")]
-    Signatures(Rule),
     /// Nobody vouches for the image.
     #[error("the policy asks for a signature, by {rule}: {why}")]
     NotSigned {
@@ -142,19 +156,13 @@ impl Policy {
     /// Whether an image may be asked for at all.
     ///
     /// # Errors
-    /// [`PolicyError::Rejected`] and [`PolicyError::Signatures`], with the rule.
+    /// [`PolicyError::Rejected`], with the rule.
     pub fn may_be_asked_for(&self, reference: &Reference) -> Result<(), PolicyError> {
         let (rule, requirements) = self.rule_for(reference);
-        for requirement in requirements {
-            match requirement {
-                Requirement::InsecureAcceptAnything
-                | Requirement::Pinned { .. }
-                | Requirement::SigstoreSigned(_) => {}
-                Requirement::Reject => return Err(PolicyError::Rejected(rule)),
-                Requirement::SignedBy => return Err(PolicyError::Signatures(rule)),
-            }
+        match requirements.contains(&Requirement::Reject) {
+            true => Err(PolicyError::Rejected(rule)),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Reads the keys that it names by their files. Until then no signature by one of them counts.
@@ -167,7 +175,9 @@ impl Policy {
     ) -> Result<(), PolicyError> {
         let rules = self.transports.values_mut().flat_map(HashMap::values_mut);
         for requirement in rules.chain([&mut self.default]).flatten() {
-            if let Requirement::SigstoreSigned(signed) = requirement {
+            if let Requirement::SigstoreSigned(signed) | Requirement::SignedBy(GpgSigned(signed)) =
+                requirement
+            {
                 let read = signed.read_keys(&mut read);
                 read.map_err(|(path, why)| PolicyError::Key { path, why })?;
             }
@@ -175,10 +185,13 @@ impl Policy {
         Ok(())
     }
 
-    /// Whether its signatures have to be known before it can be said that an image is accepted.
-    pub fn asks_for_signatures(&self, reference: &Reference) -> bool {
+    /// Which signatures have to be known before it can be said that an image is accepted.
+    pub fn asks_for(&self, reference: &Reference) -> SignaturesWanted {
         let (_, requirements) = self.rule_for(reference);
-        requirements.iter().any(|it| matches!(it, Requirement::SigstoreSigned(_)))
+        SignaturesWanted {
+            sigstore: requirements.iter().any(|it| matches!(it, Requirement::SigstoreSigned(_))),
+            gpg: requirements.iter().any(|it| matches!(it, Requirement::SignedBy(_))),
+        }
     }
 
     /// Whether an image that has these digests, and these signatures, is accepted.
@@ -206,7 +219,7 @@ impl Policy {
                     let found = Quoted::new(found.as_bytes());
                     return Err(PolicyError::NotPinned { rule, found });
                 }
-                Requirement::SigstoreSigned(signed) => {
+                Requirement::SigstoreSigned(signed) | Requirement::SignedBy(GpgSigned(signed)) => {
                     if let Err(why) = signed.vouched(name, own, signatures) {
                         return Err(PolicyError::NotSigned { rule, why });
                     }
@@ -227,6 +240,14 @@ impl Policy {
             }
         }
         (Rule { transport, scope: None }, &self.default)
+    }
+}
+
+/// For the fuzzer: reads a file of keys and a signed message, whatever they are.
+pub fn read_hostile(bytes: &[u8]) {
+    let keys = openpgp::Keyring::parse(bytes).unwrap_or_default();
+    if let Err(why) = keys.opened(bytes, 0) {
+        assert!(!why.is_empty(), "it is said why");
     }
 }
 
@@ -358,9 +379,13 @@ mod tests {
         let error = signed.accepts(&reference("debian"), &[], &[]).unwrap_err();
         assert!(matches!(error, PolicyError::NotSigned { .. }), "{error}");
         let error = signed.accepts(&reference("oci:a"), &[], &[]).unwrap_err();
-        assert!(matches!(error, PolicyError::Signatures(_)), "{error}");
+        assert!(matches!(error, PolicyError::NotSigned { .. }), "{error}");
         let key = signed.clone().read_keys(|_| Ok(b"no key".to_vec())).unwrap_err();
-        assert!(key.to_string().starts_with("the policy's key \"/key\" cannot be used"), "{key}");
+        let words = key.to_string();
+        assert!(
+            words.starts_with("the policy's key \"/") && words.contains("cannot be used"),
+            "{words}"
+        );
     }
 
     #[test]
@@ -370,6 +395,9 @@ mod tests {
             "{}",
             r#"{"default": [{"type": "other"}]}"#,
             r#"{"default": [{"type": "pinned", "digests": ["x"]}]}"#,
+            r#"{"default": [{"type": "signedBy", "keyType": "GPGKeys"}]}"#,
+            r#"{"default": [{"type": "signedBy", "keyType": "other", "keyPath": "/k"}]}"#,
+            r#"{"default": [{"type": "signedBy", "keyType": "GPGKeys", "keyData": "AAAA"}]}"#,
         ] {
             assert!(
                 matches!(Policy::parse(json.as_bytes()), Err(PolicyError::Malformed(_))),

@@ -283,7 +283,8 @@ fn signatures(
     store: &Store,
 ) -> Result<Vec<Signature>, SourceError> {
     let Reference::Registry(name) = request.reference else { return Ok(Vec::new()) };
-    if !request.policy.asks_for_signatures(request.reference) {
+    let wanted = request.policy.asks_for(request.reference);
+    if !wanted.any() {
         return Ok(Vec::new());
     }
     let lists = match (named, request.remote) {
@@ -291,7 +292,7 @@ fn signatures(
             // Whoever signs an image for several platforms signs its index.
             let mut digests = vec![named.digest.clone(), named.manifest.clone()];
             digests.dedup();
-            named.signatures = source::signatures::fetch(name, &digests, store, remote)?;
+            named.signatures = source::signatures::fetch(name, &digests, wanted, store, remote)?;
             named.signatures.clone()
         }
         _ => store.named(name)?.map(|known| known.signatures).unwrap_or_default(),

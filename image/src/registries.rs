@@ -4,7 +4,9 @@
 //! credential helper, or speak to a registry.
 
 pub mod credentials;
+pub mod lookaside;
 pub mod settings;
 
 pub use credentials::{CredentialFile, Found};
+pub use lookaside::{Lookaside, LookasideError, Lookasides};
 pub use settings::{Endpoint, Settings, SettingsError};

@@ -48,7 +48,7 @@ impl Explain for ImageError {
                 _ => None,
             },
             Self::Policy { source: PolicyError::NotSigned { .. }, .. } => {
-                Some("signatures come with the image when it is pulled: cofferdam pull".to_owned())
+                Some("signatures come with the image when it is pulled (cofferdam pull), GPG's from where registries.d says".to_owned())
             }
             Self::Policy { .. } => {
                 Some("name an image that the policy accepts, or change it (--policy)".to_owned())
@@ -132,7 +132,7 @@ pub fn means(
     state_dir: &Path,
 ) -> Result<Means, Failure> {
     let policy = registries::policy(args)?;
-    let registries = registries(image, pull, args, state_dir)?;
+    let registries = registries(image, pull, args, &policy, state_dir)?;
     Ok(Means { policy, registries })
 }
 
@@ -140,16 +140,25 @@ fn registries(
     image: &str,
     pull: PullPolicy,
     args: &RegistryArgs,
+    policy: &Policy,
     state_dir: &Path,
 ) -> Result<Option<Registries>, Failure> {
-    let Reference::Registry(name) = image.parse()? else { return Ok(None) };
+    let reference: Reference = image.parse()?;
+    let Reference::Registry(name) = &reference else { return Ok(None) };
     let needed = match pull {
         PullPolicy::Always => true,
         PullPolicy::Never => false,
         PullPolicy::Missing => !Store::open(state_dir)
-            .is_ok_and(|store| image::is_stored(&name, &Platform::native(), &store)),
+            .is_ok_and(|store| image::is_stored(name, &Platform::native(), &store)),
     };
-    if needed { Ok(Some(Registries::of(&name, args)?)) } else { Ok(None) }
+    if !needed {
+        return Ok(None);
+    }
+    let registries = Registries::of(name, args)?;
+    Ok(Some(match policy.asks_for(&reference).gpg {
+        true => registries.and_signatures(name, args)?,
+        false => registries,
+    }))
 }
 
 /// Has the image of the plan in the store, and its layers open.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | settings | `$CONTAINERS_REGISTRIES_CONF`, `~/.config/containers/registries.conf`, `/etc/containers/registries.conf` |
 //! | credentials | `--authfile`, `$REGISTRY_AUTH_FILE`; else all of `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`, `$XDG_RUNTIME_DIR/containers/auth.json`, `~/.config/containers/auth.json` |
+//! | places of GPG signatures | `*.yaml` of `~/.config/containers/registries.d`, or else of `/etc/containers/registries.d` |
 //! | policy | `--policy`; else `~/.config/containers/policy.json`, `/etc/containers/policy.json` |
 //! | authorities | `$SSL_CERT_FILE`, or the system's bundle; and `/etc/{docker,containers}/certs.d/HOST/*.crt` |
 //! | proxy | `$HTTPS_PROXY`, `$ALL_PROXY`, and `$NO_PROXY` |
@@ -24,7 +25,7 @@ use image::fetch::{Access, Credentials, Proxy, Pull, Remote, Security};
 use image::policy::{MAX_KEY_BYTES, Policy, PolicyError};
 use image::reference::name::ImageName;
 use image::registries::credentials::{CredentialError, CredentialFile, Found};
-use image::registries::{Endpoint, Settings, SettingsError};
+use image::registries::{Endpoint, LookasideError, Lookasides, Settings, SettingsError};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -82,6 +83,15 @@ pub enum RegistriesError {
         #[source]
         source: CredentialError,
     },
+    /// A file of places of signatures is malformed.
+    #[error("cannot use {path}")]
+    Lookasides {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: LookasideError,
+    },
     /// A policy is malformed.
     #[error("cannot use the policy {path}")]
     Policy {
@@ -118,6 +128,7 @@ impl Explain for RegistriesError {
 pub struct Registries {
     fetcher: JailedFetcher,
     places: Vec<Access>,
+    lookaside: Option<Access>,
 }
 
 impl Registries {
@@ -134,14 +145,30 @@ impl Registries {
         let mut places = Vec::new();
         for endpoint in settings.endpoints(name)? {
             let credentials = credentials_for(&files, &endpoint)?;
-            let security = if endpoint.insecure { Security::Insecure } else { Security::Verified };
-            let authorities = here.authorities(&endpoint);
-            fetcher.authorities.push((endpoint.host.clone(), authorities));
-            let (host, repository) = (endpoint.host, endpoint.repository);
-            let proxy = here.proxy.clone();
-            places.push(Access { host, repository, security, credentials, proxy });
+            fetcher.authorities.push((endpoint.host.clone(), here.authorities(&endpoint)));
+            places.push(access(endpoint, credentials, here.proxy.clone()));
         }
-        Ok(Self { fetcher, places })
+        Ok(Self { fetcher, places, lookaside: None })
+    }
+
+    /// The same, where its GPG signatures are wanted too.
+    ///
+    /// # Errors
+    /// Any [`RegistriesError`].
+    pub fn and_signatures(
+        mut self,
+        name: &ImageName,
+        args: &RegistryArgs,
+    ) -> Result<Self, RegistriesError> {
+        let here = Here::ask();
+        self.lookaside = here.lookasides()?.of(name).map(|found| {
+            let insecure = found.is_plain || args.insecure_registry.contains(&found.host);
+            let (host, repository) = (found.host.clone(), found.repository(name));
+            let endpoint = Endpoint { registry: host.clone(), host, repository, insecure };
+            self.fetcher.authorities.push((endpoint.host.clone(), here.authorities(&endpoint)));
+            access(endpoint, None, here.proxy.clone())
+        });
+        Ok(self)
     }
 
     /// How a registry is asked whether it takes these credentials.
@@ -170,8 +197,15 @@ impl Registries {
 
     /// The same, as an image is asked for.
     pub fn remote(&self, pull: Pull) -> Remote<'_> {
-        Remote { fetcher: &self.fetcher, places: &self.places, pull }
+        let (places, lookaside) = (&self.places, self.lookaside.as_ref());
+        Remote { fetcher: &self.fetcher, places, lookaside, pull }
     }
+}
+
+fn access(endpoint: Endpoint, credentials: Option<Credentials>, proxy: Option<Proxy>) -> Access {
+    let Endpoint { host, repository, insecure, .. } = endpoint;
+    let security = if insecure { Security::Insecure } else { Security::Verified };
+    Access { host, repository, security, credentials, proxy }
 }
 
 /// Which images are accepted here. Call it before this process is walled in.
@@ -251,6 +285,27 @@ impl Here {
         };
         let Some(text) = text else { return Ok(Settings::default()) };
         Ok(Settings::parse(&String::from_utf8_lossy(&text))?)
+    }
+
+    /// Where signatures are kept, as all files of a directory say.
+    fn lookasides(&self) -> Result<Lookasides, RegistriesError> {
+        let usual = [
+            self.at_home(".config/containers/registries.d"),
+            Some("/etc/containers/registries.d".into()),
+        ];
+        let listing = usual.into_iter().flatten().find_map(|it| std::fs::read_dir(it).ok());
+        let files = listing.into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut files: Vec<PathBuf> = files
+            .filter(|it| it.extension().is_some_and(|extension| extension == "yaml"))
+            .collect();
+        files.sort();
+        let mut lookasides = Lookasides::default();
+        for path in files {
+            let text = read(&path)?;
+            let read = lookasides.read(&String::from_utf8_lossy(&text));
+            read.map_err(|source| RegistriesError::Lookasides { path, source })?;
+        }
+        Ok(lookasides)
     }
 
     /// The files of credentials that there are, in the order in which they count.

@@ -10,6 +10,7 @@ use crate::{refusal, token};
 use base64::Engine;
 use image::fetch::{Access, Ask, Credentials, FetchError, Fetched, MAX_WORDS_BYTES, Security};
 use image::layer::Quoted;
+use image::registries::lookaside;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +102,13 @@ impl Client {
                 let response = self.request("HEAD", &path, &manifest_headers())?;
                 Ok(Fetched { length: 0, digest: content_digest(response.headers()) })
             }
+            Ask::Signature { digest, number, limit } => {
+                let path = lookaside::path(&self.access.repository, digest, *number);
+                let response = self.get(&path, &Vec::new())?;
+                let expected = Expected::AtMost(*limit);
+                let length = body::write(reader(response), output, 0, 0, expected)?;
+                Ok(Fetched { length, digest: None })
+            }
             Ask::Blob { digest, from, length } => {
                 let range = (*from > 0).then(|| (header::RANGE.as_str(), format!("bytes={from}-")));
                 let path = self.path(&format!("blobs/{digest}"));
@@ -186,7 +194,12 @@ impl Client {
         path: &str,
         headers: &Headers,
     ) -> Result<Response<Body>, Error> {
-        let url = format!("{}://{}/v2/{path}", self.scheme, self.access.host);
+        // What begins with a slash is of the host, and all else of its registry.
+        let path = match path.strip_prefix('/') {
+            Some(path) => path.to_owned(),
+            None => format!("v2/{path}"),
+        };
+        let url = format!("{}://{}/{path}", self.scheme, self.access.host);
         let mut request = if method == "HEAD" { self.agent.head(url) } else { self.agent.get(url) };
         for (name, value) in headers {
             request = request.header(*name, value);

@@ -21,6 +21,7 @@ mod engines;
 mod escapes;
 mod exit_codes;
 mod filters;
+mod gpg_signatures;
 mod hostile_state;
 mod image_config;
 mod kills;
@@ -54,6 +55,7 @@ mod volumes;
 pub fn all() -> Vec<Case> {
     [
         exit_codes::CASES,
+        gpg_signatures::CASES,
         streams::CASES,
         terminal::CASES,
         process::CASES,

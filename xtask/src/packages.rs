@@ -32,6 +32,8 @@ pub const NEEDED: &[(&str, &str)] = &[
     ("umoci", "tests compare the trees of images with its own"),
     ("docker-registry", "tests of images by name: a real registry"),
     ("openssl", "its certificates"),
+    ("gpg", "tests of GPG signatures: GnuPG signs"),
+    ("gpg-agent", "its keys"),
     ("tinyproxy-bin", "tests of registries behind a proxy"),
     ("docker.io", "tests of the outer container under dockerd; moby's kernel check"),
     ("iptables", "dockerd's bridge"),

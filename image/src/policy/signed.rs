@@ -1,11 +1,13 @@
-//! Who vouches for an image: sigstore's signatures by a key (`sigstoreSigned` of containers-policy.json, cosign's format).
+//! Who vouches for an image: sigstore's signatures by a key (`sigstoreSigned` of containers-policy.json, cosign's format), and
+//! GPG's (`signedBy`, "simple signing").
 //!
 //! A signature is of a small document, which names the manifest that it vouches for by digest, and what whoever signed it
-//! calls the image. It stands beside the image in its registry, and may say anything: it counts where a key of the policy's
-//! has made it, and for what it names.
+//! calls the image. It comes from the image's registry or a place beside it, and may say anything: it counts where a key of
+//! the policy's has made it, and for what it names.
 //!
-//! Specifications: containers-policy.json(5); cosign's SIGNATURE_SPEC.md; RFC 5480 for the key.
+//! Specifications: containers-policy.json(5); cosign's SIGNATURE_SPEC.md; containers-signature(5); RFC 5480 for the key.
 
+use super::openpgp::Keyring;
 use crate::digest::Digest;
 use crate::layer::Quoted;
 use crate::reference::name::ImageName;
@@ -28,14 +30,64 @@ const P256_KEY: [u8; 26] = [
 const POINT_BYTES: usize = 65;
 /// What cosign calls its documents.
 const KIND: &str = "cosign container image signature";
+/// What those call theirs that GPG signs.
+const GPG_KIND: &str = "atomic container signature";
 
 /// What a rule asks: a signature by one of these keys, for a name like this.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "SignedJson")]
 pub struct Signed {
     files: Vec<PathBuf>,
-    keys: Vec<PublicKey>,
+    keys: Keys,
     identity: Identity,
+}
+
+/// Whose signatures count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Keys {
+    Sigstore(Vec<PublicKey>),
+    Gpg(Keyring),
+}
+
+/// The same of GPG's.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "GpgJson")]
+pub struct GpgSigned(pub(super) Signed);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct GpgJson {
+    key_type: String,
+    key_path: Option<PathBuf>,
+    key_paths: Option<Vec<PathBuf>>,
+    key_data: Option<String>,
+    #[serde(default)]
+    signed_identity: Identity,
+}
+
+impl TryFrom<GpgJson> for GpgSigned {
+    type Error = String;
+
+    fn try_from(json: GpgJson) -> Result<Self, String> {
+        if json.key_type != "GPGKeys" {
+            return Err("signedBy has another keyType than GPGKeys".to_owned());
+        }
+        let files: Vec<_> =
+            json.key_path.into_iter().chain(json.key_paths.unwrap_or_default()).collect();
+        let mut keyring = Keyring::default();
+        if let Some(text) = &json.key_data {
+            let bytes = BASE64.decode(text).map_err(|_| "keyData is no base64".to_owned())?;
+            keyring.extend(Keyring::parse(&bytes)?);
+        }
+        match files.len() + usize::from(json.key_data.is_some()) {
+            0 => Err("signedBy names no key".to_owned()),
+            1..=MAX_KEYS => {
+                let (keys, identity) = (Keys::Gpg(keyring), json.signed_identity);
+                Ok(Self(Signed { files, keys, identity }))
+            }
+            _ => Err(format!("signedBy names more than {MAX_KEYS} files of keys")),
+        }
+    }
 }
 
 /// A public key on the curve P-256: its point.
@@ -90,7 +142,9 @@ impl TryFrom<SignedJson> for Signed {
         }
         match files.len() + keys.len() {
             0 => Err("sigstoreSigned names no key".to_owned()),
-            1..=MAX_KEYS => Ok(Self { files, keys, identity: json.signed_identity }),
+            1..=MAX_KEYS => {
+                Ok(Self { files, keys: Keys::Sigstore(keys), identity: json.signed_identity })
+            }
             _ => Err(format!("sigstoreSigned names more than {MAX_KEYS} keys")),
         }
     }
@@ -109,19 +163,24 @@ impl PublicKey {
         point.map(Self).ok_or_else(wrong)
     }
 
-    fn has_signed(&self, signature: &Signature) -> bool {
+    fn has_signed(&self, payload: &[u8], signature: &[u8]) -> bool {
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, self.0);
-        key.verify(&signature.payload, &signature.signature).is_ok()
+        key.verify(payload, signature).is_ok()
     }
 }
 
 /// A signature, as it came: nothing of it is believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
-    /// What was signed.
-    pub payload: Vec<u8>,
-    /// By ECDSA, in DER.
-    pub signature: Vec<u8>,
+pub enum Signature {
+    /// In cosign's format.
+    Sigstore {
+        /// What was signed.
+        payload: Vec<u8>,
+        /// By ECDSA, in DER.
+        signature: Vec<u8>,
+    },
+    /// A signed message of OpenPGP's.
+    Gpg(Vec<u8>),
 }
 
 #[derive(Deserialize)]
@@ -156,8 +215,12 @@ impl Signed {
         read: &mut dyn FnMut(&std::path::Path) -> std::io::Result<Vec<u8>>,
     ) -> Result<(), (PathBuf, String)> {
         for file in std::mem::take(&mut self.files) {
-            let pem = read(&file).map_err(|error| (file.clone(), error.to_string()))?;
-            self.keys.push(PublicKey::of_pem(&pem).map_err(|words| (file, words))?);
+            let bytes = read(&file).map_err(|error| (file.clone(), error.to_string()))?;
+            match &mut self.keys {
+                Keys::Sigstore(keys) => PublicKey::of_pem(&bytes).map(|key| keys.push(key)),
+                Keys::Gpg(keys) => Keyring::parse(&bytes).map(|more| keys.extend(more)),
+            }
+            .map_err(|words| (file, words))?;
         }
         Ok(())
     }
@@ -189,12 +252,21 @@ impl Signed {
         signature: &Signature,
     ) -> Result<(), String> {
         // Nothing of the document is read before it is known who wrote it.
-        if !self.keys.iter().any(|key| key.has_signed(signature)) {
-            return Err("none is by a key of the policy's".to_owned());
-        }
-        let PayloadJson { critical } = serde_json::from_slice(&signature.payload)
+        let (document, kind) = match (&self.keys, signature) {
+            (Keys::Sigstore(keys), Signature::Sigstore { payload, signature })
+                if keys.iter().any(|key| key.has_signed(payload, signature)) =>
+            {
+                (payload.clone(), KIND)
+            }
+            (Keys::Gpg(keys), Signature::Gpg(message)) => {
+                let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+                (keys.opened(message, now)?, GPG_KIND)
+            }
+            _ => return Err("none is by a key of the policy's".to_owned()),
+        };
+        let PayloadJson { critical } = serde_json::from_slice(&document)
             .map_err(|_| "what was signed is no such document".to_owned())?;
-        if critical.kind != KIND {
+        if critical.kind != kind {
             return Err("what was signed is of another kind".to_owned());
         }
         if !digests.contains(&critical.image.docker_manifest_digest) {

@@ -200,7 +200,7 @@ impl Settings {
 }
 
 /// Whether a prefix covers a repository: it ends where one of its parts does.
-fn fits(prefix: &str, whole: &str) -> bool {
+pub(super) fn fits(prefix: &str, whole: &str) -> bool {
     if let Some(domain) = prefix.strip_prefix('*') {
         let host = whole.split('/').next().unwrap_or_default();
         return domain.starts_with('.') && host.len() > domain.len() && host.ends_with(domain);

@@ -1,4 +1,5 @@
-//! The signatures of an image, which stand beside it in its registry: cosign's scheme, a tag made of the digest.
+//! The signatures of an image: those that stand beside it in its registry (cosign's scheme, a tag made of the digest), and
+//! GPG's, which are kept aside, each a file.
 //!
 //! Owns: where they are, and that each document is what its digest says. Never does: believe one; that is the policy's
 //! ([`crate::policy`]).
@@ -6,9 +7,9 @@
 use super::SourceError;
 use super::registry::Asking;
 use crate::digest::Digest;
-use crate::fetch::{Ask, FetchError, FetchFailure, Remote};
+use crate::fetch::{Access, Ask, FetchError, FetchFailure, Remote};
 use crate::manifest::{Descriptor, Document, MAX_DOCUMENT_BYTES, Platform};
-use crate::policy::Signature;
+use crate::policy::{Signature, SignaturesWanted};
 use crate::reference::name::ImageName;
 use crate::store::{Store, StoreError};
 use base64::Engine;
@@ -21,11 +22,58 @@ const MAX_PAYLOAD_BYTES: u64 = 64 << 10;
 /// More signatures of one image are not looked at.
 const MAX_SIGNATURES: usize = 64;
 
-/// Asks an image's registry for signatures of what has these digests, and keeps them; gives the documents that list them.
+/// Asks for these signatures of what has these digests, and keeps them; gives the documents that they or their lists are.
 ///
 /// # Errors
-/// Where it cannot be asked. None there is no error.
+/// Where somebody cannot be asked. None there is no error.
 pub(crate) fn fetch(
+    name: &ImageName,
+    digests: &[Digest],
+    wanted: SignaturesWanted,
+    store: &Store,
+    remote: Remote<'_>,
+) -> Result<Vec<Digest>, SourceError> {
+    let mut found = Vec::new();
+    if wanted.sigstore {
+        found.extend(attached(name, digests, store, remote)?);
+    }
+    if let (true, Some(access)) = (wanted.gpg, remote.lookaside) {
+        found.extend(kept_aside(name, digests, store, remote, access)?);
+    }
+    Ok(found)
+}
+
+/// GPG's signatures, each a document.
+fn kept_aside(
+    name: &ImageName,
+    digests: &[Digest],
+    store: &Store,
+    remote: Remote<'_>,
+    access: &Access,
+) -> Result<Vec<Digest>, SourceError> {
+    let line = remote.fetcher.open(access).map_err(SourceError::of_fetch(access))?;
+    let mut asking = Asking { name, access, line, store, wanted: &Platform::native() };
+    let mut found = Vec::new();
+    for digest in digests {
+        for number in 1..=MAX_SIGNATURES {
+            let digest = digest.clone();
+            let ask = Ask::Signature { digest, number, limit: MAX_PAYLOAD_BYTES };
+            match asking.newest(&ask) {
+                Err(error) if is_absent(&error) => break,
+                other => found.push(other?.0),
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_absent(error: &SourceError) -> bool {
+    let SourceError::Fetch { source, .. } = error else { return false };
+    matches!(**source, FetchFailure::Registry(FetchError::NotFound { .. }))
+}
+
+/// The lists of those that stand beside the image.
+fn attached(
     name: &ImageName,
     digests: &[Digest],
     store: &Store,
@@ -57,11 +105,7 @@ fn list(asking: &mut Asking<'_>, digest: &Digest) -> Result<Option<Digest>, Sour
     let version = format!("{}-{}.sig", digest.algorithm().name(), digest.hex());
     let ask = Ask::Manifest { version, limit: MAX_DOCUMENT_BYTES };
     let (own, json) = match asking.newest(&ask) {
-        Err(SourceError::Fetch { source, .. })
-            if matches!(*source, FetchFailure::Registry(FetchError::NotFound { .. })) =>
-        {
-            return Ok(None);
-        }
+        Err(error) if is_absent(&error) => return Ok(None),
         other => other?,
     };
     for payload in payloads(&json) {
@@ -103,11 +147,15 @@ pub(crate) fn kept(lists: &[Digest], store: &Store) -> Result<Vec<Signature>, St
     let mut signatures = Vec::new();
     for list in lists {
         let json = store.document(list)?.unwrap_or_default();
+        if Document::parse(&json).is_err() {
+            signatures.push(Signature::Gpg(json));
+            continue;
+        }
         for payload in payloads(&json) {
             let signature = payload.annotation(SIGNATURE).and_then(|it| BASE64.decode(it).ok());
             let payload = store.document(&payload.digest)?;
             if let (Some(payload), Some(signature)) = (payload, signature) {
-                signatures.push(Signature { payload, signature });
+                signatures.push(Signature::Sigstore { payload, signature });
             }
         }
     }

@@ -49,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "layer", run: image_input::layer },
     Target { name: "layer-image", run: image_input::image },
     Target { name: "layer-recipe", run: image_input::recipe },
+    Target { name: "openpgp", run: image::policy::read_hostile },
     Target { name: "program-trailer", run: payload_input::trailer },
     Target { name: "registries-conf", run: image_input::registries_conf },
     Target { name: "registry-answer", run: registry::read_hostile },

@@ -21,7 +21,7 @@ fn key() -> (EcdsaKeyPair, String) {
 fn signed_by(pair: &EcdsaKeyPair, payload: &str) -> Signature {
     let payload = payload.as_bytes().to_vec();
     let signature = pair.sign(&SystemRandom::new(), &payload).unwrap().as_ref().to_vec();
-    Signature { payload, signature }
+    Signature::Sigstore { payload, signature }
 }
 
 fn payload(reference: &str, digest: &str, kind: &str) -> String {
@@ -59,8 +59,9 @@ fn it_counts_by_whom_it_is_and_for_what() {
     let why = |signatures: &[Signature]| vouched(signatures).unwrap_err();
     assert_eq!(why(&[]), "there is none");
     assert_eq!(why(&[signed_by(&theirs, &good)]), "none is by a key of the policy's");
-    let mut changed = signed_by(&ours, &good);
-    changed.payload = payload("registry.example/team/app:v1", OTHER, KIND).into();
+    let Signature::Sigstore { signature, .. } = signed_by(&ours, &good) else { unreachable!() };
+    let payload_of_other = payload("registry.example/team/app:v1", OTHER, KIND).into();
+    let changed = Signature::Sigstore { payload: payload_of_other, signature };
     assert_eq!(why(&[changed]), "none is by a key of the policy's");
     for (document, said) in [
         (payload("registry.example/team/app:v1", OTHER, KIND), "what was signed is another image"),

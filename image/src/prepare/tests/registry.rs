@@ -65,6 +65,7 @@ impl Line for FakeLine {
                 output.write_all_at(bytes, 0).unwrap();
                 Ok(Fetched { length: bytes.len() as u64, digest: Some(digest) })
             }
+            Ask::Signature { .. } => Err(missing().into()),
             Ask::Digest { version } => {
                 let digest = registry.tags.get(version).cloned();
                 Ok(Fetched { length: 0, digest })
@@ -162,7 +163,7 @@ fn pull_from(
         platform: &platform(),
         limits: &Limits::default(),
         policy: &crate::Policy::open(),
-        remote: Some(Remote { fetcher: fake, places: &places, pull }),
+        remote: Some(Remote { fetcher: fake, places: &places, lookaside: None, pull }),
         name: None,
         progress: &|_| {},
     };
