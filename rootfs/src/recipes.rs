@@ -2,5 +2,6 @@
 
 pub mod bench;
 pub mod demo;
+pub mod files;
 pub mod outer;
 pub mod small;

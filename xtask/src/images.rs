@@ -9,7 +9,7 @@ use anyhow::Result;
 use rootfs::debian::{self, Tree};
 use rootfs::image_config::ImageConfig;
 use rootfs::layer::{Layer, LayerBuilder, Owner};
-use rootfs::recipes::{bench, demo, outer, small};
+use rootfs::recipes::{bench, demo, files, outer, small};
 use rootfs::{docker_archive, oci_directory};
 
 use crate::digest::Inputs;
@@ -47,10 +47,12 @@ pub enum Name {
     Demo,
     /// `cofferdam bench`.
     Bench,
+    /// Measuring work on files
+    Files,
 }
 
 impl Name {
-    /// Every one.
+    /// Those that tests and the demo use.
     pub const ALL: [Self; 3] = [Self::Small, Self::Demo, Self::Bench];
 
     /// Builds it, where it is not in the cache.
@@ -61,7 +63,8 @@ impl Name {
         match self {
             Self::Small => small(workspace),
             Self::Demo => demo(workspace),
-            Self::Bench => bench(workspace),
+            Self::Bench => plain(workspace, "bench", &bench::TREE),
+            Self::Files => plain(workspace, "files", &files::TREE),
         }
     }
 }
@@ -81,13 +84,10 @@ pub fn demo(workspace: &Workspace) -> Result<Image> {
     })
 }
 
-/// The image that has the programs of `cofferdam bench`.
-///
-/// # Errors
-/// Those of mmdebstrap and of writing.
-fn bench(workspace: &Workspace) -> Result<Image> {
-    let tree = debian_tree(workspace, "bench", &bench::TREE)?;
-    image(workspace, "bench", &Inputs::default().identity(&tree)?.finish(), |_| {
+/// An image of a Debian as it is.
+fn plain(workspace: &Workspace, name: &str, tree: &Tree<'_>) -> Result<Image> {
+    let tree = debian_tree(workspace, name, tree)?;
+    image(workspace, name, &Inputs::default().identity(&tree)?.finish(), |_| {
         Ok((ImageConfig::debian(), vec![Layer::open(&tree)?]))
     })
 }

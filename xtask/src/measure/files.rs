@@ -5,16 +5,19 @@ use serde_json::{Map, Value, json};
 
 use super::figures::{self, Figures};
 
-/// Where the script works, the outer file system first, and README's names of the others.
-const OUTSIDE: &str = "outside";
-const PLACES: &[(&str, &str)] =
-    &[("disk", "the container's root"), ("volume", "a volume"), ("share", "a shared directory")];
+/// Where the script works, the outer file system first.
+pub const PLACES: [&str; 4] = ["outside", "disk", "volume", "share"];
+/// README's names of the others.
+const INSIDE: [(&str, &str); 3] =
+    [("disk", "the container's root"), ("volume", "a volume"), ("share", "a shared directory")];
 /// What it does there, and README's name of it.
 const WORK: &[(&str, &str)] = &[
-    ("unpack", "a tree of 2,000 files unpacked by `tar` from a pipe"),
-    ("look", "each of them looked at (`find`)"),
-    ("read", "each of them read"),
-    ("remove", "all of them removed"),
+    ("unpack", "a tree of 2,000 files unpacked by `tar` from a pipe, to the disk"),
+    ("commit", "all of it committed by `git`, to the disk"),
+    ("status", "`git status`"),
+    ("look", "each file looked at (`find`)"),
+    ("read", "each file read"),
+    ("remove", "all of it removed (`rm -r`), to the disk"),
     ("write", "fio: 64 MiB in order written, to the disk"),
     ("again", "fio: 64 MiB in order read"),
     ("random", "fio: 1,024 times 4 KiB read at random"),
@@ -27,7 +30,7 @@ const WORK: &[(&str, &str)] = &[
 /// Where it left something out.
 pub fn document(text: &str) -> Result<Map<String, Value>> {
     let mut places = Map::new();
-    for place in std::iter::once(OUTSIDE).chain(PLACES.iter().map(|(place, _)| *place)) {
+    for place in PLACES {
         let mut all = Map::new();
         for (work, what) in WORK {
             let name = format!("{place} {work}");
@@ -59,19 +62,19 @@ fn exits(text: &str, name: &str) -> Vec<f64> {
 /// Where the document lacks something.
 pub fn table(document: &Value) -> Result<String> {
     let mut table = "\n| work on files | outside, million instructions |".to_owned();
-    PLACES
+    INSIDE
         .iter()
         .for_each(|(_, name)| table.push_str(&format!(" {name}: times as many (KVM exits) |")));
-    table.push_str(&format!("\n|---|---|{}\n", "---|".repeat(PLACES.len())));
+    table.push_str(&format!("\n|---|---|{}\n", "---|".repeat(INSIDE.len())));
     let median = |place: &str, work: &str, of: &str| {
         Figures::of(&document["places"][place][work][of])
             .with_context(|| format!("{place}, {work}"))
             .map(|figures| figures.median())
     };
     for (work, what) in WORK {
-        let outside = median(OUTSIDE, work, "million_instructions")?;
+        let outside = median(PLACES[0], work, "million_instructions")?;
         table.push_str(&format!("| {what} | {outside:.0} |"));
-        for (place, _) in PLACES {
+        for (place, _) in INSIDE {
             let times = median(place, work, "million_instructions")? / outside;
             let exits = median(place, work, "kvm_exits")?;
             table.push_str(&format!(" {times:.1} ({exits:.0}) |"));
@@ -95,7 +98,7 @@ mod tests {
             };
             WORK.iter().map(|(work, _)| line(work)).collect::<String>()
         };
-        let outside = said(OUTSIDE, 100.0, 0);
+        let outside = said(PLACES[0], 100.0, 0);
         let whole = outside.clone()
             + &said("disk", 200.0, 7)
             + &said("volume", 150.0, 8)
