@@ -54,6 +54,15 @@ fn signed(world: &World, image: &str, name: &str) -> PathBuf {
     place
 }
 
+/// Whether skopeo accepts an image by a policy.
+fn skopeo_takes(world: &World, name: &str, policy: &str, settings: &Path) -> bool {
+    let mut command = Command::new("skopeo");
+    command.args(["--policy", policy, "--registries.d"]).arg(settings);
+    command.args(["copy", "--quiet", "--src-tls-verify=false", &format!("docker://{name}")]);
+    command.arg(format!("dir:{}", world.fresh_state().display()));
+    Running::start(command, None).wait().code == 0
+}
+
 fn an_image_is_signed_by_gpg_or_not_used(world: &World) {
     let registry = Registry::start(world, Door::Plain);
     let (home, state, aside) = (world.fresh_state(), world.fresh_state(), world.fresh_state());
@@ -83,13 +92,7 @@ fn an_image_is_signed_by_gpg_or_not_used(world: &World) {
         command.args(["--state-dir", &of_state, &name]).env("HOME", &home);
         Running::start(command, None).wait()
     };
-    let peer = |policy: &str| {
-        let mut command = Command::new("skopeo");
-        command.args(["--policy", policy, "--registries.d"]).arg(&settings);
-        command.args(["copy", "--quiet", "--src-tls-verify=false", &format!("docker://{name}")]);
-        command.arg(format!("dir:{}", world.fresh_state().display()));
-        Running::start(command, None).wait().code == 0
-    };
+    let peer = |policy: &str| skopeo_takes(world, &name, policy, &settings);
     let [exact, of_theirs] = [&ours, &theirs].map(|it| policy(it, "matchExact"));
 
     pull(&exact).exits(125).complains(&[
