@@ -177,7 +177,8 @@ impl<R: Read + Seek> ErofsReader<R> {
     }
 
     fn check_blocks(&self, block: u32, bytes: u64) -> Result<(), UnpackError> {
-        let end = (u64::from(block) * BLOCK_BYTES).checked_add(bytes.next_multiple_of(BLOCK_BYTES));
+        let bytes = bytes.checked_next_multiple_of(BLOCK_BYTES);
+        let end = bytes.and_then(|bytes| bytes.checked_add(u64::from(block) * BLOCK_BYTES));
         match end {
             Some(end) if end <= self.length => Ok(()),
             _ => Err(damaged("a file's place")),

@@ -155,6 +155,22 @@ fn a_directory_within_itself_is_refused() {
     assert!(matches!(merged_within(&job(&images), &images), Err(UnpackError::Image(_))));
 }
 
+/// A file's size is a number like others: no sum of it wraps.
+#[test]
+fn a_file_of_any_size_lies_in_its_image_or_nowhere() {
+    let image = images(vec![Archive::new().file("file", &[1; 8192])]).remove(0);
+    let inode = read_image(&image)[&b"file"[..]].inode;
+    let inodes = u32::from_le_bytes(image[1064..1068].try_into().unwrap());
+    let at = usize::try_from(u64::from(inodes) * 4096 + inode * 32).unwrap() + 8;
+    assert_eq!(image[at..at + 8], 8192u64.to_le_bytes());
+    for size in [u64::MAX, u64::MAX - 4095, 1 << 63, image.len() as u64 + 1] {
+        let mut image = image.clone();
+        image[at..at + 8].copy_from_slice(&size.to_le_bytes());
+        let expected = Err(UnpackError::Image("a file's place".into()));
+        assert_eq!(merged_within(&job(std::slice::from_ref(&image)), &[image]), expected, "{size}");
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Change {
     File(usize),
