@@ -100,6 +100,17 @@ pub enum ReferenceError {
     },
 }
 
+/// What stands before a colon and is no image's name.
+const TRANSPORTS: [&str; 7] = [
+    "oci",
+    "oci-archive",
+    "docker-archive",
+    "docker-daemon",
+    "containers-storage",
+    "sif",
+    "tarball",
+];
+
 impl FromStr for Reference {
     type Err = ReferenceError;
 

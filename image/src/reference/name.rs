@@ -102,7 +102,12 @@ impl ImageName {
             return format!("{}/{}", self.registry, self.repository);
         }
         let official = self.repository.strip_prefix(DEFAULT_NAMESPACE);
-        official.filter(|rest| !rest.contains('/')).unwrap_or(&self.repository).to_owned()
+        let short = official.filter(|rest| !rest.contains('/')).unwrap_or(&self.repository);
+        // With a tag behind it, it would be read as where a file is.
+        if super::TRANSPORTS.contains(&short) {
+            return format!("{}/{}", self.registry, self.repository);
+        }
+        short.to_owned()
     }
 
     /// The whole name as Docker prints it.

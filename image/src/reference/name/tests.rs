@@ -62,6 +62,17 @@ fn what_is_no_name() {
     assert!(matches!(parse("b/".repeat(150).trim_end_matches('/')), Err(NameError::TooLong)));
 }
 
+/// One whose name is a transport's is printed whole, lest it be read as that.
+#[test]
+fn a_name_is_no_transport() {
+    for word in crate::reference::TRANSPORTS {
+        let name = parse(word).unwrap();
+        assert_eq!(name.familiar(), format!("docker.io/library/{word}:latest"));
+    }
+    assert_eq!(parse("docker.io/library/docker").unwrap().familiar(), "docker:latest");
+    assert_eq!(parse("docker.io/oci/oci").unwrap().familiar(), "oci/oci:latest");
+}
+
 proptest! {
     /// Whatever is taken is printed as something that means the same, and nothing breaks the rest.
     #[test]
