@@ -80,8 +80,26 @@ pub fn layer_bytes(images: &[StoredImage]) -> u64 {
 /// Whether an image of a registry is in the store, whole.
 pub fn is_stored(name: &ImageName, platform: &Platform, store: &Store) -> bool {
     let Ok(Some(named)) = store.named(name) else { return false };
-    let Ok(image) = look_at(named, store, platform) else { return false };
-    image.config.is_object() && image.layers.iter().all(|(_, bytes)| bytes.is_some())
+    let Ok(Some(config)) = store.document(&named.config) else { return false };
+    let Ok(layers) = layers_of(&named, &config, store, platform) else { return false };
+    !layers.is_empty() && layers.iter().all(|key| store.has(key))
+}
+
+/// What the layers of an image are called, lowest first; none where its documents do not say it.
+fn layers_of(
+    named: &NamedImage,
+    config: &[u8],
+    store: &Store,
+    platform: &Platform,
+) -> Result<Vec<LayerKey>, StoreError> {
+    let manifest = store.document(&named.manifest)?;
+    let Some(Ok(Document::Manifest { layers, .. })) = manifest.map(|json| Document::parse(&json))
+    else {
+        return Ok(Vec::new());
+    };
+    let blobs = layers.into_iter().map(|layer| layer.digest);
+    let diff_ids = ImageConfig::parse(config, platform).map(|(_, ids)| ids).unwrap_or_default();
+    Ok(blobs.zip(diff_ids).map(|(blob, diff_id)| LayerKey { diff_id, blob }).collect())
 }
 
 fn look_at(
@@ -89,18 +107,9 @@ fn look_at(
     store: &Store,
     platform: &Platform,
 ) -> Result<StoredImage, StoreError> {
-    let manifest = store.document(&named.manifest)?;
     let config = store.document(&named.config)?.unwrap_or_default();
-    let blobs = match manifest.map(|json| Document::parse(&json)) {
-        Some(Ok(Document::Manifest { layers, .. })) => {
-            layers.into_iter().map(|layer| layer.digest).collect::<Vec<Digest>>()
-        }
-        _ => Vec::new(),
-    };
-    let diff_ids = ImageConfig::parse(&config, platform).map(|(_, ids)| ids).unwrap_or_default();
     let mut layers = Vec::new();
-    for (blob, diff_id) in blobs.into_iter().zip(diff_ids) {
-        let key = LayerKey { diff_id, blob };
+    for key in layers_of(&named, &config, store, platform)? {
         let bytes = store.find(&key)?.map(|layer| layer.image.length);
         layers.push((key, bytes));
     }

@@ -13,6 +13,9 @@ pub fn main() -> ExitCode {
     let done = match cli::parse(std::env::args_os()) {
         Ok(Parsed::Text(text)) => print(&text),
         Ok(Parsed::Command(Command::Run(args))) => return ExitCode::from(crate::run::run(&args)),
+        Ok(Parsed::Command(Command::Exec(args))) => {
+            return ExitCode::from(crate::exec::exec(&args));
+        }
         Ok(Parsed::Command(Command::Doctor(args))) => return crate::doctor::main(&args),
         Ok(Parsed::Command(Command::Audit(args))) => return crate::audit::main(&args),
         Ok(Parsed::Command(Command::Bench(args))) => return crate::bench::main(&args),

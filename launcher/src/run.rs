@@ -22,7 +22,7 @@ use crate::session::terminal;
 use crate::session::{Ending, SupervisorMessage};
 use crate::shares::Shares;
 use crate::streams::Streams;
-use crate::supervisor::{Job, Supervisor};
+use crate::supervisor::{Execs, Job, Supervisor};
 use crate::timings::Clock;
 use crate::volumes::OfRun;
 use protocol::{ContainerSpec, Program, Request};
@@ -31,7 +31,12 @@ use std::time::Duration;
 
 /// Runs a container in a new microVM, with this process's terminal as its own. Gives the exit code.
 pub fn run(args: &RunArgs) -> u8 {
-    let ending = match attached(args) {
+    told(attached(args))
+}
+
+/// Tells the user how it ended; gives the exit code.
+pub fn told(ending: Result<Ending, Failure>) -> u8 {
+    let ending = match ending {
         Ok(ending) => ending,
         Err(failure) => ending_of(&failure),
     };
@@ -109,8 +114,9 @@ fn stages(
     clock.reached("image");
 
     let mut sandbox = Sandbox::create(&plan, &image, id, volumes.give())?;
+    let control = sandbox.listen()?;
     let mut streams = Streams::make(&plan)?;
-    let mut parts = sandbox.machine_parts(&plan, files, console, image, streams.take_offers());
+    let mut parts = sandbox.machine_parts(&plan, files, console, image, streams.take_offers()?);
     parts.counted = timings.is_some();
     parts.shares = shares.as_mut().and_then(|shares| shares.take_connection());
     let mut machine = Machine::start(&choice, &parts).map_err(Failure::plain)?;
@@ -122,6 +128,7 @@ fn stages(
     streams.hand_to(session).map_err(Failure::plain)?;
     let helper = shares.map(|shares| shares.process());
     let mut supervisor = Supervisor::new(&mut machine, agent, session, job, helper);
+    supervisor.admit(Execs::new(control, streams.into_line()));
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
     clock.counted(machine.take_counts());

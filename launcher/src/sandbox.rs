@@ -3,6 +3,7 @@
 //! Owns: its identifier, its record, its writable disk, the choice of kernel. Never does: run it.
 
 use crate::accelerator::{ConsoleSink, MachineParts, Offer, Stretch};
+use crate::control::Control;
 use crate::error::{Explain, Failure};
 use crate::outcome::Outcome;
 use crate::plan::RunPlan;
@@ -15,7 +16,7 @@ use payload::{Part, Payload, PayloadError};
 use protocol::ContainerId;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -135,6 +136,14 @@ impl Sandbox {
         Ok(Self { own, record, program, payload, upper, volumes, remove })
     }
 
+    /// Where others come to it, as long as it is there.
+    ///
+    /// # Errors
+    /// Where its socket cannot be made.
+    pub fn listen(&self) -> Result<Control, Failure> {
+        Ok(Control::listen(self.own.path())?)
+    }
+
     /// Whether there is no room left for its disk: then the guest has perhaps seen writes fail.
     pub fn is_out_of_room(&self) -> bool {
         const ROOM_BYTES: u64 = 1 << 20;
@@ -149,7 +158,7 @@ impl Sandbox {
         files: NamedFiles,
         console: ConsoleSink,
         image: Image,
-        offers: Vec<Offer>,
+        (offers, line): (Vec<Offer>, OwnedFd),
     ) -> MachineParts {
         let builtin = |part: Part| Stretch {
             file: Arc::clone(&self.program),
@@ -169,6 +178,7 @@ impl Sandbox {
             console,
             counted: false,
             offers,
+            line,
         }
     }
 

@@ -8,9 +8,13 @@ use crate::error::Failure;
 use crate::jail::channel::{Channel, ChannelError};
 use crate::plan::RunPlan;
 use crate::session::{StreamKind, SupervisorMessage};
-use protocol::port::CONTROL_PORT;
+use protocol::port::{CONTROL_PORT, FIRST_STREAM_PORT};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// More ports than a first process has streams.
+const FIRST_PORTS: u32 = 16;
 
 /// The control channel and the standard streams of one sandbox's init process.
 #[derive(Debug)]
@@ -19,6 +23,30 @@ pub struct Streams {
     control: Option<OwnedFd>,
     ours: Vec<OwnedFd>,
     offers: Vec<Offer>,
+    line: Line,
+    machines_line: Option<OwnedFd>,
+}
+
+/// By which the guest may be offered more streams while it runs.
+#[derive(Debug)]
+pub struct Line {
+    socket: OwnedFd,
+    next_port: u32,
+}
+
+impl Line {
+    /// Offers a new stream to the guest; gives our end, and its port.
+    ///
+    /// # Errors
+    /// Where it cannot be made, or the machine does not take it.
+    pub fn offer(&mut self) -> Result<(OwnedFd, u32), Errno> {
+        let port = self.next_port;
+        let (ours, stream) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        vmm::virtio::vsock::send_offer(self.socket.as_fd(), port, stream.as_fd())?;
+        self.next_port += 1;
+        Ok((ours, port))
+    }
 }
 
 impl Streams {
@@ -38,8 +66,18 @@ impl Streams {
             }
         };
         let (control, offer) = pair(CONTROL_PORT)?;
-        let mut streams =
-            Self { kind, control: Some(control), ours: Vec::new(), offers: vec![offer] };
+        let (socket, machines_line) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|errno| Failure::plain(format!("cannot make a line: {errno}")))?;
+        let next_port = FIRST_STREAM_PORT + FIRST_PORTS;
+        let mut streams = Self {
+            kind,
+            control: Some(control),
+            ours: Vec::new(),
+            offers: vec![offer],
+            line: Line { socket, next_port },
+            machines_line: Some(machines_line),
+        };
         for port in list {
             let (ours, offer) = pair(port)?;
             streams.ours.push(ours);
@@ -48,9 +86,18 @@ impl Streams {
         Ok(streams)
     }
 
-    /// The machine's ends.
-    pub fn take_offers(&mut self) -> Vec<Offer> {
-        std::mem::take(&mut self.offers)
+    /// The machine's ends: of the streams, and of the line.
+    ///
+    /// # Errors
+    /// Where they have been taken before.
+    pub fn take_offers(&mut self) -> Result<(Vec<Offer>, OwnedFd), Failure> {
+        let line = self.machines_line.take().ok_or_else(|| Failure::plain("the line is in use"))?;
+        Ok((std::mem::take(&mut self.offers), line))
+    }
+
+    /// Our end of the line.
+    pub fn into_line(self) -> Line {
+        self.line
     }
 
     /// Our end of the control channel.

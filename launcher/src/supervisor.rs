@@ -9,6 +9,10 @@
 //!      └──── deadline, panic, reset, lost agent, a signal while nothing runs ──▶ Outcome
 //! ```
 
+mod execs;
+
+pub use execs::Execs;
+
 use crate::accelerator::Machine;
 use crate::agent_client::{AgentClient, AgentError};
 use crate::jail::Child;
@@ -93,6 +97,8 @@ pub struct Supervisor<'a> {
     job: Job,
     init: ProcessRef,
     stage: Stage,
+    /// Further processes, for those who come.
+    execs: Option<Execs>,
     /// Its channel has ended: it is always ready, and there is nothing to read.
     agent_gone: bool,
     /// All output is with whoever reads it.
@@ -129,6 +135,7 @@ impl<'a> Supervisor<'a> {
             job,
             init,
             stage,
+            execs: None,
             agent_gone,
             output_ended,
             unasked: 0,
@@ -137,17 +144,25 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Lets others come for further processes.
+    pub fn admit(&mut self, execs: Execs) {
+        self.execs = Some(execs);
+    }
+
     /// Goes on until it is known how the sandbox ended.
     pub fn run(&mut self) -> Outcome {
         loop {
             if let ControlFlow::Break(outcome) = self.step() {
+                if let Some(execs) = self.execs.take() {
+                    execs.end();
+                }
                 return outcome;
             }
         }
     }
 
     fn step(&mut self) -> Step {
-        let (machine, session, agent, helper) = {
+        let (machine, session, agent, helper, execs) = {
             let mut fds = vec![
                 PollFd::new(self.machine.channel(), PollFlags::IN),
                 PollFd::new(self.session, PollFlags::IN),
@@ -159,13 +174,18 @@ impl<'a> Supervisor<'a> {
             if !self.agent_gone {
                 fds.push(PollFd::new(&self.agent, PollFlags::IN));
             }
+            let execs = fds.len();
+            fds.extend(self.execs.iter().flat_map(Execs::watched));
             let next = [self.deadline, self.helper_gone].into_iter().flatten().min();
             let left = next.map(|at| at.saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left).ok());
             // The only error of poll that can come is an interruption, and then nothing is ready.
             let _ = poll(&mut fds, left.as_ref());
             let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-            (ready(0), ready(1), ready(agent), helper.is_some() && ready(2))
+            let of_execs: Vec<bool> = (execs..fds.len()).map(ready).collect();
+            // Where it is not watched, what stands in its place is somebody else.
+            let agent = !self.agent_gone && ready(agent);
+            (ready(0), ready(1), agent, helper.is_some() && ready(2), of_execs)
         };
         // The agent first: what it said last comes before how its machine ended.
         if agent {
@@ -176,6 +196,9 @@ impl<'a> Supervisor<'a> {
         }
         if session {
             self.on_session()?;
+        }
+        if let Err(error) = self.on_execs(&execs) {
+            return Step::Break(Outcome::Agent(error));
         }
         if helper {
             // It ends with its machine, too, which then says so in a moment.
@@ -226,7 +249,27 @@ impl<'a> Supervisor<'a> {
         filled.map(|()| Step::Continue(()))
     }
 
+    fn on_execs(&mut self, ready: &[bool]) -> Result<(), AgentError> {
+        let Some(execs) = self.execs.as_mut().filter(|_| ready.contains(&true)) else {
+            return Ok(());
+        };
+        let runs = matches!(self.stage, Stage::Running);
+        let template = runs.then_some((&self.init, &self.job.spec.init));
+        match execs.hear(ready, template, &self.agent) {
+            // How that came about is seen where it is read.
+            Err(AgentError::Closed) => Ok(()),
+            other => other,
+        }
+    }
+
     fn on_event(&mut self, event: Event) -> Result<Step, AgentError> {
+        let event = match &mut self.execs {
+            Some(execs) => match execs.event(event)? {
+                Some(event) => event,
+                None => return Ok(Step::Continue(())),
+            },
+            None => event,
+        };
         match (&self.stage, event) {
             (Stage::Starting, Event::Started { process, .. }) if process == self.init => {
                 self.timings.started = Some(Instant::now());

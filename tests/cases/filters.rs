@@ -13,7 +13,7 @@ use std::time::Duration;
 use syscalls::Sysno;
 
 cases! {
-    Both: a_run, a_kept_disk, a_console, a_discard, a_reset_device, a_share, a_stopped_sandbox,
+    Both: a_run, an_exec, a_kept_disk, a_console, a_discard, a_reset_device, a_share, a_stopped_sandbox,
         interrupted_waits, a_swept_store, an_outer_init;
     Tcg: a_pull;
     Kvm: a_crash, a_probe, a_slow_clock, a_lost_launcher;
@@ -76,6 +76,21 @@ fn a_run(world: &World) {
     let (output, trace) = sandbox.traced(&["sh", "-c", script], &[]);
     output.prints("heard");
     holds(world, "a_run", &trace);
+}
+
+/// Somebody comes for a further process.
+fn an_exec(world: &World) {
+    let state = world.fresh_state();
+    let sandbox = world.sandbox().state(&state).flags(&["--name", "box"]);
+    let script = "echo up; until [ -e /go ]; do sleep 0.1; done; cat /go";
+    let come = |_: &[Pid]| {
+        let words = ["exec", "--state-dir", &state.display().to_string(), "box"];
+        let script = "echo came > /go; echo said; echo more >&2";
+        world.command(&[&words[..], &["sh", "-c", script]].concat()).prints("said");
+    };
+    let (output, trace) = sandbox.traced_while(&["sh", "-c", script], &UNTRACED_KVM, come);
+    output.prints("up\ncame");
+    holds(world, "an_exec", &trace);
 }
 
 /// An orderly stop.

@@ -19,6 +19,7 @@ mod doctor;
 mod engine_walls;
 mod engines;
 mod escapes;
+mod exec;
 mod exit_codes;
 mod filters;
 mod gpg_signatures;
@@ -54,6 +55,7 @@ mod volumes;
 /// Every case of `make test`.
 pub fn all() -> Vec<Case> {
     [
+        exec::CASES,
         exit_codes::CASES,
         gpg_signatures::CASES,
         streams::CASES,

@@ -177,6 +177,11 @@ impl Store {
         Ok(image.map(|image| StoredLayer { image, blob: key.blob.clone() }))
     }
 
+    /// Whether a layer seems to be there. Whether it can be used is seen where it is [opened](Self::find).
+    pub fn has(&self, key: &LayerKey) -> bool {
+        fs::symlink_metadata(self.layer_path(key)).is_ok_and(|it| it.is_file() && it.len() > 0)
+    }
+
     /// How many bytes of layers there is room for just now. Others may take it too.
     ///
     /// # Errors

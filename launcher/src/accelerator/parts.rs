@@ -57,6 +57,8 @@ pub struct MachineParts {
     pub counted: bool,
     /// The streams that the guest may connect to from the start.
     pub offers: Vec<Offer>,
+    /// The machine's end of the line by which more are offered.
+    pub line: OwnedFd,
 }
 
 /// The open files that go with a configuration, in the order of their slots.
@@ -102,12 +104,14 @@ impl MachineParts {
         ]
     }
 
-    /// The ports offered from the start, their streams added to the table in the same order.
+    /// The ports offered from the start, their streams added to the table in the same order, and the line after them.
     pub fn offered_ports<'a>(&'a self, table: &mut FileTable<'a>) -> Vec<u32> {
         let add = |offer: &'a Offer| {
             table.add(offer.stream.as_fd());
             offer.port
         };
-        self.offers.iter().map(add).collect()
+        let ports = self.offers.iter().map(add).collect();
+        table.add(self.line.as_fd());
+        ports
     }
 }

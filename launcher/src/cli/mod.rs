@@ -8,6 +8,7 @@ pub mod archive;
 pub mod audit;
 pub mod bench;
 pub mod doctor;
+pub mod exec;
 pub mod images;
 pub mod login;
 pub mod ps;
@@ -75,6 +76,8 @@ pub enum Command {
     Volume(volume::VolumeArgs),
     /// Look after the state directory
     System(images::SystemArgs),
+    /// Run a further process in a sandbox that runs
+    Exec(exec::ExecArgs),
     /// List sandboxes
     Ps(PsArgs),
     /// Remove sandboxes that have ended

@@ -112,8 +112,8 @@ impl Channel {
             let flags = RecvFlags::CMSG_CLOEXEC;
             match rustix::net::recvmsg(&self.0, &mut packet, &mut ancillary, flags) {
                 Ok(received) => break received,
-                Err(Errno::INTR) => {}
-                Err(Errno::CONNRESET) => return Err(ChannelError::Closed),
+                // The other side has gone with something unread: told once, and what it said last is still there.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 Err(errno) => return Err(errno.into()),
             }
         };
@@ -159,6 +159,16 @@ mod tests {
         assert_eq!(descriptors.len(), 1);
         drop((ours, descriptors));
         assert!(matches!(theirs.receive::<()>(), Err(ChannelError::Closed)));
+    }
+
+    #[test]
+    fn last_words_are_heard_from_one_that_did_not_listen() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        theirs.send(&1u32, &[]).unwrap();
+        ours.send(&7u32, &[]).unwrap();
+        drop(ours);
+        assert_eq!(theirs.receive::<u32>().unwrap().0, 7);
+        assert!(matches!(theirs.receive::<u32>(), Err(ChannelError::Closed)));
     }
 
     #[test]

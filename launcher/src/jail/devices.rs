@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use vmm::{ThreadKind, Threads, VhostUserConfig, VmExit};
 
-/// The first message. Its open files are the configuration's, then one stream for each offered port.
+/// The first message. Its open files are the configuration's, then one stream for each offered port, then the line by
+/// which more are offered.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DevicesStart {
     /// What to make.

@@ -106,8 +106,7 @@ impl Reach<'_> {
             }
         }
         for (root, changed) in &self.below {
-            let pipes = AccessFs::MakeFifo | AccessFs::MakeSock;
-            let access = if *changed { write | pipes } else { read };
+            let access = if *changed { write | AccessFs::MakeFifo } else { read };
             rules = allow(rules, root, access & AccessFs::from_all(version))?;
         }
         for file in &self.again {
@@ -132,7 +131,7 @@ fn allow(
 }
 
 fn makes_devices() -> BitFlags<AccessFs> {
-    AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeFifo | AccessFs::MakeSock
+    AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeFifo
 }
 
 fn open_path(path: &Path) -> Option<std::os::fd::OwnedFd> {

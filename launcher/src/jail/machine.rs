@@ -21,9 +21,13 @@ pub enum MachineEvent {
     Exited(VmExit),
 }
 
-/// Makes the offers of a first message: its last open files are their streams, in order.
+/// Makes the offers of a first message: its last open file is the line by which more come, those before are their
+/// streams, in order.
 pub fn initial_offers(ports: &[u32], descriptors: &mut Vec<OwnedFd>) -> Offers {
     let offers = Offers::new();
+    if let Some(line) = descriptors.pop() {
+        offers.listen_to(line);
+    }
     let first = descriptors.len().saturating_sub(ports.len());
     for (&port, stream) in ports.iter().zip(descriptors.drain(first..)) {
         // A machine is given a handful of streams, which is far below the limit.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-/// The first message. Its open files are the configuration's, then one stream for each offered port.
+/// The first message. Its open files are the configuration's, then one stream for each offered port, then the line by
+/// which more are offered.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct VmmStart {
     /// What to make.

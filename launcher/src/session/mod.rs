@@ -31,6 +31,23 @@ pub enum TerminalMessage {
     OutputEnded,
 }
 
+/// The first message of whoever comes later: a further process that is wanted in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// Program and arguments; at least one.
+    pub args: Vec<String>,
+    /// NAME=value, beside and before what the container has.
+    pub env: Vec<String>,
+    /// Its working directory, where it is not the container's.
+    pub cwd: Option<String>,
+    /// Whom it runs as, where it is not as the container.
+    pub user: Option<String>,
+    /// Its terminal, where it has one.
+    pub terminal: Option<TerminalSize>,
+    /// Whether it has a standard input.
+    pub interactive: bool,
+}
+
 /// From the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SupervisorMessage {

@@ -43,7 +43,7 @@ pub fn attach(channel: &Channel, signals: &Signals) -> Result<Ending, ChannelErr
             ready([Some(channel.as_fd()), Some(signals.as_fd()), outputs], None)?;
         if ended {
             output_ended = true;
-            channel.send(&TerminalMessage::OutputEnded, &[])?;
+            tell(channel, TerminalMessage::OutputEnded)?;
         }
         if signal && let Some(number) = signals.next() {
             let ends = matches!(i32::from(number), libc::SIGINT | libc::SIGTERM);
@@ -92,12 +92,20 @@ fn forward(channel: &Channel, number: u8) -> Result<(), ChannelError> {
     if i32::from(number) == libc::SIGWINCH {
         return resize(channel);
     }
-    channel.send(&TerminalMessage::Signal(number), &[])
+    tell(channel, TerminalMessage::Signal(number))
+}
+
+/// Whoever is gone may have left last words, which are read in their turn.
+fn tell(channel: &Channel, message: TerminalMessage) -> Result<(), ChannelError> {
+    match channel.send(&message, &[]) {
+        Err(ChannelError::Closed) => Ok(()),
+        other => other,
+    }
 }
 
 fn resize(channel: &Channel) -> Result<(), ChannelError> {
     match terminal_size() {
-        Some(size) => channel.send(&TerminalMessage::Resize(size), &[]),
+        Some(size) => tell(channel, TerminalMessage::Resize(size)),
         None => Ok(()),
     }
 }

@@ -5,6 +5,7 @@
 //! ```text
 //!   STATE_DIR/sandboxes/ID/            flock: exclusive while its supervisor lives
 //!                        ├ record.json what it is, versioned; replaced whole, never edited
+//!                        ├ control     the socket on which its supervisor listens
 //!                        └ upper.ext4  its writable disk, unless that has no name (--rm)
 //! ```
 //!
@@ -184,6 +185,16 @@ impl Sandboxes {
         Ok(id)
     }
 
+    /// The directory of a sandbox, by its name, its identifier or the beginning of that, in this order.
+    ///
+    /// # Errors
+    /// [`StateError::NotFound`] and [`StateError::Ambiguous`] among others.
+    pub fn directory_of(&self, wanted: &str) -> Result<(ContainerId, PathBuf), StateError> {
+        let id = called(self.list()?, wanted)?;
+        let path = self.path.join(id.as_str());
+        Ok((id, path))
+    }
+
     /// How many bytes of disk a sandbox's writable disk takes; 0 for one without a name.
     pub fn disk_bytes(&self, id: &ContainerId) -> u64 {
         let path = self.path.join(id.as_str()).join(UPPER);
@@ -205,12 +216,18 @@ impl Sandboxes {
 }
 
 impl OwnSandbox {
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Keeps it, with a record that says how it ended.
     ///
     /// # Errors
     /// Where the record cannot be written.
     pub fn keep(mut self, record: &Record) -> Result<(), StateError> {
         self.is_done_with = true;
+        crate::control::remove(&self.path);
         record.write(&self.path)
     }
 

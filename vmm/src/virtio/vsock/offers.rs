@@ -1,8 +1,15 @@
 //! The host ends that wait for a guest to connect.
 
 use super::MAX_CONNECTIONS;
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::OwnedFd;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Why an offer was not taken.
@@ -23,6 +30,63 @@ pub struct Offers {
 struct Waiting {
     by_port: HashMap<u32, VecDeque<OwnedFd>>,
     count: usize,
+    /// Where more may come from.
+    line: Option<OwnedFd>,
+}
+
+impl Waiting {
+    /// Takes in what has come by the line.
+    fn hear(&mut self) {
+        while self.count < MAX_CONNECTIONS
+            && let Some(line) = &self.line
+        {
+            match receive(line) {
+                Ok(Some((port, stream))) => {
+                    self.count += 1;
+                    self.by_port.entry(port).or_default().push_back(stream);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                // Whoever offers is gone, or is not understood.
+                Ok(None) | Err(_) => self.line = None,
+            }
+        }
+    }
+}
+
+/// Offers a stream to a guest by the other end of a [line](Offers::listen_to): its port, and the open file.
+///
+/// # Errors
+/// Where it does not fit, or nobody listens.
+pub fn send_offer(line: BorrowedFd<'_>, port: u32, stream: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let streams = [stream];
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&streams)) {
+        return Err(Errno::NOBUFS);
+    }
+    let bytes = port.to_le_bytes();
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    rustix::io::retry_on_intr(|| sendmsg(line, &[IoSlice::new(&bytes)], &mut ancillary, flags))
+        .map(drop)
+}
+
+/// One offer; `None` at the line's end.
+fn receive(line: &OwnedFd) -> Result<Option<(u32, OwnedFd)>, Errno> {
+    let mut bytes = [0; 4];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let count = recvmsg(line, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags)?.bytes;
+    let mut streams = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+        _ => None,
+    });
+    match (count, streams.next()) {
+        (0, _) => Ok(None),
+        (4, Some(stream)) => Ok(Some((u32::from_le_bytes(bytes), stream))),
+        _ => Err(Errno::PROTO),
+    }
 }
 
 impl Offers {
@@ -54,9 +118,15 @@ impl Offers {
         waiting.count -= withdrawn;
     }
 
+    /// More offers come by this socket of packets, each by [`send_offer`]. It is looked at when a guest connects.
+    pub fn listen_to(&self, line: OwnedFd) {
+        self.lock().line = Some(line);
+    }
+
     /// Takes the first stream offered for `port`.
     pub(super) fn take(&self, port: u32) -> Option<OwnedFd> {
         let mut waiting = self.lock();
+        waiting.hear();
         let streams = waiting.by_port.get_mut(&port)?;
         let stream = streams.pop_front();
         if streams.is_empty() {
@@ -69,5 +139,67 @@ impl Offers {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // Each change is whole before its lock is let go, so a panic elsewhere leaves no half of one.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    fn line() -> (OwnedFd, Offers) {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        let offers = Offers::new();
+        offers.listen_to(theirs);
+        (ours, offers)
+    }
+
+    #[test]
+    fn what_is_offered_later_is_found_when_it_is_looked_for() {
+        let (line, offers) = line();
+        assert!(offers.take(9).is_none());
+        for word in [&b"one"[..], b"two"] {
+            let (mut ours, theirs) = UnixStream::pair().unwrap();
+            send_offer(line.as_fd(), 9, theirs.as_fd()).unwrap();
+            ours.write_all(word).unwrap();
+        }
+        assert!(offers.take(8).is_none(), "another port");
+        for word in ["one", "two"] {
+            let mut heard = String::new();
+            UnixStream::from(offers.take(9).unwrap()).read_to_string(&mut heard).unwrap();
+            assert_eq!(heard, word);
+        }
+        assert!(offers.take(9).is_none());
+    }
+
+    #[test]
+    fn a_line_that_says_nonsense_or_ends_is_left() {
+        let (line, offers) = line();
+        rustix::net::send(&line, b"nonsense", SendFlags::empty()).unwrap();
+        let (_ours, theirs) = UnixStream::pair().unwrap();
+        send_offer(line.as_fd(), 9, theirs.as_fd()).unwrap();
+        assert!(offers.take(9).is_none());
+        assert!(send_offer(line.as_fd(), 9, theirs.as_fd()).is_err(), "nobody listens");
+        let (line, offers) = self::line();
+        drop(line);
+        assert!(offers.take(9).is_none());
+    }
+
+    #[test]
+    fn no_more_wait_than_may() {
+        let (line, offers) = line();
+        let (_ours, theirs) = UnixStream::pair().unwrap();
+        for _ in 0..MAX_CONNECTIONS {
+            offers.offer(1, theirs.try_clone().unwrap().into()).unwrap();
+        }
+        send_offer(line.as_fd(), 9, theirs.as_fd()).unwrap();
+        assert!(offers.take(9).is_none(), "it waits its turn");
+        assert!(offers.take(1).is_some());
+        assert!(offers.take(9).is_some());
     }
 }

@@ -1,0 +1,112 @@
+//! How a sandbox that runs is reached: a socket in its directory, on which its supervisor listens.
+//!
+//! Owns: that socket. Never does: say who may come; whoever may enter the state directory may.
+//!
+//! What is said there is what [`crate::session`] has, after an [`ExecRequest`](crate::session::ExecRequest).
+
+use crate::jail::channel::Channel;
+use crate::state::{StateError, at};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
+    socket_with,
+};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// The name of the socket.
+const NAME: &str = "control";
+/// So many may wait to be let in.
+const BACKLOG: i32 = 64;
+
+/// A socket that is listened on.
+#[derive(Debug)]
+pub struct Control(OwnedFd);
+
+impl Control {
+    /// Makes it in a sandbox's directory, with which it goes.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn listen(directory: &Path) -> Result<Self, StateError> {
+        let made = || -> Result<OwnedFd, Errno> {
+            let socket = socket()?;
+            let (_directory, address) = address(directory)?;
+            bind(&socket, &address)?;
+            listen(&socket, BACKLOG)?;
+            Ok(socket)
+        };
+        made().map(Self).map_err(|errno| at("make", &directory.join(NAME))(errno.into()))
+    }
+
+    /// Lets in whoever is next. Call it when there is somebody.
+    pub fn accept(&self) -> Option<Channel> {
+        let flags = SocketFlags::CLOEXEC;
+        accept_with(&self.0, flags).ok().map(Channel::from_fd)
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Removes it from a directory that stays. Nobody listens any more.
+pub fn remove(directory: &Path) {
+    // What cannot be removed leads nobody anywhere.
+    let _ =
+        rustix::fs::unlinkat(rustix::fs::CWD, directory.join(NAME), rustix::fs::AtFlags::empty());
+}
+
+/// Goes to a sandbox's supervisor, by the sandbox's directory; `None` where nobody listens.
+///
+/// # Errors
+/// Where the directory cannot be entered.
+pub fn reach(directory: &Path) -> Result<Option<Channel>, StateError> {
+    let reached = || -> Result<OwnedFd, Errno> {
+        let socket = socket()?;
+        let (_directory, address) = address(directory)?;
+        connect(&socket, &address)?;
+        Ok(socket)
+    };
+    match reached() {
+        Ok(socket) => Ok(Some(Channel::from_fd(socket))),
+        Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
+        Err(errno) => Err(at("reach", &directory.join(NAME))(errno.into())),
+    }
+}
+
+fn socket() -> Result<OwnedFd, Errno> {
+    socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// By way of the open directory: a socket's address has room for 107 bytes, and a path may be longer.
+fn address(directory: &Path) -> Result<(OwnedFd, SocketAddrUnix), Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = rustix::fs::open(directory, flags, Mode::empty())?;
+    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{NAME}", open.as_raw_fd()))?;
+    Ok((open, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_reached_however_long_its_path_is() {
+        let scratch = tempfile::tempdir().unwrap();
+        let deep = scratch.path().join("d".repeat(100)).join("e".repeat(100));
+        std::fs::create_dir_all(&deep).unwrap();
+        assert!(reach(&deep).unwrap().is_none(), "nobody listens");
+        let control = Control::listen(&deep).unwrap();
+        let client = reach(&deep).unwrap().unwrap();
+        let server = control.accept().unwrap();
+        client.send(&7u32, &[]).unwrap();
+        assert_eq!(server.receive::<u32>().unwrap().0, 7);
+        drop(control);
+        assert!(reach(&deep).unwrap().is_none(), "whoever listened was killed");
+        assert!(reach(&scratch.path().join("none")).unwrap().is_none());
+    }
+}

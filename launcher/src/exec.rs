@@ -1,0 +1,92 @@
+//! `cofferdam exec`: a further process in a sandbox that runs, with this process's terminal as its own.
+//!
+//! Owns: what is asked of the sandbox's supervisor. Never does: speak to a guest; what comes of it is heard as by `run`.
+
+use crate::cli::exec::ExecArgs;
+use crate::control;
+use crate::error::{Explain, Failure};
+use crate::host::terminal_size;
+use crate::jail::channel::ChannelError;
+use crate::plan::DEFAULT_TERMINAL;
+use crate::session::signals::Signals;
+use crate::session::{Ending, ExecRequest, terminal};
+use crate::state::Sandboxes;
+use protocol::ContainerId;
+
+/// Why there is no further process.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// No command.
+    #[error("no command: what is to run in the sandbox?")]
+    NoCommand,
+    /// A text that no argument can hold.
+    #[error("{0} holds a null character")]
+    Null(&'static str),
+    /// It has ended, or is not ready yet.
+    #[error("sandbox {0} does not run")]
+    NotRunning(ContainerId),
+    /// Its supervisor is gone.
+    #[error("sandbox {0} was lost: its cofferdam is gone")]
+    Lost(ContainerId),
+    /// Its supervisor does not take what it was asked.
+    #[error("cannot speak to the cofferdam of sandbox {0}")]
+    Channel(ContainerId, #[source] ChannelError),
+}
+
+impl Explain for ExecError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotRunning(_) | Self::Lost(_) => Some("cofferdam ps lists those that run".into()),
+            Self::Channel(_, ChannelError::TooLong) => {
+                Some("write what is long to a file that the container reads".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Runs a further process. Gives the exit code.
+pub fn exec(args: &ExecArgs) -> u8 {
+    crate::run::told(attached(args))
+}
+
+fn attached(args: &ExecArgs) -> Result<Ending, Failure> {
+    let Some((wanted, command)) = args.words.split_first() else {
+        return Err(ExecError::NoCommand.into());
+    };
+    let request = request(args, command)?;
+    let (id, directory) = Sandboxes::open(&args.state_dir)?.directory_of(wanted)?;
+    let channel = control::reach(&directory)?;
+    let channel = channel.ok_or_else(|| ExecError::NotRunning(id.clone()))?;
+    crate::jail::confine_launcher(false).map_err(Failure::plain)?;
+    let signals = Signals::take().map_err(Failure::plain)?;
+    let failed = |error| match error {
+        ChannelError::Closed => ExecError::Lost(id.clone()),
+        other => ExecError::Channel(id.clone(), other),
+    };
+    channel.send(&request, &[]).map_err(failed)?;
+    Ok(terminal::attach(&channel, &signals).map_err(failed)?)
+}
+
+fn request(args: &ExecArgs, command: &[String]) -> Result<ExecRequest, ExecError> {
+    let ExecArgs { workdir, user, .. } = args;
+    if command.first().is_none_or(String::is_empty) {
+        return Err(ExecError::NoCommand);
+    }
+    let has_null = |text: &String| text.contains('\0');
+    if command.iter().chain(workdir).chain(user).chain(&args.env).any(has_null) {
+        return Err(ExecError::Null("an argument"));
+    }
+    let variable = |typed: &String| match typed.contains('=') {
+        true => Some(typed.clone()),
+        false => std::env::var(typed).ok().map(|value| format!("{typed}={value}")),
+    };
+    Ok(ExecRequest {
+        args: command.to_vec(),
+        env: args.env.iter().filter_map(variable).collect(),
+        cwd: workdir.clone(),
+        user: user.clone(),
+        terminal: args.tty.then(|| terminal_size().unwrap_or(DEFAULT_TERMINAL)),
+        interactive: args.interactive,
+    })
+}

@@ -1,0 +1,261 @@
+//! Further processes of a sandbox, each for somebody who came by its socket.
+//!
+//! Owns: who came, what they are told, and the names of their processes. Never does: let them have a say in the
+//! sandbox's own end. Whoever goes away leaves their process behind, as with Docker.
+
+use super::SIGNALS;
+use crate::agent_client::{AgentClient, AgentError};
+use crate::control::Control;
+use crate::jail::channel::{Channel, ChannelError};
+use crate::outcome::Outcome;
+use crate::session::{Ending, ExecRequest, StreamKind, SupervisorMessage, TerminalMessage};
+use crate::streams::Line;
+use protocol::{Event, ExitStatus, ProcessId, ProcessRef, ProcessSpec, Program, Request, Stdio};
+use rustix::event::{PollFd, PollFlags};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// So many at a time.
+const MOST: usize = 64;
+/// What a process ends with whose sandbox is gone.
+const KILLED: u8 = 137;
+
+/// Somebody who came, until they go and their process has ended.
+#[derive(Debug)]
+struct Exec {
+    /// Whoever came, as long as they are there.
+    channel: Option<Channel>,
+    /// Their process, once it was asked for.
+    process: Option<ProcessRef>,
+}
+
+impl Exec {
+    fn tell(&self, message: &SupervisorMessage) {
+        if let Some(channel) = &self.channel {
+            // A handful of messages fit whether they are read or not. Who is gone is noticed where it is read.
+            let _ = channel.send(message, &[]);
+        }
+    }
+
+    /// The last message.
+    fn end(&mut self, ending: Ending) {
+        self.tell(&SupervisorMessage::Ended(ending));
+        self.channel = None;
+        self.process = None;
+    }
+}
+
+/// All of them, and where more come in.
+#[derive(Debug)]
+pub struct Execs {
+    control: Control,
+    line: Line,
+    come: u64,
+    all: Vec<Exec>,
+}
+
+impl Execs {
+    /// Nobody yet.
+    pub fn new(control: Control, line: Line) -> Self {
+        Self { control, line, come: 0, all: Vec::new() }
+    }
+
+    /// What is to be watched: where somebody comes in, then everybody who is there.
+    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let there = self.all.iter().filter_map(|exec| exec.channel.as_ref());
+        let there = there.map(|channel| PollFd::new(channel, PollFlags::IN));
+        std::iter::once(PollFd::new(&self.control, PollFlags::IN)).chain(there)
+    }
+
+    /// Hears those that are ready, in the order in which they were watched. `template` is the container's own process,
+    /// where it runs.
+    ///
+    /// # Errors
+    /// Those of the agent, to which all is passed on.
+    pub fn hear(
+        &mut self,
+        ready: &[bool],
+        template: Option<(&ProcessRef, &ProcessSpec)>,
+        agent: &AgentClient,
+    ) -> Result<(), AgentError> {
+        let (comes, there) = ready.split_first().unwrap_or((&false, &[]));
+        let mut there = there.iter();
+        let is_ready = |exec: &Exec| exec.channel.is_some() && there.next() == Some(&true);
+        let ready: Vec<bool> = self.all.iter().map(is_ready).collect();
+        for index in (0..ready.len()).filter(|&index| ready.get(index) == Some(&true)) {
+            self.hear_one(index, template, agent)?;
+        }
+        self.all.retain(|exec| exec.channel.is_some() || exec.process.is_some());
+        if *comes && let Some(channel) = self.control.accept() {
+            let mut exec = Exec { channel: Some(channel), process: None };
+            if self.all.len() < MOST {
+                self.all.push(exec);
+            } else {
+                exec.end(refused(&format!("{MOST} further processes run already")));
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_one(
+        &mut self,
+        index: usize,
+        template: Option<(&ProcessRef, &ProcessSpec)>,
+        agent: &AgentClient,
+    ) -> Result<(), AgentError> {
+        let Some(exec) = self.all.get_mut(index) else { return Ok(()) };
+        let Some(channel) = &exec.channel else { return Ok(()) };
+        let Some(process) = exec.process.clone() else {
+            return match (channel.receive::<ExecRequest>(), template) {
+                (Ok((request, _)), Some(template)) => self.start(index, request, template, agent),
+                (Ok(_), None) => {
+                    exec.end(refused("the container does not run"));
+                    Ok(())
+                }
+                (Err(_), _) => {
+                    exec.channel = None;
+                    Ok(())
+                }
+            };
+        };
+        let request = match channel.receive::<TerminalMessage>() {
+            Ok((TerminalMessage::Signal(signal), _)) if SIGNALS.contains(&signal) => {
+                Request::Signal { process, signal }
+            }
+            Ok((TerminalMessage::Resize(size), _)) => Request::Resize { process, size },
+            Ok(_) | Err(ChannelError::Malformed(_) | ChannelError::TooLong) => return Ok(()),
+            Err(_) => {
+                exec.channel = None;
+                return Ok(());
+            }
+        };
+        agent.request(&request)
+    }
+
+    /// Offers the streams, hands over our ends, and has the process started.
+    fn start(
+        &mut self,
+        index: usize,
+        request: ExecRequest,
+        (init, template): (&ProcessRef, &ProcessSpec),
+        agent: &AgentClient,
+    ) -> Result<(), AgentError> {
+        self.come += 1;
+        let Some(exec) = self.all.get_mut(index) else { return Ok(()) };
+        let named = ProcessId::try_from(format!("exec-{}", self.come));
+        let streams = streams(&mut self.line, &request);
+        let (Ok(name), Ok((kind, ours, stdio))) = (named, streams) else {
+            exec.end(refused("cannot make its streams"));
+            return Ok(());
+        };
+        let process = ProcessRef { process: name, ..init.clone() };
+        let spec = Box::new(spec(template, request, stdio));
+        let request = Request::Run { process: process.clone(), spec };
+        if let Err(excess) = request.encode() {
+            exec.end(refused(&excess.to_string()));
+            return Ok(());
+        }
+        let files: Vec<_> = ours.iter().map(AsFd::as_fd).collect();
+        let told =
+            exec.channel.as_ref().map(|it| it.send(&SupervisorMessage::Streams(kind), &files));
+        if !matches!(told, Some(Ok(()))) {
+            exec.channel = None;
+            return Ok(());
+        }
+        exec.process = Some(process);
+        agent.request(&request)
+    }
+
+    /// Takes in an event; gives it back where it is of none of these processes.
+    ///
+    /// # Errors
+    /// Where it is of one, and cannot be.
+    pub fn event(&mut self, event: Event) -> Result<Option<Event>, AgentError> {
+        let of = match &event {
+            Event::Started { process, .. }
+            | Event::Failed { process, .. }
+            | Event::Exited { process, .. } => process,
+            Event::PoweringOff => return Ok(Some(event)),
+        };
+        let Some(exec) = self.all.iter_mut().find(|exec| exec.process.as_ref() == Some(of)) else {
+            return Ok(Some(event));
+        };
+        match event {
+            Event::Started { .. } => exec.tell(&SupervisorMessage::Started),
+            Event::Failed { failure, .. } => {
+                let message = format!("cannot start the process: {}", failure.message);
+                let code = Outcome::NotStarted(failure).exit_code();
+                exec.end(Ending::new(code, Some(message), None));
+            }
+            Event::Exited { status: ExitStatus::Signal(signal), .. }
+                if !SIGNALS.contains(&signal) =>
+            {
+                return Err(AgentError::NoSuchSignal(signal));
+            }
+            Event::Exited { status, .. } => {
+                exec.end(Outcome::Exited { status, out_of_memory: false }.ending());
+            }
+            Event::PoweringOff => {}
+        }
+        Ok(None)
+    }
+
+    /// The sandbox has ended, and all that ran in it.
+    pub fn end(mut self) {
+        self.all.iter_mut().for_each(|exec| exec.end(Ending::new(KILLED, None, None)));
+    }
+}
+
+fn refused(why: &str) -> Ending {
+    Ending::new(crate::exit_code::LAUNCHER, Some(why.to_owned()), None)
+}
+
+/// Our ends of the streams that a process is to have.
+fn streams(
+    line: &mut Line,
+    request: &ExecRequest,
+) -> Result<(StreamKind, Vec<OwnedFd>, Stdio), rustix::io::Errno> {
+    let input = request.interactive;
+    if let Some(size) = request.terminal {
+        let (ours, port) = line.offer()?;
+        return Ok((
+            StreamKind::Terminal { input },
+            vec![ours],
+            Stdio::Terminal { port, input, size },
+        ));
+    }
+    let (stdout, stdout_port) = line.offer()?;
+    let (stderr, stderr_port) = line.offer()?;
+    let mut ours = vec![stdout, stderr];
+    let mut stdin_port = None;
+    if input {
+        let (stdin, port) = line.offer()?;
+        ours.push(stdin);
+        stdin_port = Some(port);
+    }
+    Ok((
+        StreamKind::Pipes { stdin: input },
+        ours,
+        Stdio::Pipes { stdin_port, stdout_port, stderr_port },
+    ))
+}
+
+/// A further process of a container: as its first, but for what was asked for.
+fn spec(template: &ProcessSpec, request: ExecRequest, stdio: Stdio) -> ProcessSpec {
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let mut env = template.env.clone();
+    let with_terminal = request.terminal.map(|_| "TERM=xterm".to_owned());
+    let own = env.iter().any(|it| it.starts_with("TERM="));
+    for variable in with_terminal.filter(|_| !own).into_iter().chain(request.env) {
+        env.retain(|it| name(it) != name(&variable));
+        env.push(variable);
+    }
+    ProcessSpec {
+        program: Program::Named,
+        args: request.args,
+        env,
+        cwd: request.cwd.unwrap_or_else(|| template.cwd.clone()),
+        user: request.user.unwrap_or_else(|| template.user.clone()),
+        stdio,
+        ..template.clone()
+    }
+}
