@@ -17,7 +17,17 @@ cases! {
 /// A sandbox called `box` that waits until it is told to end.
 struct Box {
     state: PathBuf,
-    running: Running,
+    running: Option<Running>,
+}
+
+impl Drop for Box {
+    /// Also where a case fails: it would run for ever.
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.signal(Signal::KILL);
+            running.wait();
+        }
+    }
 }
 
 impl Box {
@@ -25,15 +35,17 @@ impl Box {
         let state = world.fresh_state();
         let script = "trap 'exit 5' TERM; echo up; while :; do sleep 0.1; done";
         let sandbox = world.sandbox().state(&state).flags(&["--name", "box"]).flags(flags);
+        let program = sandbox.program(&["sh", "-c", script]);
         let stdout = world.scratch_file("stdout");
         let file = std::fs::File::create(&stdout).unwrap();
-        let running = Running::watched(sandbox.program(&["sh", "-c", script]), file);
+        let running = Running::watched(program, file);
+        let sandbox = Self { state, running: Some(running) };
         let deadline = Instant::now() + Duration::from_secs(90);
         while std::fs::read(&stdout).unwrap() != b"up\n" {
             assert!(Instant::now() < deadline, "it does not run");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { state, running }
+        sandbox
     }
 
     fn words(&self, flags: &[&str], command: &[&str]) -> Vec<String> {
@@ -60,8 +72,13 @@ impl Box {
 
     /// Its end, as it is asked for.
     fn end(self) -> Output {
-        self.running.signal(Signal::TERM);
-        self.running.wait()
+        self.ends_by(Signal::TERM)
+    }
+
+    fn ends_by(mut self, signal: Signal) -> Output {
+        let running = self.running.take().unwrap();
+        running.signal(signal);
+        running.wait()
     }
 }
 
@@ -148,10 +165,9 @@ fn a_launcher_that_is_killed(world: &World) {
     let sandbox = Box::start(world, &[]);
     let waiting = sandbox.begin(world, &[], &["sh", "-c", "touch /begun; sleep 1000"], None);
     sandbox.exec(world, &[], &["sh", "-c", "until [ -e /begun ]; do sleep 0.1; done"]).exits(0);
-    sandbox.running.signal(Signal::KILL);
+    let state = sandbox.state.clone();
+    sandbox.ends_by(Signal::KILL);
     waiting.wait().exits(125).complains(&["was lost", "hint:"]);
-    let Box { state, running } = sandbox;
-    running.wait();
     exec_in(world, &state, "box").exits(125);
     // Whoever comes next trips on nothing.
     world.sandbox().state(&state).flags(&["--name", "box"]).run(&["echo", "again"]).prints("again");
