@@ -1,6 +1,6 @@
 //! How a sandbox that runs is reached: a socket in its directory, on which its supervisor listens.
 //!
-//! Owns: that socket. Never does: say who may come; whoever may enter the state directory may.
+//! Owns: that socket, which is open to its own user alone. Never does: ask whoever comes who they are.
 //!
 //! What is said there is what [`crate::session`] has, after an [`ExecRequest`](crate::session::ExecRequest).
 
@@ -33,6 +33,8 @@ impl Control {
         let made = || -> Result<OwnedFd, Errno> {
             let socket = socket()?;
             let (_directory, address) = address(directory)?;
+            // The file takes it over, whatever this process's mask leaves to others.
+            rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
             bind(&socket, &address)?;
             listen(&socket, BACKLOG)?;
             Ok(socket)
@@ -93,6 +95,7 @@ fn address(directory: &Path) -> Result<(OwnedFd, SocketAddrUnix), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn it_is_reached_however_long_its_path_is() {
@@ -101,6 +104,8 @@ mod tests {
         std::fs::create_dir_all(&deep).unwrap();
         assert!(reach(&deep).unwrap().is_none(), "nobody listens");
         let control = Control::listen(&deep).unwrap();
+        let mode = std::fs::metadata(deep.join(NAME)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         let client = reach(&deep).unwrap().unwrap();
         let server = control.accept().unwrap();
         client.send(&7u32, &[]).unwrap();

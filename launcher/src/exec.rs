@@ -7,7 +7,7 @@ use crate::control;
 use crate::error::{Explain, Failure};
 use crate::host::terminal_size;
 use crate::jail::channel::ChannelError;
-use crate::plan::DEFAULT_TERMINAL;
+use crate::plan::{DEFAULT_TERMINAL, working_directory};
 use crate::session::signals::Signals;
 use crate::session::{Ending, ExecRequest, terminal};
 use crate::state::Sandboxes;
@@ -84,7 +84,7 @@ fn request(args: &ExecArgs, command: &[String]) -> Result<ExecRequest, ExecError
     Ok(ExecRequest {
         args: command.to_vec(),
         env: args.env.iter().filter_map(variable).collect(),
-        cwd: workdir.clone(),
+        cwd: workdir.as_deref().map(working_directory),
         user: user.clone(),
         terminal: args.tty.then(|| terminal_size().unwrap_or(DEFAULT_TERMINAL)),
         interactive: args.interactive,

@@ -25,7 +25,7 @@ pub mod volume;
 
 pub use disk_size::Storage;
 pub use environment::Change;
-pub use process::{ImageDefaults, ProcessError, ProcessPlan};
+pub use process::{ImageDefaults, ProcessError, ProcessPlan, working_directory};
 pub use security::Security;
 pub use share::{MAX_SHARES, ShareMount};
 pub use vm_size::VmSize;

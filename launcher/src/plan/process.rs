@@ -195,7 +195,7 @@ fn arguments(entrypoint: Option<&str>, command: &[String], image: &ImageDefaults
     }
 }
 
-/// An image's relative WorkingDir is taken from the root, as Docker does.
-fn working_directory(path: &str) -> String {
+/// A relative working directory is taken from the root, as Docker does with an image's.
+pub fn working_directory(path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }

@@ -141,6 +141,10 @@ impl Execs {
     ) -> Result<(), AgentError> {
         self.come += 1;
         let Some(exec) = self.all.get_mut(index) else { return Ok(()) };
+        if request.args.is_empty() {
+            exec.end(refused("no command"));
+            return Ok(());
+        }
         let named = ProcessId::try_from(format!("exec-{}", self.come));
         let streams = streams(&mut self.line, &request);
         let (Ok(name), Ok((kind, ours, stdio))) = (named, streams) else {
