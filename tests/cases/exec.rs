@@ -23,9 +23,9 @@ struct Box {
 impl Drop for Box {
     /// Also where a case fails: it would run for ever.
     fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.signal(Signal::KILL);
-            running.wait();
+        if let Some(mut running) = self.running.take() {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What three layers mean together; they are made in `harness/layered.rs`.
 
 use crate::cases;
-use crate::harness::World;
+use crate::harness::{Running, World};
+use std::process::Command;
 
 cases! {
     Both: all_are_one_device;
+    Tcg: without_a_tree_they_are_one_over_the_other;
     Guest: nodes_and_attributes_are_kept, links_are_links, layers_mean_what_the_specification_says;
 }
 
@@ -55,10 +57,28 @@ fn links_are_links(world: &World) {
     world.sandbox().image(&world.images.layered).sh(script).prints("2\nkept\nlowest\nlinked");
 }
 
-/// One disk has all layers, and one is written to, however many layers there are.
+/// How many disks there are, and how many file systems on that of the layers; and what stands in one of them.
+const COUNT: &str = "ls -d /sys/block/vd* | wc -l; ls -d /sys/block/vda/vda* | wc -l; cat /part/kept 2> /dev/null; true";
+
+/// One disk has all layers as one file system, and one is written to, however many layers there are.
 fn all_are_one_device(world: &World) {
-    let script = "ls -d /sys/block/vd* | wc -l; ls -d /sys/block/vda/vda* | wc -l";
     let plain = world.sandbox().flags(&["--privileged"]);
-    plain.sh(script).prints("2\n1");
-    plain.image(&world.images.layered).sh(script).prints("2\n3");
+    plain.sh(COUNT).prints("2\n1");
+    plain.image(&world.images.layered).sh(COUNT).prints("2\n1\nlowest");
+}
+
+/// In a store that is only read, where nobody has merged them.
+fn without_a_tree_they_are_one_over_the_other(world: &World) {
+    let state = world.fresh_state();
+    let sandbox = world.sandbox().state(&state).flags(&["--privileged"]);
+    let sandbox = sandbox.image(&world.images.layered);
+    sandbox.sh(COUNT).prints("2\n1\nlowest");
+    std::fs::remove_dir_all(state.join("store/trees")).unwrap();
+    let mount = "mount --bind \"$0/store\" \"$0/store\" && mount -o remount,bind,ro \"$0/store\" && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", mount]).arg(&state).arg(&world.product);
+    command.args(sandbox.arguments(&["sh", "-c", COUNT]));
+    Running::start(command, None).wait().prints("2\n3\nlowest");
+    assert!(!state.join("store/trees").exists());
+    sandbox.sh(COUNT).prints("2\n1\nlowest");
 }
