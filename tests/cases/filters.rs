@@ -82,7 +82,7 @@ fn a_run(world: &World) {
 fn an_exec(world: &World) {
     let state = world.fresh_state();
     let sandbox = world.sandbox().state(&state).flags(&["--name", "box"]);
-    let script = "echo up; until [ -e /go ]; do sleep 0.1; done; cat /go";
+    let script = "echo up; until [ -e /go ]; do sleep 0.1; done; cat /go; sleep 3";
     let come = |_: &[Pid]| {
         let words = ["exec", "--state-dir", &state.display().to_string(), "box"];
         let script = "echo came > /go; echo said; echo more >&2";

@@ -66,7 +66,7 @@ impl Execs {
         std::iter::once(PollFd::new(&self.control, PollFlags::IN)).chain(there)
     }
 
-    /// Hears those that are ready, in the order in which they were watched. `template` is the container's own process,
+    /// Hears those that are ready, in the order in which they were watched: nothing may have come between. `template` is the container's own process,
     /// where it runs.
     ///
     /// # Errors
