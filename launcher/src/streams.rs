@@ -35,6 +35,16 @@ pub struct Line {
 }
 
 impl Line {
+    /// A line, and the machine's end of it.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn pair() -> Result<(Self, OwnedFd), Errno> {
+        let (socket, machines) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        Ok((Self { socket, next_port: FIRST_STREAM_PORT + FIRST_PORTS }, machines))
+    }
+
     /// Offers a new stream to the guest; gives our end, and its port.
     ///
     /// # Errors
@@ -66,16 +76,14 @@ impl Streams {
             }
         };
         let (control, offer) = pair(CONTROL_PORT)?;
-        let (socket, machines_line) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(|errno| Failure::plain(format!("cannot make a line: {errno}")))?;
-        let next_port = FIRST_STREAM_PORT + FIRST_PORTS;
+        let (line, machines_line) =
+            Line::pair().map_err(|errno| Failure::plain(format!("cannot make a line: {errno}")))?;
         let mut streams = Self {
             kind,
             control: Some(control),
             ours: Vec::new(),
             offers: vec![offer],
-            line: Line { socket, next_port },
+            line,
             machines_line: Some(machines_line),
         };
         for port in list {

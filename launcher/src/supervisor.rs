@@ -187,11 +187,7 @@ impl<'a> Supervisor<'a> {
             let agent = !self.agent_gone && ready(agent);
             (ready(0), ready(1), agent, helper.is_some() && ready(2), of_execs)
         };
-        // Before all that could change who of them is there: who is heard without having spoken is waited for.
-        if let Err(error) = self.on_execs(&execs) {
-            return Step::Break(Outcome::Agent(error));
-        }
-        // Then the agent: what it said last comes before how its machine ended.
+        // The agent first: what it said last comes before how its machine ended.
         if agent {
             self.on_agent()?;
         }
@@ -200,6 +196,9 @@ impl<'a> Supervisor<'a> {
         }
         if session {
             self.on_session()?;
+        }
+        if let Err(error) = self.on_execs(&execs) {
+            return Step::Break(Outcome::Agent(error));
         }
         if helper {
             // It ends with its machine, too, which then says so in a moment.

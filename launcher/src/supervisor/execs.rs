@@ -22,10 +22,13 @@ const KILLED: u8 = 137;
 /// Somebody who came, until they go and their process has ended.
 #[derive(Debug)]
 struct Exec {
-    /// Whoever came, as long as they are there.
+    /// Whoever came, as long as they are there. They go where they are heard, and nowhere else: until then everybody has
+    /// the place at which they were watched.
     channel: Option<Channel>,
     /// Their process, once it was asked for.
     process: Option<ProcessRef>,
+    /// They have been told how it ended, and have nothing more to say.
+    is_over: bool,
 }
 
 impl Exec {
@@ -39,8 +42,8 @@ impl Exec {
     /// The last message.
     fn end(&mut self, ending: Ending) {
         self.tell(&SupervisorMessage::Ended(ending));
-        self.channel = None;
         self.process = None;
+        self.is_over = true;
     }
 }
 
@@ -66,7 +69,7 @@ impl Execs {
         std::iter::once(PollFd::new(&self.control, PollFlags::IN)).chain(there)
     }
 
-    /// Hears those that are ready, in the order in which they were watched: nothing may have come between. `template` is the container's own process,
+    /// Hears those that are ready, in the order in which they were watched. `template` is the container's own process,
     /// where it runs.
     ///
     /// # Errors
@@ -86,7 +89,7 @@ impl Execs {
         }
         self.all.retain(|exec| exec.channel.is_some() || exec.process.is_some());
         if *comes && let Some(channel) = self.control.accept() {
-            let mut exec = Exec { channel: Some(channel), process: None };
+            let mut exec = Exec { channel: Some(channel), process: None, is_over: false };
             if self.all.len() < MOST {
                 self.all.push(exec);
             } else {
@@ -104,6 +107,16 @@ impl Execs {
     ) -> Result<(), AgentError> {
         let Some(exec) = self.all.get_mut(index) else { return Ok(()) };
         let Some(channel) = &exec.channel else { return Ok(()) };
+        if exec.is_over {
+            // What was on its way when it ended.
+            if !matches!(
+                channel.receive::<TerminalMessage>(),
+                Ok(_) | Err(ChannelError::Malformed(_))
+            ) {
+                exec.channel = None;
+            }
+            return Ok(());
+        }
         let Some(process) = exec.process.clone() else {
             return match (channel.receive::<ExecRequest>(), template) {
                 (Ok((request, _)), Some(template)) => self.start(index, request, template, agent),
@@ -261,5 +274,44 @@ fn spec(template: &ProcessSpec, request: ExecRequest, stdio: Stdio) -> ProcessSp
         user: request.user.unwrap_or_else(|| template.user.clone()),
         stdio,
         ..template.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{ContainerId, Failure, FailureKind};
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    /// Between two looks at who is ready, the agent may have told of the end of one of them.
+    #[test]
+    fn nobody_is_heard_in_place_of_another_who_has_ended() {
+        let scratch = tempfile::tempdir().unwrap();
+        let control = Control::listen(scratch.path()).unwrap();
+        let (line, _machines) = Line::pair().unwrap();
+        let (agent, _guest) = UnixStream::pair().unwrap();
+        let agent = AgentClient::new(agent.into());
+        let mut execs = Execs::new(control, line);
+        let reach = || crate::control::reach(scratch.path()).unwrap().unwrap();
+        let (first, _second) = (reach(), reach());
+        execs.hear(&[true], None, &agent).unwrap();
+        execs.hear(&[true, false], None, &agent).unwrap();
+        let container = ContainerId::try_from("abcdef".to_owned()).unwrap();
+        let process = ProcessId::try_from("exec-1".to_owned()).unwrap();
+        let process = ProcessRef { container: Some(container), process };
+        execs.all[0].process = Some(process.clone());
+        assert_eq!(execs.watched().count(), 3);
+        let failure = Failure { kind: FailureKind::Setup, message: String::new() };
+        assert_eq!(execs.event(Event::Failed { process, failure }).unwrap(), None);
+        // The first was ready; the second says nothing, and would be waited for.
+        first.send(&TerminalMessage::OutputEnded, &[]).unwrap();
+        let (done, told) = channel();
+        std::thread::spawn(move || {
+            execs.hear(&[false, true, false], None, &agent).unwrap();
+            done.send(execs.watched().count()).unwrap();
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(3));
     }
 }
