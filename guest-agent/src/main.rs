@@ -1,8 +1,8 @@
 //! PID 1 of the guest: starts containers and relays their streams. The only program in the guest.
 //!
 //! The same program is, by its arguments, the agent, the starter of one process
-//! ([`process::starter`]), the reaper of one container ([`process::reaper`]), or a witness in one
-//! ([`process::witness`]).
+//! ([`process::starter`]), the reaper of one container ([`process::reaper`]), a witness in one
+//! ([`process::witness`]), or a copier to or from one ([`process::copier`]).
 
 mod agent;
 mod apparmor;
@@ -37,6 +37,9 @@ fn main() {
     }
     if arguments.first().is_some_and(|name| name == process::witness::WITNESS_NAME) {
         process::witness::run();
+    }
+    if arguments.first().is_some_and(|name| name == process::copier::COPIER_NAME) {
+        process::copier::run(&arguments);
     }
     if let Some(socket) = process::starter::recognise(&arguments) {
         process::starter::run(socket);

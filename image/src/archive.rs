@@ -5,12 +5,12 @@
 //! nothing in them can be found without unpacking all of it.
 
 use crate::layer::error::{Quoted, TarError};
-use crate::layer::tar::{EntryKind, TarInput, TarReader};
 use crate::layer::{Compression, path};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
+use tarball::{EntryKind, TarInput, TarReader};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,6 @@
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::manifest::{Document, Platform};
-use crate::reference::name::ImageName;
 use crate::source;
 use crate::store::{LayerKey, NamedImage, Needed, Store, StoreError, TreeKey};
 use serde::Deserialize;
@@ -75,14 +74,6 @@ pub fn layer_bytes(images: &[StoredImage]) -> u64 {
     let trees: std::collections::HashMap<_, _> =
         trees.filter_map(|(key, bytes)| Some((key, (*bytes)?))).collect();
     known.values().chain(trees.values()).sum()
-}
-
-/// Whether an image of a registry is in the store, whole.
-pub fn is_stored(name: &ImageName, platform: &Platform, store: &Store) -> bool {
-    let Ok(Some(named)) = store.named(name) else { return false };
-    let Ok(Some(config)) = store.document(&named.config) else { return false };
-    let Ok(layers) = layers_of(&named, &config, store, platform) else { return false };
-    !layers.is_empty() && layers.iter().all(|key| store.has(key))
 }
 
 /// What the layers of an image are called, lowest first; none where its documents do not say it.

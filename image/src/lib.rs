@@ -36,14 +36,14 @@ pub mod store;
 pub use config::ImageConfig;
 pub use digest::{Algorithm, Digest};
 pub use fetch::Fetcher;
-pub use inventory::{StoredImage, inventory, is_stored};
+pub use inventory::{StoredImage, inventory};
 pub use layer::{Limits, UnpackError, UnpackJob, UnpackReport};
 pub use load::{ArchivedImage, archived};
 pub use manifest::Platform;
 pub use policy::Policy;
 pub use prepare::{
-    Image, ImageError, Layer, LayerError, LayerProgress, Phase, Request, UnpackFailure, Unpacker,
-    prepare,
+    AtHand, Image, ImageError, Layer, LayerError, LayerProgress, Phase, Request, UnpackFailure,
+    Unpacker, at_hand, prepare, prepare_at_hand,
 };
 pub use reference::Reference;
 pub use save::{SaveError, save, save_to};

@@ -20,7 +20,7 @@ use crate::policy::{Policy, PolicyError, Signature};
 use crate::reference::Reference;
 use crate::reference::name::ImageName;
 use crate::source::{self, Documents, LayerSource, ResolvedImage, SourceError};
-use crate::store::{LayerKey, NamedImage, Store, StoreError, StoredFile, StoredLayer};
+use crate::store::{Hold, LayerKey, NamedImage, Store, StoreError, StoredFile, StoredLayer};
 use crew::Work;
 use making::{Bench, stored};
 use std::error::Error;
@@ -334,6 +334,33 @@ fn name(
     store.name(&named)
 }
 
+/// An image that was found, and what the store has of it.
+#[derive(Debug)]
+struct Found {
+    image: ResolvedImage,
+    /// What its name is to mean, where a registry was asked now.
+    named: Option<NamedImage>,
+    /// Its layers, as far as they are there.
+    layers: Vec<Result<StoredLayer, LayerError>>,
+    /// Those that are not.
+    missing: Vec<usize>,
+    /// What is found or made is not taken away before it is open.
+    _hold: Hold,
+}
+
+/// An image that the store has whole, its layers open.
+#[derive(Debug)]
+pub struct AtHand(Found);
+
+/// An image of a registry, where the store has all of it: nobody needs to be asked.
+pub fn at_hand(name: &ImageName, platform: &Platform, store: &Store) -> Option<AtHand> {
+    let hold = store.hold().ok()?;
+    let image = source::of_store(name, platform, store).ok()??;
+    let (layers, missing) = looked_for(store, &image.layers);
+    let whole = missing.is_empty() && layers.iter().all(Result::is_ok);
+    whole.then_some(AtHand(Found { image, named: None, layers, missing, _hold: hold }))
+}
+
 /// Makes an image ready to be run: finds it, verifies it, and unpacks what the store lacks.
 ///
 /// # Errors
@@ -343,24 +370,54 @@ pub fn prepare(
     store: &Store,
     unpacker: &dyn Unpacker,
 ) -> Result<Image, ImageError> {
-    let unknown = |source: SourceError| ImageError::Source {
-        reference: request.reference.to_string(),
-        source: source.into(),
-    };
-    let refused = |source: PolicyError| ImageError::Policy {
-        reference: request.reference.to_string(),
-        source,
-    };
-    request.policy.may_be_asked_for(request.reference).map_err(refused)?;
-    // What is found or made is not taken away before it is open.
-    let _hold = store.hold().map_err(|error| unknown(error.into()))?;
-    let (ResolvedImage { config, layers, digests, documents }, mut named) =
+    request.policy.may_be_asked_for(request.reference).map_err(|it| request.refused(it))?;
+    let hold = store.hold().map_err(|error| request.unknown(error.into()))?;
+    let (image, named) =
         source::resolve(request.reference, request.platform, store, request.remote)
-            .map_err(unknown)?;
-    let signatures = signatures(request, named.as_mut(), store).map_err(unknown)?;
-    request.policy.accepts(request.reference, &digests, &signatures).map_err(refused)?;
+            .map_err(|error| request.unknown(error))?;
+    let (layers, missing) = looked_for(store, &image.layers);
+    complete(request, Found { image, named, layers, missing, _hold: hold }, store, unpacker)
+}
+
+/// The same of one that is at hand already.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_at_hand(
+    request: &Request<'_>,
+    AtHand(found): AtHand,
+    store: &Store,
+    unpacker: &dyn Unpacker,
+) -> Result<Image, ImageError> {
+    request.policy.may_be_asked_for(request.reference).map_err(|it| request.refused(it))?;
+    complete(request, found, store, unpacker)
+}
+
+impl Request<'_> {
+    fn unknown(&self, source: SourceError) -> ImageError {
+        ImageError::Source { reference: self.reference.to_string(), source: source.into() }
+    }
+
+    fn refused(&self, source: PolicyError) -> ImageError {
+        ImageError::Policy { reference: self.reference.to_string(), source }
+    }
+}
+
+fn complete(
+    request: &Request<'_>,
+    found: Found,
+    store: &Store,
+    unpacker: &dyn Unpacker,
+) -> Result<Image, ImageError> {
+    let Found { image, mut named, layers: mut found, missing, _hold } = found;
+    let ResolvedImage { config, layers, digests, documents } = image;
+    let signatures =
+        signatures(request, named.as_mut(), store).map_err(|error| request.unknown(error))?;
+    request
+        .policy
+        .accepts(request.reference, &digests, &signatures)
+        .map_err(|error| request.refused(error))?;
     let count = layers.len();
-    let (mut found, missing) = looked_for(store, &layers);
     let (limits, remote) = (request.limits, request.remote);
     let bench = Bench { store, unpacker, limits, remote };
     if !missing.is_empty() && found.iter().all(|f| matches!(f, Ok(_) | Err(LayerError::Skipped))) {
@@ -392,6 +449,6 @@ pub fn prepare(
     })?;
     // A name is given to what is there, whole.
     let wanted = request.name.zip(documents);
-    name(store, named, wanted, &blobs).map_err(|error| unknown(error.into()))?;
+    name(store, named, wanted, &blobs).map_err(|error| request.unknown(error.into()))?;
     Ok(Image { config, layers: ready, tree })
 }

@@ -104,7 +104,7 @@ pub fn load(args: &LoadArgs) -> Result<String, Failure> {
         }
     };
     let images = named(&path, name)?;
-    let means = Means { policy, registries: None };
+    let means = Means { policy, registries: None, at_hand: None };
     let mut loaded = String::new();
     for ArchivedImage { reference, names } in &images {
         for name in names {

@@ -43,6 +43,7 @@ pub fn main() -> ExitCode {
         Ok(Parsed::Command(Command::Volume(args))) => {
             confined().and_then(|()| volumes::main(&args)).and_then(|text| print(&text))
         }
+        Ok(Parsed::Command(Command::Cp(args))) => crate::copy::copy(&args),
         Ok(Parsed::Command(Command::Ps(args))) => {
             confined().and_then(|()| sandboxes::ps(&args)).and_then(|text| print(&text))
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns: that socket, which is open to its own user alone. Never does: ask whoever comes who they are.
 //!
-//! What is said there is what [`crate::session`] has, after an [`ExecRequest`](crate::session::ExecRequest).
+//! What is said there is what [`crate::session`] has, after a [`ControlRequest`](crate::session::ControlRequest).
 
 use crate::jail::channel::Channel;
 use crate::state::{StateError, at};

@@ -9,7 +9,7 @@ use crate::host::terminal_size;
 use crate::jail::channel::ChannelError;
 use crate::plan::{DEFAULT_TERMINAL, working_directory};
 use crate::session::signals::Signals;
-use crate::session::{Ending, ExecRequest, terminal};
+use crate::session::{ControlRequest, Ending, ExecRequest, terminal};
 use crate::state::Sandboxes;
 use protocol::ContainerId;
 
@@ -64,7 +64,7 @@ fn attached(args: &ExecArgs) -> Result<Ending, Failure> {
         ChannelError::Closed => ExecError::Lost(id.clone()),
         other => ExecError::Channel(id.clone(), other),
     };
-    channel.send(&request, &[]).map_err(failed)?;
+    channel.send(&ControlRequest::Exec(request), &[]).map_err(failed)?;
     Ok(terminal::attach(&channel, &signals).map_err(failed)?)
 }
 

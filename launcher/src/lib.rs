@@ -18,6 +18,7 @@ pub mod cli;
 pub mod command;
 pub mod container_spec;
 pub mod control;
+mod copy;
 mod disk_usage;
 pub mod doctor;
 mod engine_profile;

@@ -22,7 +22,7 @@ use image::reference::ReferenceError;
 use image::reference::name::ImageName;
 use image::source::SourceError;
 use image::store::StoreError;
-use image::{Image, ImageError, LayerError, Reference, Request, Store};
+use image::{AtHand, Image, ImageError, LayerError, Reference, Request, Store};
 use progress::{Afterwards, Progress};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -119,6 +119,8 @@ pub struct Means {
     pub policy: Policy,
     /// How to reach its registry, where that may have to be asked.
     pub registries: Option<Registries>,
+    /// The image itself, where the store has it and that does.
+    pub at_hand: Option<AtHand>,
 }
 
 /// What a run's image is had by.
@@ -132,40 +134,30 @@ pub fn means(
     state_dir: &Path,
 ) -> Result<Means, Failure> {
     let policy = registries::policy(args)?;
-    let registries = registries(image, pull, args, &policy, state_dir)?;
-    Ok(Means { policy, registries })
-}
-
-fn registries(
-    image: &str,
-    pull: PullPolicy,
-    args: &RegistryArgs,
-    policy: &Policy,
-    state_dir: &Path,
-) -> Result<Option<Registries>, Failure> {
     let reference: Reference = image.parse()?;
-    let Reference::Registry(name) = &reference else { return Ok(None) };
-    let needed = match pull {
-        PullPolicy::Always => true,
-        PullPolicy::Never => false,
-        PullPolicy::Missing => !Store::open(state_dir)
-            .is_ok_and(|store| image::is_stored(name, &Platform::native(), &store)),
-    };
-    if !needed {
-        return Ok(None);
+    let mut means = Means { policy, registries: None, at_hand: None };
+    let Reference::Registry(name) = &reference else { return Ok(means) };
+    if pull == PullPolicy::Missing
+        && let Ok(store) = Store::open(state_dir)
+    {
+        means.at_hand = image::at_hand(name, &Platform::native(), &store);
+    }
+    if pull == PullPolicy::Never || means.at_hand.is_some() {
+        return Ok(means);
     }
     let registries = Registries::of(name, args)?;
-    Ok(Some(match policy.asks_for(&reference).gpg {
+    means.registries = Some(match means.policy.asks_for(&reference).gpg {
         true => registries.and_signatures(name, args)?,
         false => registries,
-    }))
+    });
+    Ok(means)
 }
 
 /// Has the image of the plan in the store, and its layers open.
 ///
 /// # Errors
 /// Where it is not to be had.
-pub fn image(plan: &RunPlan, means: &Means) -> Result<Image, Failure> {
+pub fn image(plan: &RunPlan, mut means: Means) -> Result<Image, Failure> {
     let reference: Reference = plan.image.parse()?;
     let pull = match plan.sandbox.pull {
         PullPolicy::Always => Pull::Always,
@@ -174,7 +166,8 @@ pub fn image(plan: &RunPlan, means: &Means) -> Result<Image, Failure> {
     };
     let progress = Progress::new(plan.sandbox.quiet, Afterwards::Clear);
     let store = Store::open(&plan.sandbox.state_dir)?;
-    prepare((&reference, None), &store, means, pull, &progress)
+    let wanted = Wanted { reference: &reference, name: None, at_hand: means.at_hand.take() };
+    prepare(wanted, &store, &means, pull, &progress)
 }
 
 /// Puts an image that lies in a file into the store, by a name.
@@ -189,11 +182,20 @@ pub fn keep(
     quiet: bool,
 ) -> Result<(), Failure> {
     let progress = Progress::new(quiet, Afterwards::Clear);
-    prepare((reference, Some(name)), store, means, Pull::Never, &progress).map(drop)
+    let wanted = Wanted { reference, name: Some(name), at_hand: None };
+    prepare(wanted, store, means, Pull::Never, &progress).map(drop)
+}
+
+/// Which image is wanted.
+struct Wanted<'a> {
+    reference: &'a Reference,
+    /// What it is to be called from now on.
+    name: Option<&'a ImageName>,
+    at_hand: Option<AtHand>,
 }
 
 fn prepare(
-    (reference, name): (&Reference, Option<&ImageName>),
+    Wanted { reference, name, at_hand }: Wanted<'_>,
     store: &Store,
     means: &Means,
     pull: Pull,
@@ -208,7 +210,10 @@ fn prepare(
         name,
         progress: &|layer| progress.show(layer),
     };
-    let image = image::prepare(&request, store, &JailedUnpacker);
+    let image = match at_hand {
+        Some(found) => image::prepare_at_hand(&request, found, store, &JailedUnpacker),
+        None => image::prepare(&request, store, &JailedUnpacker),
+    };
     progress.end();
     Ok(image?)
 }
@@ -245,7 +250,8 @@ pub fn pull(args: &PullArgs) -> Result<String, Failure> {
         };
         let before = known(reference);
         let progress = Progress::new(args.quiet, Afterwards::Keep);
-        prepare((reference, None), &store, means, Pull::Always, &progress)?;
+        let wanted = Wanted { reference, name: None, at_hand: None };
+        prepare(wanted, &store, means, Pull::Always, &progress)?;
         let now = known(reference);
         if let Some(now) = now.as_ref().filter(|_| !args.quiet) {
             let news = match &before {

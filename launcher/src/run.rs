@@ -65,11 +65,11 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
         .name("terminal".to_owned())
         .spawn(move || terminal::attach(&terminal_end, &signals))
         .map_err(Failure::plain)?;
-    let ending =
-        match stages(args, &means, around.as_ref(), shares.as_mut(), &supervisor_end, clock) {
-            Ok(outcome) => outcome.ending(),
-            Err(failure) => ending_of(&failure),
-        };
+    let ending = match stages(args, means, around.as_ref(), shares.as_mut(), &supervisor_end, clock)
+    {
+        Ok(outcome) => outcome.ending(),
+        Err(failure) => ending_of(&failure),
+    };
     // It puts the terminal's mode back: it is waited for whether it can be told or not.
     if supervisor_end.send(&SupervisorMessage::Ended(ending), &[]).is_err() {
         drop(supervisor_end);
@@ -82,7 +82,7 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
 
 fn stages(
     args: &RunArgs,
-    means: &Means,
+    means: Means,
     around: Option<&Around>,
     mut shares: Option<&mut Shares>,
     session: &Channel,
@@ -238,10 +238,11 @@ fn fetched(
     plan: &RunPlan,
     choice: &Choice,
     files: &NamedFiles,
-    means: &Means,
+    means: Means,
 ) -> Result<image::Image, Failure> {
+    let fetching = means.registries.is_some();
     let image = pull::image(plan, means)?;
-    if means.registries.is_some() {
+    if fetching {
         jail::end_fetching().map_err(Failure::plain)?;
         close_in(plan, choice, files, false)?;
     }
@@ -262,9 +263,9 @@ fn fitting(spec: ContainerSpec) -> Result<ContainerSpec, Failure> {
 fn job(plan: &RunPlan, process: &ProcessPlan, choice: &Choice, spec: ContainerSpec) -> Job {
     let boot_timeout = plan.sandbox.boot_timeout.unwrap_or(choice.boot_timeout());
     let (timeout, stop_timeout) = match spec.init.program {
-        Program::Named => (plan.sandbox.timeout, plan.sandbox.stop_timeout),
         // It has little to do, but a guest that lies would never be done: what a boot may take is enough.
         Program::Witness => (Some(boot_timeout), Some(Duration::ZERO)),
+        _ => (plan.sandbox.timeout, plan.sandbox.stop_timeout),
     };
     Job {
         spec,

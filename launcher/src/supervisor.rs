@@ -414,8 +414,8 @@ impl<'a> Supervisor<'a> {
     fn timed_out(&self) -> Outcome {
         let after = self.job.timeout.unwrap_or_default();
         match self.job.spec.init.program {
-            Program::Named => Outcome::TimedOut(after),
             Program::Witness => Outcome::WitnessTimedOut(after),
+            _ => Outcome::TimedOut(after),
         }
     }
 

@@ -229,6 +229,19 @@ pub enum Program {
     /// itself (a [`crate::Testimony`] in one frame on its standard output), and ends with its standard input.
     /// Only as a container's first process.
     Witness,
+    /// The agent's own packer, under the same: what its only argument names, as a tar archive on its standard output.
+    /// Only as a further process, as the next one.
+    Pack {
+        /// Follow it where it is a link.
+        follow: bool,
+    },
+    /// The agent's own unpacker: makes the tar archive on its standard input what its only argument names.
+    Unpack {
+        /// It is one file or directory, which lands as `cp` has it; else it goes into a directory as it is.
+        tree: bool,
+        /// Give files the owners that they have in the archive, and not root.
+        owners: bool,
+    },
 }
 
 /// A set of capabilities: bit n stands for the capability numbered n in linux/capability.h.

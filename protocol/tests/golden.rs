@@ -13,7 +13,7 @@ use std::fmt::Debug;
 /// With another version, other bytes are right: change both together.
 #[test]
 fn these_are_the_bytes_of_this_version() {
-    assert_eq!(PROTOCOL_VERSION, 5);
+    assert_eq!(PROTOCOL_VERSION, 6);
 }
 
 /// Encodes, compares with `parts` (their length goes before them), and decodes again.
@@ -134,7 +134,7 @@ fn the_handshake() {
         agent_started_ns: 1000,
     };
     pinned(&hello, &["04 03302e31 04362e3132 e807"]);
-    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["05 8001"]);
+    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["06 8001"]);
 }
 
 #[derive(Debug)]
@@ -174,14 +174,14 @@ fn other_versions_are_told_by_their_version() {
     };
     // Nothing else, something else, and the largest number there is.
     assert!(matches!(greeted(&[1]), Err(Refused::Version(1))));
-    assert!(matches!(greeted(&[6]), Err(Refused::Version(6))));
+    assert!(matches!(greeted(&[7]), Err(Refused::Version(7))));
     assert!(matches!(greeted(&[0x80, 1, 0xff, 0xff, 0xff]), Err(Refused::Version(128))));
     assert!(matches!(greeted(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Err(Refused::Version(u32::MAX))));
     assert!(matches!(greeted(&[0]), Err(Refused::Version(0))));
     // Of this version, but malformed; and no version at all.
-    assert!(matches!(greeted(&[5, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
+    assert!(matches!(greeted(&[6, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
     assert!(matches!(greeted(&[0xff; 8]), Err(Refused::Frame(FrameError::Malformed(_)))));
-    assert_eq!(greeted(&[5, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
+    assert_eq!(greeted(&[6, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
 }
 
 #[test]

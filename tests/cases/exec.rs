@@ -1,12 +1,11 @@
 //! Further processes in a sandbox that runs: `cofferdam exec`.
 
 use crate::cases;
+use crate::harness::living::Living;
 use crate::harness::terminal::Terminal;
 use crate::harness::{Output, Running, World};
 use rustix::process::Signal;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 cases! {
     Both: a_process_beside_the_first, it_ends_with_its_sandbox;
@@ -14,76 +13,8 @@ cases! {
         several_at_once_and_one_after_the_other, the_walls_of_the_container_hold_it, who_cannot_be_reached;
 }
 
-/// A sandbox called `box` that waits until it is told to end.
-struct Box {
-    state: PathBuf,
-    running: Option<Running>,
-}
-
-impl Drop for Box {
-    /// Also where a case fails: it would run for ever.
-    fn drop(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            let _ = running.child.kill();
-            let _ = running.child.wait();
-        }
-    }
-}
-
-impl Box {
-    fn start(world: &World, flags: &[&str]) -> Self {
-        let state = world.fresh_state();
-        let script = "trap 'exit 5' TERM; echo up; while :; do sleep 0.1; done";
-        let sandbox = world.sandbox().state(&state).flags(&["--name", "box"]).flags(flags);
-        let program = sandbox.program(&["sh", "-c", script]);
-        let stdout = world.scratch_file("stdout");
-        let file = std::fs::File::create(&stdout).unwrap();
-        let running = Running::watched(program, file);
-        let sandbox = Self { state, running: Some(running) };
-        let deadline = Instant::now() + Duration::from_secs(90);
-        while std::fs::read(&stdout).unwrap() != b"up\n" {
-            assert!(Instant::now() < deadline, "it does not run");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        sandbox
-    }
-
-    fn words(&self, flags: &[&str], command: &[&str]) -> Vec<String> {
-        let state = self.state.display().to_string();
-        let words = [&["exec", "--state-dir", &state], flags, &["box"], command].concat();
-        words.into_iter().map(str::to_owned).collect()
-    }
-
-    fn begin(
-        &self,
-        world: &World,
-        flags: &[&str],
-        command: &[&str],
-        input: Option<&[u8]>,
-    ) -> Running {
-        let mut program = Command::new(&world.product);
-        program.args(self.words(flags, command));
-        Running::start(program, input.map(<[u8]>::to_vec))
-    }
-
-    fn exec(&self, world: &World, flags: &[&str], command: &[&str]) -> Output {
-        self.begin(world, flags, command, None).wait()
-    }
-
-    /// Its end, as it is asked for.
-    fn end(self) -> Output {
-        self.ends_by(Signal::TERM)
-    }
-
-    fn ends_by(mut self, signal: Signal) -> Output {
-        let running = self.running.take().unwrap();
-        running.signal(signal);
-        running.wait()
-    }
-}
-
 fn a_process_beside_the_first(world: &World) {
-    let sandbox = Box::start(world, &["-e", "KEPT=yes", "-w", "/srv", "--tmpfs", "/srv"]);
+    let sandbox = Living::start(world, &["-e", "KEPT=yes", "-w", "/srv", "--tmpfs", "/srv"]);
     let exec = |flags: &[&str], script: &str| sandbox.exec(world, flags, &["sh", "-c", script]);
     exec(&[], "pwd; echo $KEPT; cat /proc/1/cmdline | tr '\\0' ' ' | cut -c 1-5")
         .prints("/srv\nyes\nsh -c");
@@ -110,7 +41,7 @@ fn a_process_beside_the_first(world: &World) {
 }
 
 fn it_ends_with_its_sandbox(world: &World) {
-    let sandbox = Box::start(world, &[]);
+    let sandbox = Living::start(world, &[]);
     let waiting =
         sandbox.begin(world, &[], &["sh", "-c", "echo begun; touch /begun; sleep 1000"], None);
     sandbox.exec(world, &[], &["sh", "-c", "until [ -e /begun ]; do sleep 0.1; done"]).exits(0);
@@ -120,7 +51,7 @@ fn it_ends_with_its_sandbox(world: &World) {
 }
 
 fn it_has_a_terminal(world: &World) {
-    let sandbox = Box::start(world, &[]);
+    let sandbox = Living::start(world, &[]);
     let mut terminal = Terminal::start(&world.product, &sandbox.words(&["-it"], &["sh"]));
     terminal.types("tty; stty size; echo $TERM\r");
     terminal.waits_for("/dev/pts/");
@@ -136,7 +67,7 @@ fn it_has_a_terminal(world: &World) {
 
 /// As with Docker: the process goes on.
 fn whoever_leaves_lets_it_run(world: &World) {
-    let sandbox = Box::start(world, &[]);
+    let sandbox = Living::start(world, &[]);
     let script = "touch /begun; until [ -e /go ]; do sleep 0.1; done; echo went on > /done";
     let leaving = sandbox.begin(world, &[], &["sh", "-c", script], None);
     let waits = |file: &str| {
@@ -162,7 +93,7 @@ fn whoever_leaves_lets_it_run(world: &World) {
 }
 
 fn a_launcher_that_is_killed(world: &World) {
-    let sandbox = Box::start(world, &[]);
+    let sandbox = Living::start(world, &[]);
     let waiting = sandbox.begin(world, &[], &["sh", "-c", "touch /begun; sleep 1000"], None);
     sandbox.exec(world, &[], &["sh", "-c", "until [ -e /begun ]; do sleep 0.1; done"]).exits(0);
     let state = sandbox.state.clone();
@@ -174,7 +105,7 @@ fn a_launcher_that_is_killed(world: &World) {
 }
 
 fn several_at_once_and_one_after_the_other(world: &World) {
-    let sandbox = Box::start(world, &[]);
+    let sandbox = Living::start(world, &[]);
     let number = |it: u32| it.to_string();
     let all: Vec<Running> = (0..20)
         .map(|it| {
@@ -194,7 +125,7 @@ fn several_at_once_and_one_after_the_other(world: &World) {
 fn the_walls_of_the_container_hold_it(world: &World) {
     let script = "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; cat /proc/self/attr/current; readlink /proc/self/ns/user";
     for flags in [&[][..], &["--profile", "strict"], &["--userns"], &["--cap-drop", "all"]] {
-        let sandbox = Box::start(world, flags);
+        let sandbox = Living::start(world, flags);
         let own = sandbox.exec(
             world,
             &[],

@@ -2,7 +2,9 @@
 //! the list names for it. What is made and not on the list ends the process, and with it the case.
 
 use crate::cases;
+use crate::harness::copied::Tree;
 use crate::harness::filter_list::{FilterList, all_lists};
+use crate::harness::living::Living;
 use crate::harness::names::NameServer;
 use crate::harness::registry::{Door, Registry};
 use crate::harness::strace::Trace;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use syscalls::Sysno;
 
 cases! {
-    Both: a_run, an_exec, a_kept_disk, a_console, a_discard, a_reset_device, a_share, a_stopped_sandbox,
+    Both: a_run, an_exec, a_copy, a_kept_disk, a_console, a_discard, a_reset_device, a_share, a_stopped_sandbox,
         interrupted_waits, a_swept_store, an_outer_init;
     Tcg: a_pull;
     Kvm: a_crash, a_probe, a_slow_clock, a_lost_launcher;
@@ -91,6 +93,33 @@ fn an_exec(world: &World) {
     let (output, trace) = sandbox.traced_while(&["sh", "-c", script], &UNTRACED_KVM, come);
     output.prints("up\ncame");
     holds(world, "an_exec", &trace);
+}
+
+/// Files of every kind go in and come out, by paths and by standard streams.
+fn a_copy(world: &World) {
+    let sandbox = Living::start(world, &[]);
+    let tree = Tree::make(world);
+    let copy = |flags: &[&str], from: &str, to: &str, input: Option<Vec<u8>>| {
+        let words = sandbox.copy_words(&[flags, &[from, to]].concat());
+        let (output, trace) = world.traced(&words, input, &[]);
+        (output.exits(0).stdout.clone(), trace)
+    };
+    let (_, mut trace) = copy(&["-a"], &tree.path(), "box:/there", None);
+    trace.add(copy(&["-L"], &format!("{}/link", tree.path()), "box:/followed", None).1);
+    let back = world.fresh_state();
+    trace.add(copy(&["-a"], "box:/there", &format!("{}/back", back.display()), None).1);
+    tree.is_at(&back.join("back"));
+    // Once more, in the place of what is there.
+    let link = back.join("link");
+    std::os::unix::fs::symlink("back/more", &link).unwrap();
+    trace.add(copy(&[], "box:/followed", &link.display().to_string(), None).1);
+    trace.add(copy(&[], "box:/there/.", &format!("{}/back", back.display()), None).1);
+    let (archive, out) = copy(&[], "box:/there", "-", None);
+    trace.add(out);
+    trace.add(copy(&[], "-", "box:/srv", Some(archive)).1);
+    sandbox.exec(world, &[], &["cat", "/srv/there/deep/file", "/followed"]).prints("textmore");
+    holds(world, "a_copy", &trace);
+    sandbox.end().exits(5);
 }
 
 /// An orderly stop.

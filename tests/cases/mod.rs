@@ -12,6 +12,7 @@ mod attempts;
 mod audit;
 mod bench;
 mod console;
+mod copy;
 mod disasters;
 mod disk;
 mod docker_default;
@@ -55,6 +56,7 @@ mod volumes;
 /// Every case of `make test`.
 pub fn all() -> Vec<Case> {
     [
+        copy::CASES,
         exec::CASES,
         exit_codes::CASES,
         gpg_signatures::CASES,

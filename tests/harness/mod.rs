@@ -14,6 +14,7 @@
 
 pub mod agent;
 pub mod canary;
+pub mod copied;
 pub mod cores;
 pub mod engine;
 pub mod expectations;
@@ -22,6 +23,7 @@ pub mod image;
 pub mod kernel;
 pub mod layered;
 pub mod leftovers;
+pub mod living;
 pub mod names;
 pub mod native_kvm;
 pub mod product;

@@ -43,8 +43,8 @@ struct Thread {
     name: Option<String>,
     /// The lists that it is behind.
     lists: Vec<String>,
-    /// It is a launcher that was asked to pull an image.
-    pulls: bool,
+    /// The first word of what a launcher was asked.
+    command: Option<String>,
 }
 
 /// A call, put together where other threads came between its beginning and its end.
@@ -244,7 +244,7 @@ impl Thread {
                 let name = call.text.split('"').nth(3).unwrap_or_default();
                 self.process = name.rsplit('/').next().unwrap_or_default().to_owned();
                 self.name = None;
-                self.pulls = call.text.split('"').nth(5) == Some("pull");
+                self.command = call.text.split('"').nth(5).map(str::to_owned);
             }
             "prctl" if call.text.starts_with("PR_SET_NAME") => {
                 self.name = call.text.split('"').nth(1).map(str::to_owned);
@@ -259,8 +259,11 @@ impl Thread {
     fn next_list(&self, launcher: &str) -> String {
         let process = self.process.strip_prefix("cofferdam-").unwrap_or(&self.process);
         match (process, self.lists.len(), &self.name) {
-            (process, 0, _) if process == launcher && self.pulls => "launcher-fetching".to_owned(),
-            (process, 0, _) if process == launcher => "launcher".to_owned(),
+            (process, 0, _) if process == launcher => match self.command.as_deref() {
+                Some("pull") => "launcher-fetching".to_owned(),
+                Some("cp") => "copier".to_owned(),
+                _ => "launcher".to_owned(),
+            },
             // It stands beside the launcher, and is behind no list of its.
             ("share", 0, _) => "share-start".to_owned(),
             ("share", 1, None) => "share-main".to_owned(),

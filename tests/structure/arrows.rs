@@ -6,23 +6,30 @@ use toml::{Table, Value};
 
 /// Each crate, and the crates of this workspace that it may depend on. Nothing else is allowed, so
 /// that for example `vmm` cannot come to know of images, containers or the agent.
-const ARROWS: [(&str, &[&str]); 14] = [
-    ("launcher", &["bench", "ext4", "image", "payload", "protocol", "registry", "share", "vmm"]),
-    ("guest-agent", &["protocol"]),
+const ARROWS: [(&str, &[&str]); 15] = [
+    (
+        "launcher",
+        &["bench", "ext4", "image", "payload", "protocol", "registry", "share", "tarball", "vmm"],
+    ),
+    ("guest-agent", &["protocol", "tarball"]),
     ("xtask", &["payload", "rootfs"]),
     ("bench", &[]),
     ("rootfs", &[]),
     ("vmm", &[]),
     ("registry", &["image"]),
     ("share", &["vmm"]),
-    ("image", &[]),
+    ("image", &["tarball"]),
     ("protocol", &[]),
     ("payload", &[]),
     ("ext4", &[]),
+    ("tarball", &[]),
     ("tests", &["ext4", "payload", "protocol", "vmm"]),
     (
         "tests/fuzz",
-        &["bench", "image", "launcher", "payload", "protocol", "registry", "share", "vmm"],
+        &[
+            "bench", "image", "launcher", "payload", "protocol", "registry", "share", "tarball",
+            "vmm",
+        ],
     ),
 ];
 

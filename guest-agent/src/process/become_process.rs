@@ -16,7 +16,7 @@
 
 use super::identity::{Databases, Identity};
 use super::launch::Reports;
-use super::{program, reaper, surroundings, witness};
+use super::{copier, program, reaper, surroundings, witness};
 use crate::apparmor;
 use crate::error::{OsError, Tried, setup_failure};
 use crate::sys::{self, CapabilityState};
@@ -170,9 +170,14 @@ impl BecomeProcess {
     }
 
     fn execute_program(&self, prepared: &Prepared) -> Result<std::convert::Infallible, Failure> {
-        if self.process.program == Program::Witness {
+        let own = match self.process.program {
+            Program::Named => None,
+            Program::Witness => Some((witness::arguments(), "the witness")),
+            program => Some((copier::arguments(program, &self.process.args)?, "the copier")),
+        };
+        if let Some((arguments, what)) = own {
             self.load_filter(prepared.identity.uid).map_err(|error| setup_failure(&error))?;
-            return Err(self.execute_own(&witness::arguments(), "the witness"));
+            return Err(self.execute_own(&arguments, what));
         }
         let Some(name) = self.process.args.first() else {
             let message = "no program is named".to_owned();
@@ -203,7 +208,7 @@ impl BecomeProcess {
     fn execute_own(&self, arguments: &[CString], what: &str) -> Failure {
         let error = match &self.remaining.agent {
             Some(agent) => sys::execute_file(agent.as_fd(), arguments, &[]),
-            None => std::io::Error::other("only a container's first process may be it"),
+            None => std::io::Error::other("it is none that this process may be"),
         };
         let refused: Result<(), _> = Err(error);
         refused
@@ -346,7 +351,7 @@ fn environment(given: &[String], home: &str) -> Vec<String> {
     environment
 }
 
-fn c_strings(texts: &[String], what: &str) -> Result<Vec<CString>, Failure> {
+pub(super) fn c_strings(texts: &[String], what: &str) -> Result<Vec<CString>, Failure> {
     let strings: Result<Vec<_>, _> = texts.iter().map(|text| CString::new(text.as_str())).collect();
     strings.map_err(|_| Failure {
         kind: FailureKind::Setup,

@@ -1,6 +1,7 @@
 //! One process: from the agent's wish, through a starter of its own, to its program.
 
 pub mod become_process;
+pub mod copier;
 pub mod identity;
 pub mod launch;
 pub mod limits;

@@ -99,11 +99,13 @@ fn plain(
     apparmor: AppArmor,
     reports: &Rc<Reports>,
 ) -> Result<BecomeProcess, StartError> {
+    let copies = matches!(process.program, Program::Pack { .. } | Program::Unpack { .. });
+    let agent = if copies { Some(Rc::new(open_agent()?)) } else { None };
     Ok(BecomeProcess {
         process: Rc::new(process),
         filter: filter(seccomp)?,
         apparmor,
-        remaining: Remaining::default(),
+        remaining: Remaining { agent, ..Remaining::default() },
         users: None,
         reports: Rc::clone(reports),
     })

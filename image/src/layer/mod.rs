@@ -16,7 +16,6 @@ mod limits;
 mod merge;
 pub(crate) mod path;
 mod recipe;
-pub(crate) mod tar;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tree;
@@ -35,7 +34,7 @@ use recipe::{Recipe, Recorded};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
-use tar::{Entry, EntryKind, Stream, TarInput, TarReader};
+use tarball::{Entry, EntryKind, Stream, TarInput, TarReader};
 use tree::{Attributes, Directory, Failure, NodeKind, Tree};
 
 const INPUT_BUFFER_BYTES: usize = 256 << 10;

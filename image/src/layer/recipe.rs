@@ -10,13 +10,13 @@
 //! nothing: bounds are checked, and the archive's digest has to be the one that names the layer.
 
 use super::limits::Limits;
-use super::tar::TarInput;
 use flate2::Compression;
 use flate2::bufread::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
+use tarball::TarInput;
 
 /// More than this, deflated, is not kept in memory while a layer is unpacked: such a layer has no recipe.
 const MAX_RECIPE_BYTES: usize = 64 << 20;

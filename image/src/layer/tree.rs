@@ -14,8 +14,8 @@
 
 use super::error::{EntryError, Limited, UnpackError};
 use super::limits::Limits;
-use super::tar::Mtime;
 use std::collections::BTreeMap;
+use tarball::Mtime;
 
 const MAX_LINKS: usize = 40;
 /// What a node and its name cost besides the name's bytes, in round numbers.

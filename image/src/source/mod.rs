@@ -19,6 +19,7 @@ use crate::reference::Reference;
 use crate::store::{NamedImage, Store, StoreError};
 pub(crate) use docker_archive::archive_document;
 pub(crate) use file::open_regular;
+pub(crate) use registry::of_store;
 use std::io;
 use std::path::PathBuf;
 

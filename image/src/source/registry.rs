@@ -48,7 +48,7 @@ pub(super) fn resolve(
 }
 
 /// An image that the store knows by name, and has the documents of.
-fn of_store(
+pub(crate) fn of_store(
     name: &ImageName,
     wanted: &Platform,
     store: &Store,
@@ -64,7 +64,8 @@ fn of_store(
     let Some(json) = store.document(&config.digest)? else { return Ok(None) };
     // A name's file may say anything: what an index was called counts where the index says it too.
     let mut digests = vec![known.manifest.clone(), config.digest.clone()];
-    if let Some(json) = store.document(&known.digest)?
+    if known.digest != known.manifest
+        && let Some(json) = store.document(&known.digest)?
         && let Ok(Document::Index(entries)) = Document::parse(&json)
         && entries.iter().any(|entry| entry.digest == known.manifest)
     {

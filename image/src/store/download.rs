@@ -73,7 +73,7 @@ impl Store {
 
 /// Removes a file that nobody fetches to. Gives how many bytes that were.
 fn remove_idle(path: &Path) -> Result<u64, StoreError> {
-    let Some(file) = super::open_own(path)? else { return Ok(0) };
+    let Some((file, _)) = super::open_own(path)? else { return Ok(0) };
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Ok(0);
     }

@@ -140,8 +140,7 @@ pub struct StoredFile {
 impl StoredFile {
     /// Opens one, where there is one that can be.
     fn open(path: &Path) -> Result<Option<Self>, StoreError> {
-        let Some(file) = open_own(path)? else { return Ok(None) };
-        let length = file.metadata().map_err(failed("look at", path))?.len();
+        let Some((file, length)) = open_own(path)? else { return Ok(None) };
         // Someone else may have cut it. One that cannot be an image is none, and is made again.
         let whole = length > 0 && length.is_multiple_of(IMAGE_UNIT_BYTES);
         Ok(whole.then_some(Self { file, length }))
@@ -175,11 +174,6 @@ impl Store {
     pub fn find(&self, key: &LayerKey) -> Result<Option<StoredLayer>, StoreError> {
         let image = StoredFile::open(&self.layer_path(key))?;
         Ok(image.map(|image| StoredLayer { image, blob: key.blob.clone() }))
-    }
-
-    /// Whether a layer seems to be there. Whether it can be used is seen where it is [opened](Self::find).
-    pub fn has(&self, key: &LayerKey) -> bool {
-        fs::symlink_metadata(self.layer_path(key)).is_ok_and(|it| it.is_file() && it.len() > 0)
     }
 
     /// How many bytes of layers there is room for just now. Others may take it too.
@@ -232,13 +226,16 @@ impl Store {
     }
 
     fn layer_directory(&self, key: &LayerKey) -> PathBuf {
-        let algorithm = key.diff_id.algorithm().name();
-        self.root.join("layers").join(algorithm).join(key.diff_id.hex())
+        let mut path = self.root.join("layers");
+        path.push(key.diff_id.algorithm().name());
+        path.push(key.diff_id.hex());
+        path
     }
 
     fn layer_path(&self, key: &LayerKey) -> PathBuf {
-        let blob = format!("{}-{}.erofs", key.blob.algorithm().name(), key.blob.hex());
-        self.layer_directory(key).join(blob)
+        let mut path = self.layer_directory(key);
+        path.push([key.blob.algorithm().name(), "-", key.blob.hex(), ".erofs"].concat());
+        path
     }
 
     fn check_format(&self) -> Result<(), StoreError> {
@@ -355,9 +352,9 @@ impl NewLayer<'_> {
     }
 }
 
-/// Opens a file of the store's for reading. What is no file is none of ours, and is not there.
-fn open_own(path: &Path) -> Result<Option<File>, StoreError> {
-    match open_regular(path) {
+/// Opens a file of the store's for reading; gives how long it is, too. What is no file is none of ours, and is not there.
+fn open_own(path: &Path) -> Result<Option<(File, u64)>, StoreError> {
+    match open_measured(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         opened => opened.map_err(failed("open", path)),
     }
@@ -369,6 +366,10 @@ fn open_own(path: &Path) -> Result<Option<File>, StoreError> {
 /// # Errors
 /// The kernel's, also where nothing is there.
 pub fn open_regular(path: &Path) -> io::Result<Option<File>> {
+    Ok(open_measured(path)?.map(|(file, _)| file))
+}
+
+fn open_measured(path: &Path) -> io::Result<Option<(File, u64)>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file: File = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -377,12 +378,13 @@ pub fn open_regular(path: &Path) -> io::Result<Option<File>> {
         Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     };
-    Ok(file.metadata()?.is_file().then_some(file))
+    let metadata = file.metadata()?;
+    Ok(metadata.is_file().then_some((file, metadata.len())))
 }
 
 /// Reads a file of a line or so; of one that is longer, the beginning.
 fn read_note(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    let Some(file) = open_own(path)? else { return Ok(None) };
+    let Some((file, _)) = open_own(path)? else { return Ok(None) };
     let mut note = Vec::new();
     file.take(MAX_NOTE_BYTES).read_to_end(&mut note).map_err(failed("read", path))?;
     Ok(Some(note))

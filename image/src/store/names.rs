@@ -102,7 +102,7 @@ impl Store {
     /// [`StoreError::Io`].
     pub fn document(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.document_path(digest);
-        let Some(file) = open_own(&path)? else { return Ok(None) };
+        let Some((file, _)) = open_own(&path)? else { return Ok(None) };
         let mut bytes = Vec::new();
         file.take(MAX_DOCUMENT_BYTES).read_to_end(&mut bytes).map_err(failed("read", &path))?;
         Ok((Digest::of(digest.algorithm(), &bytes) == *digest).then_some(bytes))
@@ -132,7 +132,7 @@ impl Store {
     }
 
     fn read_name(&self, path: &std::path::Path) -> Result<Option<NamedImage>, StoreError> {
-        let Some(file) = open_own(path)? else { return Ok(None) };
+        let Some((file, _)) = open_own(path)? else { return Ok(None) };
         let mut json = Vec::new();
         file.take(MAX_RECORD_BYTES).read_to_end(&mut json).map_err(failed("read", path))?;
         let image: Option<NamedImage> = serde_json::from_slice(&json).ok();

@@ -54,7 +54,7 @@ impl PartialDirectory {
     fn sweep(&self) -> Result<(), StoreError> {
         for entry in fs::read_dir(&self.path).map_err(failed("list", &self.path))? {
             let path = entry.map_err(failed("list", &self.path))?.path();
-            let Ok(Some(file)) = open_own(&path) else { continue };
+            let Ok(Some((file, _))) = open_own(&path) else { continue };
             // Its maker holds it locked. Between making and locking it may be taken for a leftover;
             // its maker looks whether it still is there, once it is locked.
             let free = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod audit;
 pub mod bench;
+pub mod cp;
 pub mod doctor;
 pub mod exec;
 pub mod images;
@@ -78,6 +79,8 @@ pub enum Command {
     System(images::SystemArgs),
     /// Run a further process in a sandbox that runs
     Exec(exec::ExecArgs),
+    /// Copy files and directories into a sandbox that runs, or out of it
+    Cp(cp::CpArgs),
     /// List sandboxes
     Ps(PsArgs),
     /// Remove sandboxes that have ended

@@ -170,6 +170,20 @@ pub fn confine_launcher(fetching: bool) -> Result<(), JailError> {
     filter_calls(if fetching { List::LauncherFetching } else { List::Launcher })
 }
 
+/// The same of a process that copies to or from a sandbox, which speaks to its supervisor alone: what it may still reach
+/// by name, and its system calls.
+///
+/// # Errors
+/// Where it cannot be done though the kernel can.
+pub fn confine_copier(reach: &Reach<'_>) -> Result<(), JailError> {
+    gain_nothing()?;
+    landlock::close_in(Walls::here(), reach)?;
+    filter_calls(List::Copier)?;
+    #[cfg(feature = "trial")]
+    trial::attempt("copier");
+    Ok(())
+}
+
 /// Takes back from all threads of the launcher what fetching an image takes.
 ///
 /// # Errors

@@ -94,8 +94,8 @@ impl RunPlan {
     ) -> Result<ProcessPlan, ProcessError> {
         let choices = &self.process;
         let args = match choices.program {
-            Program::Named => arguments(choices.entrypoint.as_deref(), &choices.command, image),
             Program::Witness => vec!["witness".to_owned()],
+            _ => arguments(choices.entrypoint.as_deref(), &choices.command, image),
         };
         if args.first().is_none_or(String::is_empty) {
             return Err(ProcessError::NoCommand);

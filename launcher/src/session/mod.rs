@@ -31,7 +31,37 @@ pub enum TerminalMessage {
     OutputEnded,
 }
 
-/// The first message of whoever comes later: a further process that is wanted in the container.
+/// The first message of whoever comes later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlRequest {
+    /// A further process is wanted.
+    Exec(ExecRequest),
+    /// Something is to be copied: the archive is on standard output, or expected on standard input.
+    Copy(CopyRequest),
+}
+
+/// What is to be copied, by its path in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CopyRequest {
+    /// Out of it.
+    Out {
+        /// What.
+        path: String,
+        /// Follow it where it is a link.
+        follow: bool,
+    },
+    /// Into it.
+    In {
+        /// Where to.
+        path: String,
+        /// The archive is one file or directory, which lands as `cp` has it; else it goes into a directory as it is.
+        tree: bool,
+        /// Give files the owners that they have in the archive, and not root.
+        owners: bool,
+    },
+}
+
+/// A further process that is wanted in the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecRequest {
     /// Program and arguments; at least one.

@@ -8,9 +8,15 @@ use crate::agent_client::{AgentClient, AgentError};
 use crate::control::Control;
 use crate::jail::channel::{Channel, ChannelError};
 use crate::outcome::Outcome;
-use crate::session::{Ending, ExecRequest, StreamKind, SupervisorMessage, TerminalMessage};
+use crate::session::{
+    ControlRequest, CopyRequest, Ending, ExecRequest, StreamKind, SupervisorMessage,
+    TerminalMessage,
+};
 use crate::streams::Line;
-use protocol::{Event, ExitStatus, ProcessId, ProcessRef, ProcessSpec, Program, Request, Stdio};
+use protocol::{
+    Capabilities, CapabilitySet, Event, ExitStatus, ProcessId, ProcessRef, ProcessSpec, Program,
+    Request, Stdio,
+};
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -118,7 +124,7 @@ impl Execs {
             return Ok(());
         }
         let Some(process) = exec.process.clone() else {
-            return match (channel.receive::<ExecRequest>(), template) {
+            return match (channel.receive::<ControlRequest>(), template) {
                 (Ok((request, _)), Some(template)) => self.start(index, request, template, agent),
                 (Ok(_), None) => {
                     exec.end(refused("the container does not run"));
@@ -148,16 +154,12 @@ impl Execs {
     fn start(
         &mut self,
         index: usize,
-        request: ExecRequest,
+        request: ControlRequest,
         (init, template): (&ProcessRef, &ProcessSpec),
         agent: &AgentClient,
     ) -> Result<(), AgentError> {
         self.come += 1;
         let Some(exec) = self.all.get_mut(index) else { return Ok(()) };
-        if request.args.is_empty() {
-            exec.end(refused("no command"));
-            return Ok(());
-        }
         let named = ProcessId::try_from(format!("exec-{}", self.come));
         let streams = streams(&mut self.line, &request);
         let (Ok(name), Ok((kind, ours, stdio))) = (named, streams) else {
@@ -166,6 +168,10 @@ impl Execs {
         };
         let process = ProcessRef { process: name, ..init.clone() };
         let spec = Box::new(spec(template, request, stdio));
+        if spec.args.is_empty() {
+            exec.end(refused("no command"));
+            return Ok(());
+        }
         let request = Request::Run { process: process.clone(), spec };
         if let Err(excess) = request.encode() {
             exec.end(refused(&excess.to_string()));
@@ -229,10 +235,14 @@ fn refused(why: &str) -> Ending {
 /// Our ends of the streams that a process is to have.
 fn streams(
     line: &mut Line,
-    request: &ExecRequest,
+    request: &ControlRequest,
 ) -> Result<(StreamKind, Vec<OwnedFd>, Stdio), rustix::io::Errno> {
-    let input = request.interactive;
-    if let Some(size) = request.terminal {
+    let (terminal, input) = match request {
+        ControlRequest::Exec(request) => (request.terminal, request.interactive),
+        ControlRequest::Copy(CopyRequest::Out { .. }) => (None, false),
+        ControlRequest::Copy(CopyRequest::In { .. }) => (None, true),
+    };
+    if let Some(size) = terminal {
         let (ours, port) = line.offer()?;
         return Ok((
             StreamKind::Terminal { input },
@@ -256,8 +266,52 @@ fn streams(
     ))
 }
 
-/// A further process of a container: as its first, but for what was asked for.
-fn spec(template: &ProcessSpec, request: ExecRequest, stdio: Stdio) -> ProcessSpec {
+/// A further process of a container.
+fn spec(template: &ProcessSpec, request: ControlRequest, stdio: Stdio) -> ProcessSpec {
+    match request {
+        ControlRequest::Exec(request) => another(template, request, stdio),
+        ControlRequest::Copy(request) => copier(template, request, stdio),
+    }
+}
+
+/// What a copier may do: read and make any file. No process of the container that may do less can look into it.
+const OF_A_COPIER: CapabilitySet = CapabilitySet(
+    1 << 0 // CAP_CHOWN
+        | 1 << 1 // CAP_DAC_OVERRIDE
+        | 1 << 2 // CAP_DAC_READ_SEARCH
+        | 1 << 3 // CAP_FOWNER
+        | 1 << 4 // CAP_FSETID
+        | 1 << 27 // CAP_MKNOD
+        | 1 << 31, // CAP_SETFCAP
+);
+
+/// The agent's own program, as root of the container, whoever its processes are.
+fn copier(template: &ProcessSpec, request: CopyRequest, stdio: Stdio) -> ProcessSpec {
+    let (program, path) = match request {
+        CopyRequest::Out { path, follow } => (Program::Pack { follow }, path),
+        CopyRequest::In { path, tree, owners } => (Program::Unpack { tree, owners }, path),
+    };
+    ProcessSpec {
+        program,
+        args: vec![path],
+        env: Vec::new(),
+        cwd: "/".to_owned(),
+        user: "0:0".to_owned(),
+        capabilities: Capabilities {
+            bounding: OF_A_COPIER,
+            effective: OF_A_COPIER,
+            permitted: OF_A_COPIER,
+            ..Capabilities::default()
+        },
+        no_new_privileges: true,
+        root_refused: false,
+        rlimits: template.rlimits.clone(),
+        stdio,
+    }
+}
+
+/// One like its first, but for what was asked for.
+fn another(template: &ProcessSpec, request: ExecRequest, stdio: Stdio) -> ProcessSpec {
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
     let mut env = template.env.clone();
     let with_terminal = request.terminal.map(|_| "TERM=xterm".to_owned());

@@ -145,7 +145,12 @@ fn process_spec() -> impl Strategy<Value = ProcessSpec> {
         |((args, env, cwd, user), capabilities, fences, rlimits, stdio)| {
             let [no_new_privileges, root_refused] = fences;
             ProcessSpec {
-                program: if root_refused { Program::Witness } else { Program::Named },
+                program: match (root_refused, no_new_privileges) {
+                    (false, false) => Program::Named,
+                    (true, false) => Program::Witness,
+                    (follow, true) if args.is_empty() => Program::Pack { follow },
+                    (owners, true) => Program::Unpack { tree: env.is_empty(), owners },
+                },
                 args,
                 env,
                 cwd,

@@ -12,6 +12,7 @@
 #![allow(clippy::expect_used, reason = "what is checked here fails by a panic")]
 
 mod bench_input;
+mod copy_input;
 mod image_input;
 mod launcher_input;
 mod payload_input;
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "agent-request", run: protocol_input::request },
     Target { name: "bench-record", run: bench_input::record },
     Target { name: "docker-archive-manifest", run: image_input::docker_archive_manifest },
+    Target { name: "copied-archive", run: copy_input::archive },
     Target { name: "credentials", run: image_input::credentials },
     Target { name: "env-file", run: launcher_input::env_file },
     Target { name: "guest-driver", run: vmm::fuzzing::driver },

@@ -22,12 +22,12 @@ pub(super) use read::{ErofsReader, damaged};
 use super::error::{Limited, UnpackError};
 use super::limits::Limits;
 use super::recipe::{self, Recipe};
-use super::tar::{Segment, TarInput, TarReader};
 use super::tree::{FileData, FileLayout, Node, NodeId, NodeKind, ROOT, Tree};
 use blocks::BlockWriter;
 use format::{InodeHead, NO_BLOCK, Superblock, XATTR_HEADER_BYTES};
 use layout::{Body, Layout};
 use std::io::{Seek, Write};
+use tarball::{Segment, TarInput, TarReader};
 
 /// Tails of files up to this length lie beside their inode: a block of their own would be mostly waste.
 const MAX_TAIL_BYTES: u64 = 2048;

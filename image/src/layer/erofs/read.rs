@@ -4,12 +4,12 @@
 //! it was written: whoever wrote it parsed hostile bytes, and others may have changed it since.
 
 use super::super::error::UnpackError;
-use super::super::tar::Mtime;
 use super::super::tree::{Attributes, Directory, FileData, FileLayout, NodeKind};
 use super::format::{self, BLOCK_BYTES, INODE_BYTES, NO_BLOCK, SLOT_BYTES, XATTR_HEADER_BYTES};
 use super::{MAX_CHUNKS, directory};
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
+use tarball::Mtime;
 
 /// So much is read at once where inodes stand side by side.
 const WINDOW_BYTES: u64 = 64 << 10;

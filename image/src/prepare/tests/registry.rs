@@ -5,10 +5,10 @@ use crate::digest::Digest;
 use crate::fetch::{
     Access, Ask, FetchError, FetchFailure, Fetched, Fetcher, Line, Pull, Remote, Security, Words,
 };
-use crate::inventory::{inventory, is_stored, needed};
+use crate::inventory::{inventory, needed};
 use crate::layer::Limits;
 use crate::layer::tests::Archive;
-use crate::prepare::{Image, ImageError, LayerError, Request, prepare};
+use crate::prepare::{Image, ImageError, LayerError, Request, at_hand, prepare};
 use crate::source::SourceError;
 use crate::store::{Removed, Store};
 use std::collections::HashMap;
@@ -206,7 +206,7 @@ fn a_second_run_asks_nobody() {
     assert_eq!(asked.len(), 7, "{asked:?}");
     assert_eq!(downloads(scratch.path()), 0);
     let store = Store::open(scratch.path()).unwrap();
-    assert!(is_stored(&NAME.parse().unwrap(), &platform(), &store));
+    assert!(at_hand(&NAME.parse().unwrap(), &platform(), &store).is_some());
     for policy in [Pull::Missing, Pull::Never] {
         check_all(pull(&fake, scratch.path(), NAME, policy).unwrap(), &layers);
         assert!(fake.asked().is_empty());
@@ -391,7 +391,7 @@ fn a_layer_that_is_gone_is_fetched_again() {
     pull(&fake, scratch.path(), NAME, Pull::Missing).unwrap();
     std::fs::remove_dir_all(scratch.path().join("store/layers")).unwrap();
     let store = Store::open(scratch.path()).unwrap();
-    assert!(!is_stored(&NAME.parse().unwrap(), &platform(), &store));
+    assert!(at_hand(&NAME.parse().unwrap(), &platform(), &store).is_none());
     fake.asked();
     check_all(pull(&fake, scratch.path(), NAME, Pull::Missing).unwrap(), &layers);
     assert_eq!(fake.blobs_asked(), 3);

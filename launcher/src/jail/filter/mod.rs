@@ -11,6 +11,7 @@
 //!                      ├ vmm-start.list      ⊇ vmm-main, vcpu, block, vsock, entropy, watch
 //!                      ├ devices-start.list  ⊇ devices-main, vhost-user, block, vsock, watch
 //!                      └ qemu.list           and QEMU's own -sandbox within
+//!   copier.list                                      of `cofferdam cp`, which starts nothing
 //!   share-start.list  ⊇  share-main, share, watch    of a process that is not the launcher's, but beside it
 //! ```
 //! Filters add up: a thread may do what every list that it is behind allows.
@@ -64,6 +65,8 @@ pub enum List {
     Share,
     /// QEMU.
     Qemu,
+    /// What copies to or from a sandbox.
+    Copier,
 }
 
 impl List {
@@ -90,6 +93,7 @@ impl List {
             Self::ShareMain => "share-main",
             Self::Share => "share",
             Self::Qemu => "qemu",
+            Self::Copier => "copier",
         }
     }
 
@@ -114,6 +118,7 @@ impl List {
             Self::ShareMain => &SHARE_MAIN,
             Self::Share => &SHARE,
             Self::Qemu => &QEMU,
+            Self::Copier => &COPIER,
         }
     }
 }
@@ -124,6 +129,7 @@ pub fn all_calls() -> impl Iterator<Item = &'static str> {
         include_str!("launcher.list"),
         include_str!("launcher-fetching.list"),
         include_str!("share-start.list"),
+        include_str!("copier.list"),
     ];
     let calls = lists.into_iter().flat_map(str::lines).filter_map(|line| line.split('#').next());
     calls.filter_map(|line| line.split_once(':')?.0.split_whitespace().next())

@@ -13,7 +13,7 @@ mod sparse;
 pub use header::EntryKind;
 pub use sparse::Segment;
 
-use super::error::TarError;
+use crate::error::TarError;
 use header::{BLOCK, Block, Header};
 use pax::PaxRecords;
 use std::collections::BTreeMap;

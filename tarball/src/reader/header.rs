@@ -1,6 +1,6 @@
 //! One 512-byte header: fields and their numbers.
 
-use super::super::error::TarError;
+use crate::error::TarError;
 
 /// The unit of a tar archive, in bytes.
 pub(super) const BLOCK: u64 = 512;

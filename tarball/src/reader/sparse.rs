@@ -1,9 +1,9 @@
 //! Sparse files as GNU tar writes them: the old form (`S`), and PAX forms 0.0, 0.1 and 1.0 ("Storing
 //! Sparse Files" in GNU tar's manual). A map is believed only after [`Map::check`].
 
-use super::super::error::TarError;
 use super::header::{self, Block};
 use super::{TarInput, TarReader, pax};
+use crate::error::TarError;
 
 /// The most segments of one file: 16 MiB of memory. A disk image of 4 GiB with every other block
 /// written has half as many.

@@ -1,9 +1,9 @@
 //! The records of an `x` header: `LENGTH KEYWORD=VALUE\n`, POSIX pax, "Extended Header". A value may
 //! hold any byte, newlines too, so records are taken by their length and never by lines.
 
-use super::super::error::TarError;
 use super::Mtime;
 use super::sparse::{self, Segment};
+use crate::error::TarError;
 use std::collections::BTreeMap;
 
 /// What of an `x` header counts here.
