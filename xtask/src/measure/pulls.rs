@@ -12,6 +12,12 @@ pub const IMAGES: &[(&str, &str)] = &[
     ("base", "Debian, one layer"),
     ("hundred", "the same in a hundred layers"),
     ("nginx", "with nginx, two layers"),
+    ("postgres", "with PostgreSQL"),
+    ("python", "with Python and NumPy"),
+    ("node", "with Node.js"),
+    ("gcc", "with GCC"),
+    ("dockerd", "with Docker's daemon"),
+    ("systemd", "with systemd"),
 ];
 
 /// What the script said, as a document.
