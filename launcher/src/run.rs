@@ -12,6 +12,7 @@ use crate::host::{HostFacts, NamedInputs};
 use crate::jail::channel::Channel;
 use crate::jail::{self, Reach};
 use crate::last_words::LastWords;
+use crate::layers_disk::LayersDisk;
 use crate::outcome::Outcome;
 use crate::outer_walls::{self, Around, WallsMissing};
 use crate::plan::{ProcessPlan, RunPlan, disk_size};
@@ -26,6 +27,7 @@ use crate::supervisor::{Execs, Job, Supervisor};
 use crate::timings::Clock;
 use crate::volumes::OfRun;
 use protocol::{ContainerSpec, Program, Request};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,6 +54,9 @@ pub fn told(ending: Result<Ending, Failure>) -> u8 {
 
 /// The terminal side runs beside the rest from the first moment, because signals may come at any.
 fn attached(args: &RunArgs) -> Result<Ending, Failure> {
+    if let Some(sandbox) = &args.sandbox {
+        return crate::join::joined(args, sandbox);
+    }
     let clock = Clock::start();
     // Asked now: soon this process walls itself in, and whose wall is which cannot be told any more.
     let around = args.require_walls.then(Around::ask);
@@ -94,7 +99,7 @@ fn stages(
     }
     let mut files = NamedFiles::open(&plan, args.timings.as_deref())?;
     let timings = files.take_timings();
-    close_in(&plan, &choice, &files, means.registries.is_some())?;
+    close_in(&plan, reach(&choice, &files), means.registries.is_some())?;
     if args.audited {
         crate::audit::tell_reach().map_err(Failure::plain)?;
     }
@@ -116,7 +121,10 @@ fn stages(
     let mut sandbox = Sandbox::create(&plan, &image, id, volumes.give())?;
     let control = sandbox.listen()?;
     let mut streams = Streams::make(&plan)?;
-    let mut parts = sandbox.machine_parts(&plan, files, console, image, streams.take_offers()?);
+    let (layers, layers_line) = layers_disk(&image)?;
+    let (offers, line) = streams.take_offers()?;
+    let lines = (line, layers_line);
+    let mut parts = sandbox.machine_parts(&plan, files, console, image, (offers, lines));
     parts.counted = timings.is_some();
     parts.shares = shares.as_mut().and_then(|shares| shares.take_connection());
     let mut machine = Machine::start(&choice, &parts).map_err(Failure::plain)?;
@@ -128,7 +136,7 @@ fn stages(
     streams.hand_to(session).map_err(Failure::plain)?;
     let helper = shares.map(|shares| shares.process());
     let mut supervisor = Supervisor::new(&mut machine, agent, session, job, helper);
-    supervisor.admit(Execs::new(control, streams.into_line()));
+    supervisor.admit(Execs::new(control, streams.into_line(), layers));
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
     clock.counted(machine.take_counts());
@@ -205,21 +213,25 @@ fn require_walls(around: &Around, choice: &Choice) -> Result<(), WallsMissing> {
     if missing.is_empty() { Ok(()) } else { Err(WallsMissing(missing)) }
 }
 
-/// Leaves this process, and all it starts, no more to reach by name than this run takes.
-fn close_in(
-    plan: &RunPlan,
-    choice: &Choice,
-    files: &NamedFiles,
-    fetching: bool,
-) -> Result<(), Failure> {
-    let reference: image::Reference = plan.image.parse()?;
-    let state_dir = &plan.sandbox.state_dir;
-    // Made first, so that it is there to be left open. Where it cannot be, whoever needs it says so.
-    let _ = std::fs::create_dir_all(state_dir);
+/// What whoever runs the machine reaches by name.
+fn reach<'a>(choice: &Choice, files: &'a NamedFiles) -> Reach<'a> {
     let mut reach = match choice {
         Choice::Tcg { qemu, .. } => jail::qemu::reach(qemu),
         Choice::Kvm(_) => Reach::default(),
     };
+    reach.again.extend(files.for_qemu());
+    reach
+}
+
+/// Leaves this process, and all it starts, no more to reach by name than `reach` and what any run takes.
+///
+/// # Errors
+/// Where it cannot be done though the kernel can.
+pub fn close_in(plan: &RunPlan, mut reach: Reach<'_>, fetching: bool) -> Result<(), Failure> {
+    let reference: image::Reference = plan.image.parse()?;
+    let state_dir = &plan.sandbox.state_dir;
+    // Made first, so that it is there to be left open. Where it cannot be, whoever needs it says so.
+    let _ = std::fs::create_dir_all(state_dir);
     reach.execute.push("/proc/self/exe".into());
     reach.read.extend(reference.path().map(Path::to_owned));
     if fetching {
@@ -229,8 +241,13 @@ fn close_in(
     }
     reach.write.push(state_dir.clone());
     reach.devices.push("/dev/null".into());
-    reach.again.extend(files.for_qemu());
     jail::close_launcher_in(&reach).map_err(Failure::plain)
+}
+
+/// The disk of the image's layers, as it may grow, and the machine's end of its line.
+fn layers_disk(image: &image::Image) -> Result<(LayersDisk, OwnedFd), Failure> {
+    let end = image.file_systems().iter().fold(0, |end: u64, length| end.saturating_add(*length));
+    LayersDisk::of(end).map_err(|errno| Failure::plain(format!("cannot make a line: {errno}")))
 }
 
 /// The image; and what fetching it took is taken back, for nothing that a guest does may lead to a network.
@@ -244,13 +261,16 @@ fn fetched(
     let image = pull::image(plan, means)?;
     if fetching {
         jail::end_fetching().map_err(Failure::plain)?;
-        close_in(plan, choice, files, false)?;
+        close_in(plan, reach(choice, files), false)?;
     }
     Ok(image)
 }
 
 /// The same, if the agent can be told it: else it would be found out after the boot.
-fn fitting(spec: ContainerSpec) -> Result<ContainerSpec, Failure> {
+///
+/// # Errors
+/// Where it cannot.
+pub fn fitting(spec: ContainerSpec) -> Result<ContainerSpec, Failure> {
     let request = Request::Start(Box::new(spec.clone()));
     match request.encode() {
         Ok(_) => Ok(spec),

@@ -158,7 +158,7 @@ impl Sandbox {
         files: NamedFiles,
         console: ConsoleSink,
         image: Image,
-        (offers, line): (Vec<Offer>, OwnedFd),
+        (offers, (line, layers_line)): (Vec<Offer>, (OwnedFd, OwnedFd)),
     ) -> MachineParts {
         let builtin = |part: Part| Stretch {
             file: Arc::clone(&self.program),
@@ -179,6 +179,7 @@ impl Sandbox {
             counted: false,
             offers,
             line,
+            layers_line,
         }
     }
 

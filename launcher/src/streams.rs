@@ -53,7 +53,7 @@ impl Line {
         let port = self.next_port;
         let (ours, stream) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        vmm::virtio::vsock::send_offer(self.socket.as_fd(), port, stream.as_fd())?;
+        vmm::virtio::line::send(self.socket.as_fd(), port.into(), stream.as_fd())?;
         self.next_port += 1;
         Ok((ours, port))
     }

@@ -9,6 +9,7 @@
 //!      └──── deadline, panic, reset, lost agent, a signal while nothing runs ──▶ Outcome
 //! ```
 
+mod asked;
 mod execs;
 
 pub use execs::Execs;
@@ -254,8 +255,8 @@ impl<'a> Supervisor<'a> {
             return Ok(());
         };
         let runs = matches!(self.stage, Stage::Running);
-        let template = runs.then_some((&self.init, &self.job.spec.init));
-        match execs.hear(ready, template, &self.agent) {
+        let first = runs.then_some((&self.init, &self.job.spec));
+        match execs.hear(ready, first, &self.agent) {
             // How that came about is seen where it is read.
             Err(AgentError::Closed) => Ok(()),
             other => other,

@@ -216,7 +216,7 @@ fn one_that_is_killed(world: &World) {
         waits.wait().exits(-9);
         drop(input);
     }
-    let script = "for it in $(seq 100); do pgrep -f cofferdam-copier > /dev/null || exit 0; sleep 0.1; done; exit 1";
+    let script = "for it in $(seq 100); do grep -q '[c]offerdam-copier' /proc/[0-9]*/cmdline || exit 0; sleep 0.1; done; exit 1";
     sandbox.exec(world, &[], &["sh", "-c", script]).exits(0);
     sandbox.copy(world, &["box:/etc/passwd", "-"], None).exits(0);
     sandbox.end().exits(5);

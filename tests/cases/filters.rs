@@ -15,7 +15,7 @@ use std::time::Duration;
 use syscalls::Sysno;
 
 cases! {
-    Both: a_run, an_exec, a_copy, a_kept_disk, a_console, a_discard, a_reset_device, a_share, a_stopped_sandbox,
+    Both: a_run, an_exec, a_copy, a_joined_container, a_kept_disk, a_console, a_discard, a_reset_device, a_share, a_stopped_sandbox,
         interrupted_waits, a_swept_store, an_outer_init;
     Tcg: a_pull;
     Kvm: a_crash, a_probe, a_slow_clock, a_lost_launcher;
@@ -120,6 +120,22 @@ fn a_copy(world: &World) {
     sandbox.exec(world, &[], &["cat", "/srv/there/deep/file", "/followed"]).prints("textmore");
     holds(world, "a_copy", &trace);
     sandbox.end().exits(5);
+}
+
+/// A container of another image comes to a sandbox.
+fn a_joined_container(world: &World) {
+    let state = world.fresh_state();
+    let sandbox = world.sandbox().state(&state).flags(&["--name", "box"]);
+    let come = |_: &[Pid]| {
+        let words =
+            ["run", "--quiet", "--state-dir", &state.display().to_string(), "--sandbox", "box"];
+        let words = [&words[..], &[&world.images.layered, "cat", "/part/kept"]].concat();
+        world.command(&words).prints("lowest");
+    };
+    let script = ["sh", "-c", "echo up; sleep 15"];
+    let (output, trace) = sandbox.traced_while(&script, &UNTRACED_KVM, come);
+    output.prints("up");
+    holds(world, "a_joined_container", &trace);
 }
 
 /// An orderly stop.

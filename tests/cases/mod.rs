@@ -26,6 +26,7 @@ mod filters;
 mod gpg_signatures;
 mod hostile_state;
 mod image_config;
+mod joined;
 mod kills;
 mod layers;
 mod lifecycle;
@@ -97,6 +98,7 @@ pub fn all() -> Vec<Case> {
         repeat::CASES,
         stories::CASES,
         escapes::CASES,
+        joined::CASES,
         kills::CASES,
         engines::CASES,
         engine_walls::CASES,

@@ -201,6 +201,7 @@ fn machine(world: &World, layer: File, layer_bytes: u64) -> (VmConfig, Vec<std::
         serial: serial.to_owned(),
         extents: vec![extent],
         writable,
+        more: None,
     };
     let config = VmConfig {
         kvm: FdSlot(0),

@@ -49,6 +49,27 @@ impl Living {
         words.into_iter().map(str::to_owned).collect()
     }
 
+    /// Begins a further container in it.
+    pub fn begin_container(
+        &self,
+        world: &World,
+        flags: &[&str],
+        image: &str,
+        command: &[&str],
+    ) -> Running {
+        let state = self.state.display().to_string();
+        let mut program = Command::new(&world.product);
+        program.args(["run", "--quiet", "--state-dir", &state, "--sandbox", "box"]);
+        program.args(flags).arg(image).args(command);
+        program.envs(world.trial.iter().map(|words| ("COFFERDAM_TRIAL", words)));
+        Running::start(program, None)
+    }
+
+    /// Runs a further container in it.
+    pub fn container(&self, world: &World, flags: &[&str], image: &str, script: &str) -> Output {
+        self.begin_container(world, flags, image, &["sh", "-c", script]).wait()
+    }
+
     /// The words of a `cp` that has to do with it.
     pub fn copy_words(&self, words: &[&str]) -> Vec<String> {
         let state = self.state.display().to_string();

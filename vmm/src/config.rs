@@ -102,6 +102,9 @@ pub struct DiskConfig {
     pub extents: Vec<FileExtent>,
     /// Whether the guest may write to it.
     pub writable: bool,
+    /// The [line](crate::virtio::line) by which more files come, each one more extent behind the last, as long as its
+    /// number says. The disk is as long as any may become then; what is not there yet cannot be read.
+    pub more: Option<FdSlot>,
 }
 
 /// The devices served to QEMU over vhost-user where there is no usable KVM: one connected socket each.

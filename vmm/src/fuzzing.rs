@@ -78,7 +78,8 @@ pub fn disk_ring(bytes: &[u8]) {
     let file = file_with(&[]);
     rustix::fs::ftruncate(&file, DISK_BYTES).expect("a file in memory");
     let extent = FileExtent { file: FdSlot(0), offset: 0, length: DISK_BYTES };
-    let config = DiskConfig { serial: "fuzz".to_owned(), extents: vec![extent], writable: true };
+    let config =
+        DiskConfig { serial: "fuzz".to_owned(), extents: vec![extent], writable: true, more: None };
     let disk = Arc::new(Extents::open(&config, &[file]).expect("a sound disk"));
     let work = Work { disk, serial: [b's'; 20], writable: true, memory: memory.clone() };
     let mut queue = queue(&memory, 0);

@@ -59,6 +59,8 @@ pub struct MachineParts {
     pub offers: Vec<Offer>,
     /// The machine's end of the line by which more are offered.
     pub line: OwnedFd,
+    /// The machine's end of the line by which layers are added.
+    pub layers_line: OwnedFd,
 }
 
 /// The open files that go with a configuration, in the order of their slots.
@@ -93,14 +95,16 @@ impl MachineParts {
     pub fn disks<'a>(&'a self, table: &mut FileTable<'a>) -> [DiskConfig; 2] {
         let layers = self.layers.iter().map(|layer| table.add_stretch(layer)).collect();
         let upper = self.writable.iter().map(|stretch| table.add_stretch(stretch)).collect();
-        let disk = |serial: &str, extents, writable| DiskConfig {
+        let more = Some(table.add(self.layers_line.as_fd()));
+        let disk = |serial: &str, extents, writable, more| DiskConfig {
             serial: serial.to_owned(),
             extents,
             writable,
+            more,
         };
         [
-            disk(protocol::LAYERS_DISK_SERIAL, layers, false),
-            disk(protocol::UPPER_DISK_SERIAL, upper, true),
+            disk(protocol::LAYERS_DISK_SERIAL, layers, false, more),
+            disk(protocol::UPPER_DISK_SERIAL, upper, true, None),
         ]
     }
 

@@ -96,6 +96,17 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", help_heading = "Process", allow_hyphen_values = true)]
     pub timeout: Option<String>,
 
+    /// Run it in this sandbox, beside what runs there
+    #[arg(
+        long,
+        help_heading = "Container",
+        allow_hyphen_values = true,
+        conflicts_with_all = [
+            "name", "accel", "vm_memory", "vm_cpus", "storage", "disk_size", "kernel", "console", "boot_timeout",
+            "timings", "timeout", "stop_signal", "stop_timeout", "require_walls", "audited",
+        ]
+    )]
+    pub sandbox: Option<String>,
     /// Name of the sandbox
     #[arg(long, help_heading = "Container", allow_hyphen_values = true)]
     pub name: Option<String>,

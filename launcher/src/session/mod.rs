@@ -17,7 +17,7 @@ pub mod relay;
 pub mod signals;
 pub mod terminal;
 
-use protocol::TerminalSize;
+use protocol::{ContainerSpec, TerminalSize};
 use serde::{Deserialize, Serialize};
 
 /// From the terminal side.
@@ -36,8 +36,21 @@ pub enum TerminalMessage {
 pub enum ControlRequest {
     /// A further process is wanted.
     Exec(ExecRequest),
+    /// A further container is wanted, of whatever image: its layers come as open files beside the message.
+    Container(Box<ContainerRequest>),
     /// Something is to be copied: the archive is on standard output, or expected on standard input.
     Copy(CopyRequest),
+}
+
+/// A further container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRequest {
+    /// The container. Where its layers stand, where it writes, and the ports of its streams are the supervisor's to say.
+    pub spec: ContainerSpec,
+    /// How long each file is.
+    pub files: Vec<u64>,
+    /// How long each file system is that they make, one behind the other.
+    pub file_systems: Vec<u64>,
 }
 
 /// What is to be copied, by its path in the container.

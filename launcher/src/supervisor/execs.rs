@@ -1,22 +1,18 @@
-//! Further processes of a sandbox, each for somebody who came by its socket.
+//! Further processes of a sandbox, and further containers, each for somebody who came by its socket.
 //!
 //! Owns: who came, what they are told, and the names of their processes. Never does: let them have a say in the
 //! sandbox's own end. Whoever goes away leaves their process behind, as with Docker.
 
 use super::SIGNALS;
+use super::asked::{Asked, First, Means};
 use crate::agent_client::{AgentClient, AgentError};
 use crate::control::Control;
 use crate::jail::channel::{Channel, ChannelError};
+use crate::layers_disk::LayersDisk;
 use crate::outcome::Outcome;
-use crate::session::{
-    ControlRequest, CopyRequest, Ending, ExecRequest, StreamKind, SupervisorMessage,
-    TerminalMessage,
-};
+use crate::session::{ControlRequest, Ending, SupervisorMessage, TerminalMessage};
 use crate::streams::Line;
-use protocol::{
-    Capabilities, CapabilitySet, Event, ExitStatus, ProcessId, ProcessRef, ProcessSpec, Program,
-    Request, Stdio,
-};
+use protocol::{Event, ExitStatus, ProcessRef, Request};
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -33,6 +29,8 @@ struct Exec {
     channel: Option<Channel>,
     /// Their process, once it was asked for.
     process: Option<ProcessRef>,
+    /// It is a container's first process.
+    is_container: bool,
     /// They have been told how it ended, and have nothing more to say.
     is_over: bool,
 }
@@ -58,14 +56,15 @@ impl Exec {
 pub struct Execs {
     control: Control,
     line: Line,
+    layers: LayersDisk,
     come: u64,
     all: Vec<Exec>,
 }
 
 impl Execs {
     /// Nobody yet.
-    pub fn new(control: Control, line: Line) -> Self {
-        Self { control, line, come: 0, all: Vec::new() }
+    pub fn new(control: Control, line: Line, layers: LayersDisk) -> Self {
+        Self { control, line, layers, come: 0, all: Vec::new() }
     }
 
     /// What is to be watched: where somebody comes in, then everybody who is there.
@@ -75,7 +74,7 @@ impl Execs {
         std::iter::once(PollFd::new(&self.control, PollFlags::IN)).chain(there)
     }
 
-    /// Hears those that are ready, in the order in which they were watched. `template` is the container's own process,
+    /// Hears those that are ready, in the order in which they were watched. `first` is the sandbox's own container,
     /// where it runs.
     ///
     /// # Errors
@@ -83,7 +82,7 @@ impl Execs {
     pub fn hear(
         &mut self,
         ready: &[bool],
-        template: Option<(&ProcessRef, &ProcessSpec)>,
+        first: Option<First<'_>>,
         agent: &AgentClient,
     ) -> Result<(), AgentError> {
         let (comes, there) = ready.split_first().unwrap_or((&false, &[]));
@@ -91,11 +90,12 @@ impl Execs {
         let is_ready = |exec: &Exec| exec.channel.is_some() && there.next() == Some(&true);
         let ready: Vec<bool> = self.all.iter().map(is_ready).collect();
         for index in (0..ready.len()).filter(|&index| ready.get(index) == Some(&true)) {
-            self.hear_one(index, template, agent)?;
+            self.hear_one(index, first, agent)?;
         }
         self.all.retain(|exec| exec.channel.is_some() || exec.process.is_some());
         if *comes && let Some(channel) = self.control.accept() {
-            let mut exec = Exec { channel: Some(channel), process: None, is_over: false };
+            let mut exec =
+                Exec { channel: Some(channel), process: None, is_container: false, is_over: false };
             if self.all.len() < MOST {
                 self.all.push(exec);
             } else {
@@ -108,7 +108,7 @@ impl Execs {
     fn hear_one(
         &mut self,
         index: usize,
-        template: Option<(&ProcessRef, &ProcessSpec)>,
+        first: Option<First<'_>>,
         agent: &AgentClient,
     ) -> Result<(), AgentError> {
         let Some(exec) = self.all.get_mut(index) else { return Ok(()) };
@@ -124,8 +124,8 @@ impl Execs {
             return Ok(());
         }
         let Some(process) = exec.process.clone() else {
-            return match (channel.receive::<ControlRequest>(), template) {
-                (Ok((request, _)), Some(template)) => self.start(index, request, template, agent),
+            return match (channel.receive::<ControlRequest>(), first) {
+                (Ok(asked), Some(first)) => self.start(index, asked, first, agent),
                 (Ok(_), None) => {
                     exec.end(refused("the container does not run"));
                     Ok(())
@@ -150,29 +150,24 @@ impl Execs {
         agent.request(&request)
     }
 
-    /// Offers the streams, hands over our ends, and has the process started.
+    /// Hands over our ends of the streams, and has the process started.
     fn start(
         &mut self,
         index: usize,
-        request: ControlRequest,
-        (init, template): (&ProcessRef, &ProcessSpec),
+        (request, files): (ControlRequest, Vec<OwnedFd>),
+        first: First<'_>,
         agent: &AgentClient,
     ) -> Result<(), AgentError> {
         self.come += 1;
         let Some(exec) = self.all.get_mut(index) else { return Ok(()) };
-        let named = ProcessId::try_from(format!("exec-{}", self.come));
-        let streams = streams(&mut self.line, &request);
-        let (Ok(name), Ok((kind, ours, stdio))) = (named, streams) else {
-            exec.end(refused("cannot make its streams"));
-            return Ok(());
+        let means = Means { line: &mut self.line, layers: &mut self.layers, number: self.come };
+        let Asked { process, kind, ours, request } = match means.ask(request, &files, first) {
+            Ok(asked) => asked,
+            Err(why) => {
+                exec.end(refused(&why));
+                return Ok(());
+            }
         };
-        let process = ProcessRef { process: name, ..init.clone() };
-        let spec = Box::new(spec(template, request, stdio));
-        if spec.args.is_empty() {
-            exec.end(refused("no command"));
-            return Ok(());
-        }
-        let request = Request::Run { process: process.clone(), spec };
         if let Err(excess) = request.encode() {
             exec.end(refused(&excess.to_string()));
             return Ok(());
@@ -184,6 +179,7 @@ impl Execs {
             exec.channel = None;
             return Ok(());
         }
+        exec.is_container = matches!(request, Request::Start(_));
         exec.process = Some(process);
         agent.request(&request)
     }
@@ -214,8 +210,10 @@ impl Execs {
             {
                 return Err(AgentError::NoSuchSignal(signal));
             }
-            Event::Exited { status, .. } => {
-                exec.end(Outcome::Exited { status, out_of_memory: false }.ending());
+            Event::Exited { status, out_of_memory, .. } => {
+                // Of a further process of the first container it says nothing: it counts for all of that.
+                let out_of_memory = out_of_memory && exec.is_container;
+                exec.end(Outcome::Exited { status, out_of_memory }.ending());
             }
             Event::PoweringOff => {}
         }
@@ -232,109 +230,10 @@ fn refused(why: &str) -> Ending {
     Ending::new(crate::exit_code::LAUNCHER, Some(why.to_owned()), None)
 }
 
-/// Our ends of the streams that a process is to have.
-fn streams(
-    line: &mut Line,
-    request: &ControlRequest,
-) -> Result<(StreamKind, Vec<OwnedFd>, Stdio), rustix::io::Errno> {
-    let (terminal, input) = match request {
-        ControlRequest::Exec(request) => (request.terminal, request.interactive),
-        ControlRequest::Copy(CopyRequest::Out { .. }) => (None, false),
-        ControlRequest::Copy(CopyRequest::In { .. }) => (None, true),
-    };
-    if let Some(size) = terminal {
-        let (ours, port) = line.offer()?;
-        return Ok((
-            StreamKind::Terminal { input },
-            vec![ours],
-            Stdio::Terminal { port, input, size },
-        ));
-    }
-    let (stdout, stdout_port) = line.offer()?;
-    let (stderr, stderr_port) = line.offer()?;
-    let mut ours = vec![stdout, stderr];
-    let mut stdin_port = None;
-    if input {
-        let (stdin, port) = line.offer()?;
-        ours.push(stdin);
-        stdin_port = Some(port);
-    }
-    Ok((
-        StreamKind::Pipes { stdin: input },
-        ours,
-        Stdio::Pipes { stdin_port, stdout_port, stderr_port },
-    ))
-}
-
-/// A further process of a container.
-fn spec(template: &ProcessSpec, request: ControlRequest, stdio: Stdio) -> ProcessSpec {
-    match request {
-        ControlRequest::Exec(request) => another(template, request, stdio),
-        ControlRequest::Copy(request) => copier(template, request, stdio),
-    }
-}
-
-/// What a copier may do: read and make any file. No process of the container that may do less can look into it.
-const OF_A_COPIER: CapabilitySet = CapabilitySet(
-    1 << 0 // CAP_CHOWN
-        | 1 << 1 // CAP_DAC_OVERRIDE
-        | 1 << 2 // CAP_DAC_READ_SEARCH
-        | 1 << 3 // CAP_FOWNER
-        | 1 << 4 // CAP_FSETID
-        | 1 << 27 // CAP_MKNOD
-        | 1 << 31, // CAP_SETFCAP
-);
-
-/// The agent's own program, as root of the container, whoever its processes are.
-fn copier(template: &ProcessSpec, request: CopyRequest, stdio: Stdio) -> ProcessSpec {
-    let (program, path) = match request {
-        CopyRequest::Out { path, follow } => (Program::Pack { follow }, path),
-        CopyRequest::In { path, tree, owners } => (Program::Unpack { tree, owners }, path),
-    };
-    ProcessSpec {
-        program,
-        args: vec![path],
-        env: Vec::new(),
-        cwd: "/".to_owned(),
-        user: "0:0".to_owned(),
-        capabilities: Capabilities {
-            bounding: OF_A_COPIER,
-            effective: OF_A_COPIER,
-            permitted: OF_A_COPIER,
-            ..Capabilities::default()
-        },
-        no_new_privileges: true,
-        root_refused: false,
-        rlimits: template.rlimits.clone(),
-        stdio,
-    }
-}
-
-/// One like its first, but for what was asked for.
-fn another(template: &ProcessSpec, request: ExecRequest, stdio: Stdio) -> ProcessSpec {
-    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
-    let mut env = template.env.clone();
-    let with_terminal = request.terminal.map(|_| "TERM=xterm".to_owned());
-    let own = env.iter().any(|it| it.starts_with("TERM="));
-    for variable in with_terminal.filter(|_| !own).into_iter().chain(request.env) {
-        env.retain(|it| name(it) != name(&variable));
-        env.push(variable);
-    }
-    ProcessSpec {
-        program: Program::Named,
-        args: request.args,
-        env,
-        cwd: request.cwd.unwrap_or_else(|| template.cwd.clone()),
-        user: request.user.unwrap_or_else(|| template.user.clone()),
-        stdio,
-        ..template.clone()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{ContainerId, Failure, FailureKind};
+    use protocol::{ContainerId, Failure, FailureKind, ProcessId};
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::channel;
     use std::time::Duration;
@@ -347,7 +246,7 @@ mod tests {
         let (line, _machines) = Line::pair().unwrap();
         let (agent, _guest) = UnixStream::pair().unwrap();
         let agent = AgentClient::new(agent.into());
-        let mut execs = Execs::new(control, line);
+        let mut execs = Execs::new(control, line, LayersDisk::of(4096).unwrap().0);
         let reach = || crate::control::reach(scratch.path()).unwrap().unwrap();
         let (first, _second) = (reach(), reach());
         execs.hear(&[true], None, &agent).unwrap();

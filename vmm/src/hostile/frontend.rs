@@ -83,7 +83,7 @@ pub(super) fn device(is_disk: bool) -> Box<dyn VirtioDevice> {
     let file = memfd_create("disk", MemfdFlags::CLOEXEC).expect("a file in memory");
     ftruncate(&file, DISK_BYTES).expect("memory takes it");
     let extents = vec![FileExtent { file: FdSlot(0), offset: 0, length: DISK_BYTES }];
-    let config = DiskConfig { serial: "disk".to_owned(), extents, writable: true };
+    let config = DiskConfig { serial: "disk".to_owned(), extents, writable: true, more: None };
     Box::new(Block::new(&config, &[file], Threads::unconfined()).expect("a sound disk"))
 }
 

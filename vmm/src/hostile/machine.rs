@@ -108,7 +108,7 @@ fn file() -> File {
 fn disk(file: u32, extents: &[(u64, u64)], writable: bool) -> DiskConfig {
     let extent = |&(offset, length)| FileExtent { file: FdSlot(file), offset, length };
     let extents = extents.iter().map(extent).collect();
-    DiskConfig { serial: format!("disk{file}"), extents, writable }
+    DiskConfig { serial: format!("disk{file}"), extents, writable, more: None }
 }
 
 fn count_panics() {

@@ -15,6 +15,7 @@ fn honest() -> VmConfig {
         serial: serial.into(),
         extents: vec![extent(2, 8192)],
         writable,
+        more: None,
     };
     VmConfig {
         kvm: FdSlot(0),

@@ -18,6 +18,7 @@ pub(crate) mod buffers;
 mod entropy;
 pub mod file_system;
 mod interrupt;
+pub mod line;
 mod mmio;
 pub(crate) mod queue;
 mod state;

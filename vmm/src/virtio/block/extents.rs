@@ -1,16 +1,25 @@
 //! A disk's bytes: stretches of open files, one after the other, read and written in place.
 //!
+//! Some disks grow while they are served: more files come by a line, which is looked at when the driver reads what is not
+//! there yet.
+//!
 //! Positional I/O straight between file and guest memory; a transfer may cross from one stretch to
 //! the next. Checks bounds again by itself, so that no mistake in a request reaches beyond a stretch.
 
 use super::{BLOCK_BYTES, SERIAL_BYTES};
 use crate::config::DiskConfig;
 use crate::virtio::buffers::Slices;
-use crate::virtio::sys;
+use crate::virtio::{line, sys};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+/// The length of a disk that grows, in bytes: 1 TiB, of which only what is there can be read.
+pub const GROWN_BYTES: u64 = 1 << 40;
+/// The most extents of a disk that has grown.
+const MAX_EXTENTS: usize = 1 << 14;
 
 /// Why no disk can be made of a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +60,12 @@ pub enum DiskError {
         /// How long the file is.
         size: u64,
     },
+    /// Its line points at no open file.
+    #[error("the disk {serial:?} is to grow, and no line came for that")]
+    NoLine {
+        /// The disk's serial number.
+        serial: String,
+    },
     /// An extent's file could not be looked at.
     #[error("cannot look at extent {index} of the disk {serial:?}")]
     File {
@@ -77,8 +92,18 @@ struct Extent {
 /// A disk's bytes.
 #[derive(Debug)]
 pub struct Extents {
+    table: RwLock<Table>,
+    /// What the driver is told.
+    length: u64,
+}
+
+/// What is there.
+#[derive(Debug, Default)]
+struct Table {
     extents: Vec<Extent>,
     length: u64,
+    /// Where more may come from.
+    line: Option<OwnedFd>,
 }
 
 /// One part of a transfer, within one extent.
@@ -102,7 +127,7 @@ impl Extents {
         if config.extents.is_empty() {
             return Err(DiskError::Empty { serial: serial() });
         }
-        let mut disk = Self { extents: Vec::new(), length: 0 };
+        let mut disk = Table::default();
         for (index, extent) in config.extents.iter().enumerate() {
             let (offset, length) = (extent.offset, extent.length);
             let file = files
@@ -121,7 +146,31 @@ impl Extents {
             disk.extents.push(Extent { file, start: disk.length, offset, length });
             disk.length = end;
         }
-        Ok(disk)
+        let mut length = disk.length;
+        if let Some(slot) = config.more {
+            let line = slot.of(files).ok_or_else(|| DiskError::NoLine { serial: serial() })?;
+            let line = line.try_clone();
+            disk.line = Some(line.map_err(|source| DiskError::File {
+                serial: serial(),
+                index: 0,
+                source,
+            })?);
+            length = GROWN_BYTES;
+        }
+        Ok(Self { table: RwLock::new(disk), length })
+    }
+
+    /// What is there, as far as this end of a stretch, if that is there by now.
+    fn table(&self, end: Option<u64>) -> RwLockReadGuard<'_, Table> {
+        // Each change is whole before its lock is let go.
+        let read = || self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let table = read();
+        if table.line.is_none() || end.is_none_or(|end| end <= table.length) {
+            return table;
+        }
+        drop(table);
+        self.table.write().unwrap_or_else(PoisonError::into_inner).hear();
+        read()
     }
 
     /// How many bytes the disk has.
@@ -134,7 +183,8 @@ impl Extents {
     /// # Errors
     /// Those of the host's file, also where the file has become shorter.
     pub fn read(&self, position: u64, mut to: Slices<'_>) -> io::Result<()> {
-        for piece in self.pieces(position, to.len() as u64)? {
+        let length = to.len() as u64;
+        for piece in self.table(position.checked_add(length)).pieces(position, length)? {
             transfer(piece, &mut to, sys::read_at)?;
         }
         Ok(())
@@ -145,7 +195,7 @@ impl Extents {
     /// # Errors
     /// Those of the host's file.
     pub fn write(&self, position: u64, mut from: Slices<'_>) -> io::Result<()> {
-        for piece in self.pieces(position, from.len() as u64)? {
+        for piece in self.table(None).pieces(position, from.len() as u64)? {
             transfer(piece, &mut from, sys::write_at)?;
         }
         Ok(())
@@ -156,7 +206,10 @@ impl Extents {
     /// # Errors
     /// Those of the host's file.
     pub fn flush(&self) -> io::Result<()> {
-        self.extents.iter().try_for_each(|extent| Ok(rustix::fs::fdatasync(&extent.file)?))
+        self.table(None)
+            .extents
+            .iter()
+            .try_for_each(|extent| Ok(rustix::fs::fdatasync(&extent.file)?))
     }
 
     /// Gives space back to the host. Where the host cannot, nothing happens: a discard is advice.
@@ -164,7 +217,7 @@ impl Extents {
     /// # Errors
     /// Those of the host's file.
     pub fn discard(&self, position: u64, length: u64) -> io::Result<()> {
-        for piece in self.pieces(position, length)? {
+        for piece in self.table(None).pieces(position, length)? {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             match allocate(&piece, flags) {
                 Ok(()) | Err(Errno::OPNOTSUPP) => {}
@@ -180,7 +233,7 @@ impl Extents {
     /// Those of the host's file.
     pub fn write_zeroes(&self, position: u64, length: u64, unmap: bool) -> io::Result<()> {
         let how = if unmap { FallocateFlags::PUNCH_HOLE } else { FallocateFlags::ZERO_RANGE };
-        for piece in self.pieces(position, length)? {
+        for piece in self.table(None).pieces(position, length)? {
             match allocate(&piece, how | FallocateFlags::KEEP_SIZE) {
                 Ok(()) => {}
                 // A tmpfs, for one, has no ZERO_RANGE.
@@ -189,6 +242,31 @@ impl Extents {
             }
         }
         Ok(())
+    }
+}
+
+impl Table {
+    /// Takes in what has come by the line.
+    fn hear(&mut self) {
+        while let Some(open) = &self.line {
+            match line::receive(open) {
+                Ok(Some((length, file))) => {
+                    let end = self.length.checked_add(length).filter(|end| *end <= GROWN_BYTES);
+                    let fits =
+                        length > 0 && length % BLOCK_BYTES == 0 && self.extents.len() < MAX_EXTENTS;
+                    let Some(end) = end.filter(|_| fits) else {
+                        // Whoever sends this is not understood, and what would follow would stand elsewhere.
+                        self.line = None;
+                        return;
+                    };
+                    self.extents.push(Extent { file, start: self.length, offset: 0, length });
+                    self.length = end;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Ok(None) | Err(_) => self.line = None,
+            }
+        }
     }
 
     fn pieces(&self, position: u64, length: u64) -> io::Result<impl Iterator<Item = Piece<'_>>> {
@@ -246,4 +324,70 @@ fn write_zero_bytes(piece: &Piece<'_>) -> io::Result<()> {
         done += count as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::file_of;
+    use super::*;
+    use crate::config::{FdSlot, FileExtent};
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    /// A disk of one block that grows, and the line by which it does.
+    fn growing() -> (Extents, OwnedFd) {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        let extents = vec![FileExtent { file: FdSlot(0), offset: 0, length: 4096 }];
+        let more = Some(FdSlot(1));
+        let config = DiskConfig { serial: "layers".into(), extents, writable: false, more };
+        (Extents::open(&config, &[file_of(&[1; 4096]).into(), theirs]).unwrap(), ours)
+    }
+
+    /// The bytes of a stretch that is there: the first and the last.
+    fn read(disk: &Extents, position: u64, length: u64) -> Option<Vec<u8>> {
+        let table = disk.table(position.checked_add(length));
+        let mut bytes = Vec::new();
+        for piece in table.pieces(position, length).ok()? {
+            let mut part = vec![0; usize::try_from(piece.length).unwrap()];
+            rustix::io::pread(piece.file, &mut part[..], piece.offset).unwrap();
+            bytes.extend(part);
+        }
+        Some(bytes)
+    }
+
+    #[test]
+    fn what_comes_by_the_line_is_found_when_it_is_read() {
+        let (disk, line) = growing();
+        assert_eq!(disk.len(), GROWN_BYTES);
+        assert_eq!(read(&disk, 0, 4096), Some(vec![1; 4096]));
+        assert_eq!(read(&disk, 4096, 512), None);
+        for byte in [2, 3] {
+            line::send(line.as_fd(), 8192, file_of(&[byte; 8192]).as_fd()).unwrap();
+        }
+        let across = read(&disk, 4096 + 8191, 2);
+        assert_eq!(across, Some(vec![2, 3]));
+        assert_eq!(read(&disk, 4095, 2), Some(vec![1, 2]));
+        assert_eq!(read(&disk, 4096 + 16384 - 1, 2), None, "half of it is not there");
+        assert_eq!(read(&disk, GROWN_BYTES - 512, 512), None);
+        assert_eq!(read(&disk, u64::MAX - 1, 512), None);
+        drop(line);
+        assert_eq!(read(&disk, 1 << 30, 512), None);
+        assert_eq!(read(&disk, 4095, 2), Some(vec![1, 2]), "what was there stays");
+    }
+
+    #[test]
+    fn what_makes_no_sense_ends_the_line() {
+        for length in [0, 512, 4097, GROWN_BYTES, u64::MAX - 4095] {
+            let (disk, line) = growing();
+            line::send(line.as_fd(), length, file_of(&[2; 8192]).as_fd()).unwrap();
+            line::send(line.as_fd(), 8192, file_of(&[3; 8192]).as_fd()).unwrap();
+            assert_eq!(read(&disk, 4096, 512), None, "{length}");
+            assert!(
+                line::send(line.as_fd(), 4096, file_of(&[3; 4096]).as_fd()).is_err(),
+                "{length}"
+            );
+            assert_eq!(read(&disk, 0, 512), Some(vec![1; 512]));
+        }
+    }
 }

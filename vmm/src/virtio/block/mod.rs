@@ -17,7 +17,7 @@ mod worker;
 mod tests;
 
 pub use device::Block;
-pub use extents::DiskError;
+pub use extents::{DiskError, GROWN_BYTES};
 #[cfg(feature = "fuzzing")]
 pub(crate) use {
     extents::Extents,

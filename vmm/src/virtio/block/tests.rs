@@ -20,7 +20,7 @@ const HEADER: u64 = 0x8000;
 const STATUS: u64 = 0x9000;
 const DATA: u64 = 0x1_0000;
 
-fn file_of(bytes: &[u8]) -> File {
+pub(super) fn file_of(bytes: &[u8]) -> File {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     file
@@ -31,7 +31,7 @@ fn extent(file: u32, offset: u64, length: u64) -> FileExtent {
 }
 
 fn config(extents: Vec<FileExtent>, writable: bool) -> DiskConfig {
-    DiskConfig { serial: "layers".into(), extents, writable }
+    DiskConfig { serial: "layers".into(), extents, writable, more: None }
 }
 
 /// A disk with its driver: one chain at a time.

@@ -106,7 +106,7 @@ const STATUS: u64 = 0xa_0000;
 
 fn disk(file: &File, length: u64, writable: bool) -> Block {
     let extents = vec![FileExtent { file: FdSlot(0), offset: 0, length }];
-    let config = DiskConfig { serial: "disk".into(), extents, writable };
+    let config = DiskConfig { serial: "disk".into(), extents, writable, more: None };
     Block::new(&config, &[file.try_clone().unwrap().into()], Threads::unconfined()).unwrap()
 }
 

@@ -147,7 +147,7 @@ impl Machine {
         let (vsock, vsock_end) = UnixStream::pair().unwrap();
         let descriptors: Vec<OwnedFd> = vec![file.into(), disk_end.into(), vsock_end.into()];
         let extents = vec![FileExtent { file: FdSlot(0), offset: 0, length: 8192 }];
-        let config = DiskConfig { serial: "disk".into(), extents, writable: true };
+        let config = DiskConfig { serial: "disk".into(), extents, writable: true, more: None };
         let config = VhostUserConfig { disks: vec![(config, FdSlot(1))], vsock: FdSlot(2) };
         let devices = serve(&config, descriptors, Offers::new(), Threads::unconfined()).unwrap();
         let file = sealed(4 * MIB);
@@ -256,7 +256,7 @@ fn a_connection_that_speaks_nonsense_ends_alone() {
     let file = tempfile::tempfile().unwrap();
     file.set_len(4096).unwrap();
     let extents = vec![FileExtent { file: FdSlot(0), offset: 0, length: 4096 }];
-    let config = DiskConfig { serial: "d".into(), extents, writable: false };
+    let config = DiskConfig { serial: "d".into(), extents, writable: false, more: None };
     let block: Box<dyn VirtioDevice> =
         Box::new(Block::new(&config, &[file.into()], Threads::unconfined()).unwrap());
     qemu.write_all(&[0xff; 64]).unwrap();

@@ -32,7 +32,7 @@ mod worker;
 mod tests;
 
 pub use device::{EventQueue, Vsock};
-pub use offers::{OfferError, Offers, send_offer};
+pub use offers::{OfferError, Offers};
 #[cfg(feature = "fuzzing")]
 pub(crate) use worker::{Queues, Worker};
 

@@ -1,15 +1,10 @@
 //! The host ends that wait for a guest to connect.
 
 use super::MAX_CONNECTIONS;
+use crate::virtio::line;
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
 use std::collections::{HashMap, VecDeque};
-use std::io::{IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Why an offer was not taken.
@@ -40,8 +35,10 @@ impl Waiting {
         while self.count < MAX_CONNECTIONS
             && let Some(line) = &self.line
         {
-            match receive(line) {
+            match line::receive(line) {
                 Ok(Some((port, stream))) => {
+                    // No guest asks for one that is no port.
+                    let Ok(port) = u32::try_from(port) else { continue };
                     self.count += 1;
                     self.by_port.entry(port).or_default().push_back(stream);
                 }
@@ -51,41 +48,6 @@ impl Waiting {
                 Ok(None) | Err(_) => self.line = None,
             }
         }
-    }
-}
-
-/// Offers a stream to a guest by the other end of a [line](Offers::listen_to): its port, and the open file.
-///
-/// # Errors
-/// Where it does not fit, or nobody listens.
-pub fn send_offer(line: BorrowedFd<'_>, port: u32, stream: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let streams = [stream];
-    if !ancillary.push(SendAncillaryMessage::ScmRights(&streams)) {
-        return Err(Errno::NOBUFS);
-    }
-    let bytes = port.to_le_bytes();
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    rustix::io::retry_on_intr(|| sendmsg(line, &[IoSlice::new(&bytes)], &mut ancillary, flags))
-        .map(drop)
-}
-
-/// One offer; `None` at the line's end.
-fn receive(line: &OwnedFd) -> Result<Option<(u32, OwnedFd)>, Errno> {
-    let mut bytes = [0; 4];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let count = recvmsg(line, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags)?.bytes;
-    let mut streams = ancillary.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
-        _ => None,
-    });
-    match (count, streams.next()) {
-        (0, _) => Ok(None),
-        (4, Some(stream)) => Ok(Some((u32::from_le_bytes(bytes), stream))),
-        _ => Err(Errno::PROTO),
     }
 }
 
@@ -118,7 +80,7 @@ impl Offers {
         waiting.count -= withdrawn;
     }
 
-    /// More offers come by this socket of packets, each by [`send_offer`]. It is looked at when a guest connects.
+    /// More offers come by this socket of packets, each by [`send`](line::send), its port the number. It is looked at when a guest connects.
     pub fn listen_to(&self, line: OwnedFd) {
         self.lock().line = Some(line);
     }
@@ -145,12 +107,12 @@ impl Offers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
-    fn line() -> (OwnedFd, Offers) {
+    fn pair() -> (OwnedFd, Offers) {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .unwrap();
@@ -161,11 +123,11 @@ mod tests {
 
     #[test]
     fn what_is_offered_later_is_found_when_it_is_looked_for() {
-        let (line, offers) = line();
+        let (far, offers) = pair();
         assert!(offers.take(9).is_none());
         for word in [&b"one"[..], b"two"] {
             let (mut ours, theirs) = UnixStream::pair().unwrap();
-            send_offer(line.as_fd(), 9, theirs.as_fd()).unwrap();
+            line::send(far.as_fd(), 9, theirs.as_fd()).unwrap();
             ours.write_all(word).unwrap();
         }
         assert!(offers.take(8).is_none(), "another port");
@@ -179,25 +141,25 @@ mod tests {
 
     #[test]
     fn a_line_that_says_nonsense_or_ends_is_left() {
-        let (line, offers) = line();
-        rustix::net::send(&line, b"nonsense", SendFlags::empty()).unwrap();
+        let (far, offers) = pair();
+        rustix::net::send(&far, b"nonsense", SendFlags::empty()).unwrap();
         let (_ours, theirs) = UnixStream::pair().unwrap();
-        send_offer(line.as_fd(), 9, theirs.as_fd()).unwrap();
+        line::send(far.as_fd(), 9, theirs.as_fd()).unwrap();
         assert!(offers.take(9).is_none());
-        assert!(send_offer(line.as_fd(), 9, theirs.as_fd()).is_err(), "nobody listens");
-        let (line, offers) = self::line();
-        drop(line);
+        assert!(line::send(far.as_fd(), 9, theirs.as_fd()).is_err(), "nobody listens");
+        let (far, offers) = pair();
+        drop(far);
         assert!(offers.take(9).is_none());
     }
 
     #[test]
     fn no_more_wait_than_may() {
-        let (line, offers) = line();
+        let (far, offers) = pair();
         let (_ours, theirs) = UnixStream::pair().unwrap();
         for _ in 0..MAX_CONNECTIONS {
             offers.offer(1, theirs.try_clone().unwrap().into()).unwrap();
         }
-        send_offer(line.as_fd(), 9, theirs.as_fd()).unwrap();
+        line::send(far.as_fd(), 9, theirs.as_fd()).unwrap();
         assert!(offers.take(9).is_none(), "it waits its turn");
         assert!(offers.take(1).is_some());
         assert!(offers.take(9).is_some());
