@@ -4,6 +4,7 @@
 //! As an ordinary user, because root may do what only the walls forbid others.
 
 use crate::cases;
+use crate::harness::living::Living;
 use crate::harness::registry::{Door, Registry};
 use crate::harness::{Accelerator, Output, Running, World, trial_product};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +95,12 @@ fn each_process_is_refused(world: &World) {
         let (output, fetching) = done(world, "attempt", &What::Pull(&registry, &name));
         output.exits(0);
         attempts.extend(fetching.into_iter().filter(|(who, _)| who.contains("fetch")));
+        // Nor who copies, who is the sandbox's own user: here root.
+        let sandbox = Living::start(world, &[]);
+        let to = world.scratch_file("copied").display().to_string();
+        let copied = sandbox.copy(&world.on_trial("attempt"), &["box:/etc/passwd", &to], None);
+        attempts.extend(read(&copied.exits(0).stderr));
+        sandbox.end().exits(5);
     }
     let (output, sharing) = done(world, "attempt", &What::Share);
     output.exits(0);
