@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 /// The longest text of a registry's that is kept, in bytes.
@@ -251,9 +252,18 @@ pub struct Remote<'a> {
     /// Where to ask, in the order in which to ask.
     pub places: &'a [Access],
     /// Where the image's GPG signatures are kept, where anybody has said so.
-    pub lookaside: Option<&'a Access>,
+    pub lookaside: Option<&'a Aside>,
     /// When to ask.
     pub pull: Pull,
+}
+
+/// Where an image's GPG signatures are kept.
+#[derive(Debug, Clone)]
+pub enum Aside {
+    /// A server has them.
+    Server(Access),
+    /// They lie below a directory of this machine.
+    Directory(PathBuf),
 }
 
 /// When a registry is asked for an image.

@@ -8,5 +8,5 @@ pub mod lookaside;
 pub mod settings;
 
 pub use credentials::{CredentialFile, Found};
-pub use lookaside::{Lookaside, LookasideError, Lookasides};
+pub use lookaside::{Lookaside, LookasideError, Lookasides, Server};
 pub use settings::{Endpoint, Settings, SettingsError};

@@ -22,6 +22,7 @@ use image::Image;
 use image::store::StoredFile;
 use protocol::ContainerSpec;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 /// Why no container can be added.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +73,8 @@ pub fn joined(args: &RunArgs, wanted: &str) -> Result<Ending, Failure> {
 /// The image; and what fetching it took is taken back.
 fn fetched(plan: &RunPlan, means: Means) -> Result<Image, Failure> {
     let fetching = means.registries.is_some();
-    close_in(plan, Reach::default(), fetching)?;
+    let read = means.directory().map(Path::to_owned).into_iter().collect();
+    close_in(plan, Reach { read, ..Reach::default() }, fetching)?;
     let image = pull::image(plan, means)?;
     if fetching {
         jail::end_fetching().map_err(Failure::plain)?;

@@ -123,6 +123,13 @@ pub struct Means {
     pub at_hand: Option<AtHand>,
 }
 
+impl Means {
+    /// The directory of this machine that signatures are read from, where there is one.
+    pub fn directory(&self) -> Option<&Path> {
+        self.registries.as_ref().and_then(Registries::directory)
+    }
+}
+
 /// What a run's image is had by.
 ///
 /// # Errors
@@ -237,6 +244,7 @@ pub fn pull(args: &PullArgs) -> Result<String, Failure> {
     reach
         .read
         .extend(asked.iter().filter_map(|(reference, _)| reference.path()).map(Path::to_owned));
+    reach.read.extend(asked.iter().filter_map(|(_, means)| means.directory()).map(Path::to_owned));
     reach.execute.push("/proc/self/exe".into());
     reach.write.push(args.state_dir.clone());
     reach.devices.push("/dev/null".into());

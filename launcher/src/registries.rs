@@ -21,11 +21,11 @@ pub use keeping::Keeping;
 use crate::cli::images::RegistryArgs;
 use crate::error::Explain;
 use crate::jail::fetch::JailedFetcher;
-use image::fetch::{Access, Credentials, Proxy, Pull, Remote, Security};
+use image::fetch::{Access, Aside, Credentials, Proxy, Pull, Remote, Security};
 use image::policy::{MAX_KEY_BYTES, Policy, PolicyError};
 use image::reference::name::ImageName;
 use image::registries::credentials::{CredentialError, CredentialFile, Found};
-use image::registries::{Endpoint, LookasideError, Lookasides, Settings, SettingsError};
+use image::registries::{Endpoint, Lookaside, LookasideError, Lookasides, Settings, SettingsError};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -128,7 +128,7 @@ impl Explain for RegistriesError {
 pub struct Registries {
     fetcher: JailedFetcher,
     places: Vec<Access>,
-    lookaside: Option<Access>,
+    lookaside: Option<Aside>,
 }
 
 impl Registries {
@@ -161,14 +161,27 @@ impl Registries {
         args: &RegistryArgs,
     ) -> Result<Self, RegistriesError> {
         let here = Here::ask();
-        self.lookaside = here.lookasides()?.of(name).map(|found| {
-            let insecure = found.is_plain || args.insecure_registry.contains(&found.host);
-            let (host, repository) = (found.host.clone(), found.repository(name));
-            let endpoint = Endpoint { registry: host.clone(), host, repository, insecure };
-            self.fetcher.authorities.push((endpoint.host.clone(), here.authorities(&endpoint)));
-            access(endpoint, None, here.proxy.clone())
+        let lookasides = here.lookasides()?;
+        let Some(found) = lookasides.of(name) else { return Ok(self) };
+        self.lookaside = Some(match found {
+            Lookaside::Directory(directory) => Aside::Directory(directory.clone()),
+            Lookaside::Server(found) => {
+                let insecure = found.is_plain || args.insecure_registry.contains(&found.host);
+                let (host, repository) = (found.host.clone(), found.repository(name));
+                let endpoint = Endpoint { registry: host.clone(), host, repository, insecure };
+                self.fetcher.authorities.push((endpoint.host.clone(), here.authorities(&endpoint)));
+                Aside::Server(access(endpoint, None, here.proxy.clone()))
+            }
         });
         Ok(self)
+    }
+
+    /// The directory of this machine that signatures are read from, where there is one.
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.lookaside {
+            Some(Aside::Directory(directory)) => Some(directory),
+            _ => None,
+        }
     }
 
     /// How a registry is asked whether it takes these credentials.

@@ -99,7 +99,7 @@ fn stages(
     }
     let mut files = NamedFiles::open(&plan, args.timings.as_deref())?;
     let timings = files.take_timings();
-    close_in(&plan, reach(&choice, &files), means.registries.is_some())?;
+    close_in(&plan, reach(&choice, &files, means.directory()), means.registries.is_some())?;
     if args.audited {
         crate::audit::tell_reach().map_err(Failure::plain)?;
     }
@@ -123,8 +123,8 @@ fn stages(
     let mut streams = Streams::make(&plan)?;
     let (layers, layers_line) = layers_disk(&image)?;
     let (offers, line) = streams.take_offers()?;
-    let lines = (line, layers_line);
-    let mut parts = sandbox.machine_parts(&plan, files, console, image, (offers, lines));
+    let offers = (offers, (line, layers_line));
+    let mut parts = sandbox.machine_parts(&plan, files, console, image, offers);
     parts.counted = timings.is_some();
     parts.shares = shares.as_mut().and_then(|shares| shares.take_connection());
     let mut machine = Machine::start(&choice, &parts).map_err(Failure::plain)?;
@@ -213,12 +213,13 @@ fn require_walls(around: &Around, choice: &Choice) -> Result<(), WallsMissing> {
     if missing.is_empty() { Ok(()) } else { Err(WallsMissing(missing)) }
 }
 
-/// What whoever runs the machine reaches by name.
-fn reach<'a>(choice: &Choice, files: &'a NamedFiles) -> Reach<'a> {
+/// What whoever runs the machine reaches by name, and where signatures are read.
+fn reach<'a>(choice: &Choice, files: &'a NamedFiles, signatures: Option<&Path>) -> Reach<'a> {
     let mut reach = match choice {
         Choice::Tcg { qemu, .. } => jail::qemu::reach(qemu),
         Choice::Kvm(_) => Reach::default(),
     };
+    reach.read.extend(signatures.map(Path::to_owned));
     reach.again.extend(files.for_qemu());
     reach
 }
@@ -261,7 +262,7 @@ fn fetched(
     let image = pull::image(plan, means)?;
     if fetching {
         jail::end_fetching().map_err(Failure::plain)?;
-        close_in(plan, reach(choice, files), false)?;
+        close_in(plan, reach(choice, files, None), false)?;
     }
     Ok(image)
 }

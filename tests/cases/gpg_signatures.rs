@@ -63,6 +63,21 @@ fn skopeo_takes(world: &World, name: &str, policy: &str, settings: &Path) -> boo
     Running::start(command, None).wait().code == 0
 }
 
+/// A policy that takes a registry's images by somebody's key alone.
+fn policy(world: &World, host: &str, key: &Path, identity: &str) -> String {
+    let rule = json!([{
+        "type": "signedBy", "keyType": "GPGKeys", "keyPath": key.join("key.asc"), "signedIdentity": { "type": identity },
+    }]);
+    let docker = json!({ host: rule });
+    let policy = json!({ "default": [{ "type": "reject" }], "transports": { "docker": docker } });
+    world.file("policy.json", &policy.to_string()).display().to_string()
+}
+
+fn digest_of(file: &Path) -> String {
+    let digest = Command::new("sha256sum").arg(file).output().unwrap().stdout;
+    String::from_utf8(digest).unwrap()[..64].to_owned()
+}
+
 fn an_image_is_signed_by_gpg_or_not_used(world: &World) {
     let registry = Registry::start(world, Door::Plain);
     let (home, state, aside) = (world.fresh_state(), world.fresh_state(), world.fresh_state());
@@ -78,13 +93,7 @@ fn an_image_is_signed_by_gpg_or_not_used(world: &World) {
         format!("docker:\n  {host}:\n    lookaside: http://127.0.0.1:{}/sigs\n", server.port);
     fs::write(settings.join("test.yaml"), place).unwrap();
 
-    let policy = |key: &Path, identity: &str| {
-        let rule = json!([{
-            "type": "signedBy", "keyType": "GPGKeys", "keyPath": key.join("key.asc"), "signedIdentity": { "type": identity },
-        }]);
-        let policy = json!({ "default": [{ "type": "reject" }], "transports": { "docker": { host.clone(): rule } } });
-        world.file("policy.json", &policy.to_string()).display().to_string()
-    };
+    let policy = |key: &Path, identity: &str| policy(world, &host, key, identity);
     let of_state = state.display().to_string();
     let pull = |policy: &str| -> Output {
         let mut command = Command::new(&world.product);
@@ -103,9 +112,8 @@ fn an_image_is_signed_by_gpg_or_not_used(world: &World) {
     ]);
     assert!(!peer(&exact));
 
-    let digest = Command::new("sha256sum").arg(ours.join("manifest")).output().unwrap().stdout;
-    let hex = String::from_utf8(digest).unwrap()[..64].to_owned();
-    let signatures = aside.join(format!("sigs/team/plain@sha256={hex}"));
+    let signatures =
+        aside.join(format!("sigs/team/plain@sha256={}", digest_of(&ours.join("manifest"))));
     fs::create_dir_all(&signatures).unwrap();
     let put = |number: u32, of: &Path| {
         fs::copy(of.join("signature"), signatures.join(format!("signature-{number}"))).unwrap();
@@ -129,4 +137,21 @@ fn an_image_is_signed_by_gpg_or_not_used(world: &World) {
     run(&of_theirs).exits(125).complains(&["none is by a key of the policy's"]);
     world.command(&["image", "prune", "--state-dir", &of_state]).exits(0);
     run(&exact).prints("runs");
+
+    drop(server);
+    pull(&exact).exits(125);
+    let here = format!("docker:\n  {host}:\n    lookaside: file://{}/sigs\n", aside.display());
+    fs::write(settings.join("test.yaml"), here).unwrap();
+    they_lie_here(&signatures, &pull, [&exact, &of_theirs]);
+    assert!(!peer(&exact));
+}
+
+/// The same, where the signatures lie on this machine: the second is by whom the first policy asks for.
+fn they_lie_here(signatures: &Path, pull: &dyn Fn(&str) -> Output, [exact, of_theirs]: [&str; 2]) {
+    pull(exact).exits(0);
+    pull(of_theirs).exits(125).complains(&["none is by a key of the policy's"]);
+    fs::remove_file(signatures.join("signature-2")).unwrap();
+    pull(exact).exits(125).complains(&["none is by a key of the policy's"]);
+    fs::remove_dir_all(signatures).unwrap();
+    pull(exact).exits(125).complains(&["there is none"]);
 }

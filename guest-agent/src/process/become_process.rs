@@ -147,7 +147,7 @@ impl BecomeProcess {
         enter_directory(cwd).and_then(|()| require_inside()).map_err(setup)?;
         let environment = environment(&self.process.env, &identity.home);
         let path = variable(&self.process.env, "PATH").unwrap_or(program::DEFAULT_PATH).to_owned();
-        let environment = c_strings(&environment, "the environment")?;
+        let environment = program::c_strings(&environment, "the environment")?;
         Ok(Prepared { identity, environment, path })
     }
 
@@ -184,7 +184,7 @@ impl BecomeProcess {
             return Err(Failure { kind: FailureKind::Setup, message });
         };
         let program = program::find(name, &prepared.path)?;
-        let arguments = c_strings(&self.process.args, "the arguments")?;
+        let arguments = program::c_strings(&self.process.args, "the arguments")?;
         self.load_filter(prepared.identity.uid).map_err(|error| setup_failure(&error))?;
         let error = sys::execute(&program, &arguments, &prepared.environment);
         let errno = rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
@@ -349,14 +349,6 @@ fn environment(given: &[String], home: &str) -> Vec<String> {
         environment.push(format!("HOME={home}"));
     }
     environment
-}
-
-pub(super) fn c_strings(texts: &[String], what: &str) -> Result<Vec<CString>, Failure> {
-    let strings: Result<Vec<_>, _> = texts.iter().map(|text| CString::new(text.as_str())).collect();
-    strings.map_err(|_| Failure {
-        kind: FailureKind::Setup,
-        message: format!("a zero byte stands in {what}"),
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The agent's own program, executed from an open file under all that holds the container's, with what capabilities
 //! the launcher gives it. What it meets by name is the container's, and leads nowhere else.
 
-use super::become_process::c_strings;
+use super::program::c_strings;
 use crate::sys;
 use protocol::{Failure, Program};
 use rustix::fs::Mode;

@@ -59,6 +59,18 @@ fn check(path: &str) -> Result<(), Errno> {
     if Path::new(path).is_dir() { Err(Errno::ISDIR) } else { Ok(()) }
 }
 
+/// Texts as C has them.
+///
+/// # Errors
+/// Where one holds a zero byte: none of `what` can.
+pub fn c_strings(texts: &[String], what: &str) -> Result<Vec<CString>, Failure> {
+    let strings: Result<Vec<_>, _> = texts.iter().map(|text| CString::new(text.as_str())).collect();
+    strings.map_err(|_| Failure {
+        kind: FailureKind::Setup,
+        message: format!("a zero byte stands in {what}"),
+    })
+}
+
 fn c_string(text: &str) -> Result<CString, Failure> {
     CString::new(text).map_err(|_| refused(text, Errno::INVAL))
 }

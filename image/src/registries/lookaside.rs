@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::layer::Quoted;
 use crate::reference::name::ImageName;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The most places of one directory of files.
 const MAX_PLACES: usize = 10_000;
@@ -29,7 +30,9 @@ pub enum LookasideError {
     #[error("over {MAX_PLACES} places")]
     TooMany,
     /// A place is none that can be asked.
-    #[error("{0} is no place of signatures: https://HOST/PATH or http://HOST/PATH is wanted")]
+    #[error(
+        "{0} is no place of signatures: https://HOST/PATH, http://HOST/PATH or file:///PATH is wanted"
+    )]
     Place(Quoted),
 }
 
@@ -42,7 +45,16 @@ pub struct Lookasides {
 
 /// A place of signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lookaside {
+pub enum Lookaside {
+    /// A server's.
+    Server(Server),
+    /// A directory here.
+    Directory(PathBuf),
+}
+
+/// A server that has signatures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
     /// Its host, and its port where that is not the scheme's own.
     pub host: String,
     /// What comes before a repository there; may be nothing.
@@ -54,6 +66,11 @@ pub struct Lookaside {
 impl Lookaside {
     fn of(url: &str) -> Result<Self, LookasideError> {
         let wrong = || LookasideError::Place(Quoted::new(url.as_bytes()));
+        if let Some(path) = url.strip_prefix("file://") {
+            let whole =
+                path.starts_with('/') && path.bytes().all(|it| it.is_ascii_graphic() && it != b'%');
+            return if whole { Ok(Self::Directory(path.into())) } else { Err(wrong()) };
+        }
         let (is_plain, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
             (Some(rest), _) => (false, rest),
             (None, Some(rest)) => (true, rest),
@@ -67,9 +84,11 @@ impl Lookaside {
         if host.is_empty() || !is_word(host, ".-:[]") || !is_word(path, ".-_~/+%") {
             return Err(wrong());
         }
-        Ok(Self { host: host.to_owned(), path: path.to_owned(), is_plain })
+        Ok(Self::Server(Server { host: host.to_owned(), path: path.to_owned(), is_plain }))
     }
+}
 
+impl Server {
     /// Where a repository's are, there.
     pub fn repository(&self, name: &ImageName) -> String {
         match self.path.as_str() {
@@ -191,11 +210,14 @@ mod tests {
             ("a.b.corp.example/c", "https corp.example sigs/c"),
         ] {
             let name = name.parse().unwrap();
-            let found = all.of(&name).unwrap();
+            let Some(Lookaside::Server(found)) = all.of(&name) else { panic!("{name}") };
             let scheme = if found.is_plain { "http" } else { "https" };
             assert_eq!(format!("{scheme} {} {}", found.host, found.repository(&name)), expected);
         }
-        assert_eq!(read(RED_HAT).unwrap().of(&"debian".parse().unwrap()), None);
+        let debian = "debian".parse().unwrap();
+        assert_eq!(read(RED_HAT).unwrap().of(&debian), None);
+        let here = read("default-docker:\n  lookaside: file:///var/lib/sigs\n").unwrap();
+        assert_eq!(here.of(&debian), Some(&Lookaside::Directory("/var/lib/sigs".into())));
     }
 
     #[test]
@@ -211,7 +233,15 @@ mod tests {
         ] {
             assert_eq!(read(text), Err(LookasideError::Line(line)), "{text:?}");
         }
-        for place in ["file:///var/lib/sigs", "https://", "https://a b/c", "https://a@b/c", "a"] {
+        for place in [
+            "file://var/lib/sigs",
+            "file:/var",
+            "file:///a%20b",
+            "https://",
+            "https://a b/c",
+            "https://a@b/c",
+            "a",
+        ] {
             let text = format!("default-docker:\n  lookaside: {place}\n");
             assert!(matches!(read(&text), Err(LookasideError::Place(_))), "{place}");
         }

@@ -6,14 +6,17 @@
 
 use super::SourceError;
 use super::registry::Asking;
-use crate::digest::Digest;
-use crate::fetch::{Access, Ask, FetchError, FetchFailure, Remote};
+use crate::digest::{Algorithm, Digest};
+use crate::fetch::{Access, Aside, Ask, FetchError, FetchFailure, Remote};
 use crate::manifest::{Descriptor, Document, MAX_DOCUMENT_BYTES, Platform};
 use crate::policy::{Signature, SignaturesWanted};
 use crate::reference::name::ImageName;
-use crate::store::{Store, StoreError};
+use crate::registries::lookaside;
+use crate::store::{Store, StoreError, open_regular};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use std::io::{self, Read};
+use std::path::Path;
 
 const PAYLOAD_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
@@ -37,8 +40,14 @@ pub(crate) fn fetch(
     if wanted.sigstore {
         found.extend(attached(name, digests, store, remote)?);
     }
-    if let (true, Some(access)) = (wanted.gpg, remote.lookaside) {
-        found.extend(kept_aside(name, digests, store, remote, access)?);
+    match remote.lookaside.filter(|_| wanted.gpg) {
+        Some(Aside::Server(access)) => {
+            found.extend(kept_aside(name, digests, store, remote, access)?);
+        }
+        Some(Aside::Directory(directory)) => {
+            found.extend(kept_here(name, digests, store, directory)?)
+        }
+        None => {}
     }
     Ok(found)
 }
@@ -62,6 +71,34 @@ fn kept_aside(
                 Err(error) if is_absent(&error) => break,
                 other => found.push(other?.0),
             }
+        }
+    }
+    Ok(found)
+}
+
+/// The same, where they are files below a directory of this machine.
+fn kept_here(
+    name: &ImageName,
+    digests: &[Digest],
+    store: &Store,
+    directory: &Path,
+) -> Result<Vec<Digest>, SourceError> {
+    let mut found = Vec::new();
+    for digest in digests {
+        for number in 1..=MAX_SIGNATURES {
+            let path = lookaside::path(name.repository(), digest, number);
+            let path = directory.join(path.trim_start_matches('/'));
+            let read = |source| SourceError::Read { path: path.clone(), source };
+            let file = match open_regular(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                other => other.map_err(read)?,
+            };
+            let mut bytes = Vec::new();
+            let file = file.ok_or_else(|| SourceError::NotAFile(path.clone()))?;
+            file.take(MAX_PAYLOAD_BYTES).read_to_end(&mut bytes).map_err(read)?;
+            let own = Digest::of(Algorithm::Sha256, &bytes);
+            store.keep_document(&own, &bytes)?;
+            found.push(own);
         }
     }
     Ok(found)

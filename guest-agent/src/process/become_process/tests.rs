@@ -21,6 +21,6 @@ fn the_last_of_two_variables_counts() {
 
 #[test]
 fn a_zero_byte_is_refused_with_its_place() {
-    let failure = c_strings(&strings(&["a\0b"]), "the arguments").unwrap_err();
+    let failure = program::c_strings(&strings(&["a\0b"]), "the arguments").unwrap_err();
     assert_eq!(failure.message, "a zero byte stands in the arguments");
 }
