@@ -12,7 +12,7 @@ const INSIDE: [(&str, &str); 3] =
     [("disk", "the container's root"), ("volume", "a volume"), ("share", "a shared directory")];
 /// What it does there, and README's name of it.
 const WORK: &[(&str, &str)] = &[
-    ("unpack", "a tree of 2,000 files unpacked by `tar` from a pipe, to the disk"),
+    ("unpack", "XFS, 323 files of the kernel, unpacked by `tar` from a pipe, to the disk"),
     ("commit", "all of it committed by `git`, to the disk"),
     ("status", "`git status`"),
     ("look", "each file looked at (`find`)"),
