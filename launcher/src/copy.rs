@@ -158,7 +158,7 @@ fn transfer(args: &CpArgs) -> Result<Option<Copied>, Failure> {
         return Err(failed(ChannelError::Closed).into());
     };
     let here = match &task.request {
-        CopyRequest::Out { .. } => task.take(output, args.archive),
+        CopyRequest::Out { path, .. } => task.take(path, output, args.archive),
         CopyRequest::In { .. } => match streams.next() {
             Some(input) => task.give(input, args.follow_link),
             None => return Err(failed(ChannelError::Closed).into()),
@@ -215,13 +215,20 @@ impl Task {
     }
 
     /// Takes what comes out.
-    fn take(&self, output: File, owners: bool) -> Result<Option<Copied>, CopyFailure> {
+    fn take(
+        &self,
+        inside: &str,
+        output: File,
+        owners: bool,
+    ) -> Result<Option<Copied>, CopyFailure> {
         let Some(path) = &self.here else {
             return pass(output, stream(rustix::stdio::stdout())?, TO_OUTPUT).map(|()| None);
         };
+        // A guest does not say by which name something lands here.
+        let label = tarball::label(Path::new(inside));
         let options = Options { owners, follow: false };
         let input = BufReader::with_capacity(BUFFER_BYTES, output);
-        Ok(Some(tarball::unpack(input, path, Into::Place, options)?))
+        Ok(Some(tarball::unpack(input, path, Into::Place(Some(&label)), options)?))
     }
 
     /// Gives what is to go in.

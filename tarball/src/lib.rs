@@ -17,6 +17,7 @@ mod unpack;
 
 pub use error::{CopyError, Quoted, TarError};
 pub use pack::pack;
+pub use place::label;
 pub use reader::{Entry, EntryKind, Mtime, Segment, Stream, TarInput, TarReader};
 pub use unpack::{Into, Options, unpack};
 

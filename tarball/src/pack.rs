@@ -29,7 +29,7 @@ const LINK_BYTES: usize = 100;
 /// # Errors
 /// Any [`CopyError`]; what was written is no whole archive then.
 pub fn pack(path: &Path, follow: bool, out: &mut dyn Write) -> Result<Copied, CopyError> {
-    let Named { parent, name, label, is_directory } = named(path)?;
+    let Named { parent, name, label, is_directory } = named(path);
     let follow = follow || is_directory;
     let parent = rustix::fs::open(
         &parent,
@@ -224,7 +224,7 @@ impl Told {
         }
     }
 
-    /// The attributes of a file that mean the same elsewhere: its user's, its capabilities, its lists of access.
+    /// The attributes of a file that [mean the same elsewhere](means_the_same).
     fn attributes(&mut self, file: BorrowedFd<'_>) -> Result<(), Errno> {
         let mut names = vec![0; XATTR_BYTES];
         let length = match rustix::fs::flistxattr(file, &mut names[..]) {
@@ -234,15 +234,8 @@ impl Told {
         };
         let mut value = Vec::new();
         for name in names.get(..length).unwrap_or_default().split(|&byte| byte == 0) {
-            let told = name.starts_with(b"user.")
-                || [
-                    &b"security.capability"[..],
-                    b"system.posix_acl_access",
-                    b"system.posix_acl_default",
-                ]
-                .contains(&name);
             let Ok(text) = std::str::from_utf8(name) else { continue };
-            if !told {
+            if !means_the_same(name) {
                 continue;
             }
             value.resize(XATTR_BYTES, 0);
@@ -258,6 +251,13 @@ impl Told {
         }
         Ok(())
     }
+}
+
+/// Whether an attribute means the same elsewhere: a user's, a program's capabilities, a list of access.
+pub(crate) fn means_the_same(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 3] =
+        [b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default"];
+    name.starts_with(b"user.") || NAMES.contains(&name)
 }
 
 /// Puts a text into a field of a header, as far as it goes. Whether all of it did.

@@ -28,37 +28,24 @@ pub(crate) struct Named {
     pub(crate) is_directory: bool,
 }
 
+/// What the first entry of an archive of this path is called.
+pub fn label(path: &Path) -> OsString {
+    named(path).label
+}
+
 /// Takes a path apart.
-///
-/// # Errors
-/// Where it leads upwards last, and cannot be followed.
-pub(crate) fn named(path: &Path) -> Result<Named, CopyError> {
+pub(crate) fn named(path: &Path) -> Named {
     let bytes = path.as_os_str().as_bytes();
     let dot = || OsString::from(".");
-    let own = |path: &Path, label: OsString| Named {
-        parent: path.to_owned(),
-        name: dot(),
-        label,
-        is_directory: true,
+    let ends = |with: &[u8]| bytes == with || bytes.ends_with(&[b"/", with].concat());
+    // Of what is above, the path does not tell the name: what is in it is meant, too.
+    let name = path.file_name().filter(|_| !ends(b".") && !ends(b".."));
+    let Some(name) = name.map(OsStr::to_owned) else {
+        return Named { parent: path.to_owned(), name: dot(), label: dot(), is_directory: true };
     };
-    if bytes == b"." || bytes.ends_with(b"/.") {
-        return Ok(own(path, dot()));
-    }
-    if bytes == b".." || bytes.ends_with(b"/..") {
-        // Its own name is not in the path.
-        let real = std::fs::canonicalize(path);
-        let real =
-            real.map_err(|source| CopyError::Io { action: "find", path: path.to_owned(), source })?;
-        return Ok(own(path, real.file_name().map_or_else(dot, OsStr::to_owned)));
-    }
-    let Some(name) = path.file_name() else { return Ok(own(path, dot())) };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    Ok(Named {
-        parent: parent.unwrap_or(Path::new(".")).to_owned(),
-        name: name.to_owned(),
-        label: name.to_owned(),
-        is_directory: bytes.ends_with(b"/"),
-    })
+    let parent = parent.unwrap_or(Path::new(".")).to_owned();
+    Named { parent, label: name.clone(), name, is_directory: bytes.ends_with(b"/") }
 }
 
 /// Where a copy lands: in an open directory, by a name; or the directory itself.
@@ -110,7 +97,7 @@ impl Place {
     }
 
     fn by_its_path(path: &Path) -> Result<Self, CopyError> {
-        let Named { parent, name, .. } = named(path)?;
+        let Named { parent, name, .. } = named(path);
         let directory = open(&parent).map_err(CopyError::of("open", &parent))?;
         let parent = if parent == Path::new(".") { PathBuf::new() } else { parent };
         Ok(Self { directory, path: parent, name: Some(name) })

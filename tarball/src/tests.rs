@@ -19,7 +19,7 @@ fn packed(path: &Path) -> Vec<u8> {
 }
 
 fn place(archive: &[u8], path: &Path, options: Options) -> Result<Copied, CopyError> {
-    unpack(archive, path, Into::Place, options)
+    unpack(archive, path, Into::Place(None), options)
 }
 
 /// Copies as `cp` does.

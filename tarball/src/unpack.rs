@@ -6,6 +6,7 @@
 
 use crate::Copied;
 use crate::error::{CopyError, Quoted};
+use crate::pack::means_the_same;
 use crate::place::Place;
 use crate::reader::{Entry, EntryKind, Stream, TarReader};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
@@ -27,9 +28,10 @@ const SPECIAL: u16 = 0o6000;
 
 /// Where an archive goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Into {
-    /// It is one tree, as [`crate::pack`] writes it, which lands as `cp` has it.
-    Place,
+pub enum Into<'a> {
+    /// It is one tree, as [`crate::pack`] writes it, which lands as `cp` has it. Where the [label](crate::label) is
+    /// known that it must have, no other is taken: by its name it lands in a directory.
+    Place(Option<&'a OsStr>),
     /// Into a directory that is there, as it is.
     Directory,
 }
@@ -51,7 +53,7 @@ pub struct Options {
 pub fn unpack(
     input: impl BufRead,
     path: &Path,
-    into: Into,
+    into: Into<'_>,
     options: Options,
 ) -> Result<Copied, CopyError> {
     let mut reader = TarReader::new(Stream(input));
@@ -61,14 +63,17 @@ pub fn unpack(
     };
     let (place, prefix) = match into {
         Into::Directory => (Place::within(path)?, Vec::new()),
-        Into::Place => {
+        Into::Place(expected) => {
             let label =
                 components(&first.path)?.first().map_or(b".".to_vec(), |name| name.to_vec());
+            if expected.is_some_and(|expected| expected.as_bytes() != label) {
+                return Err(CopyError::Outside(Quoted::new(&first.path)));
+            }
             let is_directory = first.kind == EntryKind::Directory;
             (Place::find(path, OsStr::from_bytes(&label), is_directory)?, label)
         }
     };
-    let prefix = Some(prefix).filter(|_| into == Into::Place);
+    let prefix = Some(prefix).filter(|_| into != Into::Directory);
     let mut tree = Tree { place, prefix, options, open: Vec::new() };
     let mut next = Some(first);
     while let Some(entry) = next {
@@ -349,7 +354,7 @@ impl Tree {
         for (name, value) in &entry.xattrs {
             // A program's capabilities are as good as its being root's.
             let wanted = self.options.owners || !name.starts_with(b"security.");
-            if !wanted || name.contains(&0) {
+            if !wanted || !means_the_same(name) || name.contains(&0) {
                 continue;
             }
             match rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) {

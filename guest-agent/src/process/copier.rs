@@ -54,7 +54,7 @@ fn copy(word: &str, path: &Path) -> Result<(), CopyError> {
     }
     // Devices and pipes have the modes that they had.
     rustix::process::umask(Mode::empty());
-    let into = if word.contains("-tree") { Into::Place } else { Into::Directory };
+    let into = if word.contains("-tree") { Into::Place(None) } else { Into::Directory };
     let options = Options { owners: word.ends_with("-owned"), follow: true };
     let input = BufReader::with_capacity(BUFFER_BYTES, stream(rustix::stdio::stdin())?);
     tarball::unpack(input, path, into, options).map(drop)

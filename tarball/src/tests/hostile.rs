@@ -63,6 +63,25 @@ fn names_that_lead_elsewhere_are_refused() {
     }
 }
 
+/// By its name a tree lands in a directory: who sends it has no say in that.
+#[test]
+fn another_name_than_was_asked_for_is_refused() {
+    let scene = Scene::new();
+    let bytes = archive(&[(EntryType::Regular, ".profile", "", "gone")]);
+    let take = |expected: &str| {
+        unpack(&bytes[..], &scene.to(), Into::Place(Some(expected.as_ref())), PLAIN)
+    };
+    for expected in ["file", ".", ".profil"] {
+        assert!(matches!(take(expected), Err(CopyError::Outside(_))), "{expected}");
+    }
+    assert_eq!(fs::read_dir(scene.to()).unwrap().count(), 0);
+    take(".profile").unwrap();
+    for (path, expected) in [("/a/b", "b"), ("a/b/", "b"), ("/", "."), ("a/.", "."), ("a/..", ".")]
+    {
+        assert_eq!(crate::label(Path::new(path)), expected, "{path}");
+    }
+}
+
 #[test]
 fn links_lead_nowhere_on_the_way() {
     let scene = Scene::new();

@@ -78,7 +78,7 @@ fn links_are_copied_and_followed_where_that_is_asked_for() {
     assert_eq!(read(&at("followed/inner")), "inner");
     let mut archive = Vec::new();
     pack(&at("to-file"), true, &mut archive).unwrap();
-    unpack(&archive[..], &at("there"), Into::Place, PLAIN).unwrap();
+    unpack(&archive[..], &at("there"), Into::Place(None), PLAIN).unwrap();
     assert_eq!(read(&at("there/to-file")), "new");
     assert!(!at("there/to-file").is_symlink());
 }
@@ -94,6 +94,6 @@ fn an_archive_goes_into_a_directory_as_it_is() {
     for to in ["old", "nowhere"] {
         assert!(unpack(&archive[..], &at(to), Into::Directory, PLAIN).is_err(), "{to}");
     }
-    let empty = unpack(&[0; 1024][..], &at("fresh"), Into::Place, PLAIN);
+    let empty = unpack(&[0; 1024][..], &at("fresh"), Into::Place(None), PLAIN);
     assert!(matches!(empty, Err(CopyError::Empty)));
 }

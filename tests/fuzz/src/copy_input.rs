@@ -11,9 +11,9 @@ pub fn archive(bytes: &[u8]) {
     fs::create_dir(&to).expect("a directory");
     fs::write(yard.path().join("canary"), "sings").expect("a file");
     for (into, owners) in [
-        (Into::Place, false),
+        (Into::Place(None), false),
         (Into::Directory, true),
-        (Into::Place, true),
+        (Into::Place(None), true),
         (Into::Directory, false),
     ] {
         // What it is refused for is its own.
