@@ -146,6 +146,35 @@ fn nobody_is_made_a_programs_user() {
     assert_eq!(mode(&scene.to().join("su")), 0o755);
 }
 
+/// Attributes that mean something to this machine: to overlayfs, and to whoever runs a program.
+#[test]
+fn no_attribute_is_taken_that_means_something_here() {
+    const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let scene = Scene::new();
+    let records = [
+        ("SCHILY.xattr.user.note", &b"kept"[..]),
+        ("SCHILY.xattr.trusted.overlay.opaque", b"y"),
+        ("SCHILY.xattr.security.capability", CAPABILITY),
+    ];
+    let mut builder = Builder::new(Vec::new());
+    builder.append_pax_extensions(records).unwrap();
+    let mut header = Header::new_gnu();
+    header.set_mode(0o755);
+    header.set_size(0);
+    header.as_old_mut().name[..2].copy_from_slice(b"it");
+    header.set_cksum();
+    builder.append(&header, &b""[..]).unwrap();
+    let bytes = builder.into_inner().unwrap();
+    for (options, capable) in [(PLAIN, false), (OWNERS, true)] {
+        place(&bytes, &scene.to(), options).unwrap();
+        let has = |name: &str| {
+            rustix::fs::getxattr(scene.to().join("it"), name, &mut [0; 64][..]).is_ok()
+        };
+        assert!(has("user.note") && !has("trusted.overlay.opaque"), "{options:?}");
+        assert_eq!(has("security.capability"), capable, "{options:?}");
+    }
+}
+
 #[test]
 fn what_is_cut_off_leaves_no_half_of_a_file() {
     let scene = Scene::new();
