@@ -69,11 +69,16 @@ impl Digest {
     /// A UUID for a file system that has it, the same for the same: its first bytes.
     pub(crate) fn uuid(&self) -> [u8; 16] {
         let mut uuid = [0; 16];
-        for (byte, digits) in uuid.iter_mut().zip(self.hex.as_bytes().as_chunks::<2>().0) {
-            let digits = std::str::from_utf8(digits).unwrap_or("0");
-            *byte = u8::from_str_radix(digits, 16).unwrap_or(0);
-        }
+        uuid.iter_mut().zip(self.bytes()).for_each(|(to, byte)| *to = byte);
         uuid
+    }
+
+    /// Its value's bytes, of which there are as many as its algorithm says.
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = u8> {
+        let value =
+            |digit: u8| if digit.is_ascii_digit() { digit - b'0' } else { digit - b'a' + 10 };
+        let pairs = self.hex.as_bytes().as_chunks::<2>().0;
+        pairs.iter().map(move |&[high, low]| value(high) << 4 | value(low))
     }
 
     /// Its value in lower-case hexadecimal digits.

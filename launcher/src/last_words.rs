@@ -16,6 +16,10 @@ const MOST_BYTES: u64 = 64 << 10;
 const REASON_BYTES: usize = 200;
 /// The agent's own last words come before the kernel's, which then only knows that it has lost it.
 const MARKS: [&str; 2] = ["cofferdam-agent: ", "Kernel panic - not syncing: "];
+/// What the kernel says of an exception of its own (`arch/x86/kernel/dumpstack.c`, `arch/x86/mm/fault.c`): the first of
+/// these that is there is the most exact.
+const OOPSES: [&str; 3] = ["BUG: ", "Oops: ", "kernel BUG at "];
+const PLACE: &str = "RIP: 0010:";
 
 /// The end of the pipe that is read when all is over.
 #[derive(Debug)]
@@ -47,9 +51,17 @@ impl LastWords {
 fn reason_in(text: &str) -> Option<String> {
     let after = |mark: &str| {
         let words = text.lines().find_map(|line| line.split_once(mark))?.1.trim();
-        (!words.is_empty()).then(|| shortened(words, REASON_BYTES))
+        (!words.is_empty()).then_some(words)
     };
-    MARKS.iter().find_map(|mark| after(mark))
+    let reason = MARKS.iter().find_map(|mark| after(mark))?;
+    // Of an exception the reason says no more than that: what it was, and where, are above and below it.
+    let exception = reason.starts_with("Fatal exception").then(|| {
+        let what = OOPSES.iter().find_map(|mark| Some((mark, after(mark)?)));
+        let what = what.map(|(mark, words)| format!(": {mark}{words}"));
+        let place = after(PLACE).map(|words| format!(", at {words}"));
+        [what, place].into_iter().flatten().collect::<String>()
+    });
+    Some(shortened(&format!("{reason}{}", exception.unwrap_or_default()), REASON_BYTES))
 }
 
 #[cfg(test)]
@@ -66,6 +78,22 @@ mod tests {
         assert_eq!(reason_in(PANIC).unwrap(), "sysrq triggered crash");
         assert_eq!(reason_in("Kernel panic - not syncing: \n"), None);
         assert_eq!(reason_in(""), None);
+    }
+
+    #[test]
+    fn of_an_exception_it_is_told_what_and_where() {
+        let oops = "[    0.8] BUG: unable to handle page fault for address: ffffc90000004ff8\n\
+            [    0.8] Oops: Oops: 0002 [#1] SMP NOPTI\n\
+            [    0.8] RIP: 0010:handle_irq+0x1/0x80\n\
+            [    0.8] Kernel panic - not syncing: Fatal exception in interrupt\n";
+        let told = "Fatal exception in interrupt: BUG: unable to handle page fault for address: ffffc90000004ff8, \
+            at handle_irq+0x1/0x80";
+        assert_eq!(reason_in(oops).unwrap(), told);
+        let gp = "Oops: general protection fault, probably for non-canonical address 0xdead: 0000 [#1] SMP\n\
+            Kernel panic - not syncing: Fatal exception\n";
+        let told = "Fatal exception: Oops: general protection fault, probably for non-canonical address 0xdead: 0000 \
+            [#1] SMP";
+        assert_eq!(reason_in(gp).unwrap(), told);
     }
 
     #[test]

@@ -24,7 +24,12 @@ impl TreeKey {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         hasher.update(&LAYER_FORM.to_le_bytes());
         for (LayerKey { diff_id, blob }, length) in layers {
-            hasher.update(format!("{diff_id} {blob} {length}\n").as_bytes());
+            // Bytes and not text: a hundred layers are hashed at each start.
+            for digest in [diff_id, blob] {
+                hasher.update(&[digest.algorithm() as u8]);
+                hasher.update(&digest.bytes().collect::<Vec<_>>());
+            }
+            hasher.update(&length.to_le_bytes());
         }
         Some(Self(hasher.finish()))
     }
