@@ -96,6 +96,9 @@ enum Command {
         /// This part alone
         #[arg(long)]
         part: Option<measure::Part>,
+        /// Of images this one alone, again for more: what is known of others stays
+        #[arg(long = "image", value_parser = measure::image_names())]
+        images: Vec<String>,
     },
     /// Run what takes long, as root: tests, fuzzing, a checker of memory
     Soak {
@@ -151,7 +154,7 @@ fn dispatch(command: &Command) -> Result<()> {
         Command::Hardening { verdicts } => {
             kernel::hardening::check(&workspace, verdicts.as_deref())
         }
-        Command::Measure { part } => measure::all(&workspace, *part),
+        Command::Measure { part, images } => measure::all(&workspace, *part, images),
         Command::Soak { part, fuzz_seconds } => soak::run(&workspace, *part, *fuzz_seconds),
         Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), *seconds),
     }

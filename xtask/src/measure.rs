@@ -25,6 +25,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
 use self::figures::Figures;
+pub use self::pulls::names as image_names;
 pub use self::survey::Part;
 use crate::build::{self, Built};
 use crate::progress::{self, Task};
@@ -90,7 +91,7 @@ struct Counted {
 ///
 /// # Errors
 /// Those of the scripts, and a budget exceeded.
-pub fn all(workspace: &Workspace, only: Option<Part>) -> Result<()> {
+pub fn all(workspace: &Workspace, only: Option<Part>, images: &[String]) -> Result<()> {
     setup::want_root("measure")?;
     let built = build::all(workspace)?;
     // Before the first result is written, which differs from every commit.
@@ -104,7 +105,7 @@ pub fn all(workspace: &Workspace, only: Option<Part>) -> Result<()> {
         if part == Part::Run {
             over.extend(runs(workspace, &built, &commit)?);
         }
-        over.extend(survey::part(workspace, &built, &commit, part)?);
+        over.extend(survey::part(workspace, &built, &commit, (part, images))?);
         // Now, so that README says what is kept even where the next part fails.
         readme::write(workspace, COMMAND, &tables(workspace)?)?;
     }

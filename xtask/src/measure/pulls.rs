@@ -8,7 +8,7 @@ use super::figures::{self, Figures};
 /// Ours first.
 const ENGINES: &[&str] = &["cofferdam", "podman", "umoci"];
 /// Those of `tests/real-images/make` that are measured, and what they are.
-pub const IMAGES: &[(&str, &str)] = &[
+const IMAGES: &[(&str, &str)] = &[
     ("base", "Debian, one layer"),
     ("hundred", "the same in a hundred layers"),
     ("nginx", "with nginx, two layers"),
@@ -18,15 +18,28 @@ pub const IMAGES: &[(&str, &str)] = &[
     ("gcc", "with GCC"),
     ("dockerd", "with Docker's daemon"),
     ("systemd", "with systemd"),
+    ("huge", "with GHC, a JDK and Clang"),
+    ("odd", "with what packages rarely have"),
 ];
 
-/// What the script said, as a document.
+/// Their names.
+pub fn names() -> Vec<&'static str> {
+    IMAGES.iter().map(|(name, _)| *name).collect()
+}
+
+/// What the script said of these images, and what was known of others before, as a document.
 ///
 /// # Errors
 /// Where it left something out.
-pub fn document(text: &str) -> Result<Map<String, Value>> {
-    let mut images = Map::new();
-    for (image, what) in IMAGES {
+pub fn document(
+    text: &str,
+    names: &[&str],
+    commit: &str,
+    before: &Value,
+) -> Result<Map<String, Value>> {
+    let mut images = before["images"].as_object().cloned().unwrap_or_default();
+    images.retain(|image, _| IMAGES.iter().any(|(name, _)| name == image));
+    for (image, what) in IMAGES.iter().filter(|(name, _)| names.contains(name)) {
         let mut engines = Map::new();
         for engine in ENGINES {
             let name = format!("{engine} {image}");
@@ -37,7 +50,10 @@ pub fn document(text: &str) -> Result<Map<String, Value>> {
             });
             engines.insert((*engine).to_owned(), cost);
         }
-        images.insert((*image).to_owned(), json!({ "what": what, "engines": engines }));
+        images.insert(
+            (*image).to_owned(),
+            json!({ "what": what, "commit": commit, "engines": engines }),
+        );
     }
     let version = |engine: &&str| {
         let version = figures::line(text, &format!("version {engine}"))?;
@@ -102,8 +118,20 @@ mod tests {
                 );
             }
         }
-        let table = table(&Value::Object(document(&said).unwrap())).unwrap();
-        assert_eq!(table.matches(" 500 / 7; 3 |").count(), IMAGES.len() * ENGINES.len());
-        assert!(document(&said.replace("podman nginx first", "podman other")).is_err());
+        let of = |said: &str, names: &[&str], before: &Value| {
+            document(said, names, "abc", before).map(Value::Object)
+        };
+        let all = of(&said, &names(), &Value::Null).unwrap();
+        assert_eq!(
+            table(&all).unwrap().matches(" 500 / 7; 3 |").count(),
+            IMAGES.len() * ENGINES.len()
+        );
+        let lacking = said.replace("podman nginx first", "podman other");
+        assert!(of(&lacking, &names(), &Value::Null).is_err());
+        // One alone takes nothing from what was known of others.
+        let again = of(&said.replace(" 500.0 M", " 400.0 M"), &["nginx"], &all).unwrap();
+        let table = table(&again).unwrap();
+        assert_eq!(table.matches(" 400 / 7; 3 |").count(), ENGINES.len());
+        assert_eq!(table.matches(" 500 / 7; 3 |").count(), (IMAGES.len() - 1) * ENGINES.len());
     }
 }

@@ -84,14 +84,19 @@ const IMAGES: Survey = Survey {
     script: "tests/reference-host/image-cost",
     results: "tests/reference-host/image-cost.json",
     runs: 3,
-    limit_s: 10_000,
+    limit_s: 14_000,
 };
 
 /// Measures and keeps this part; gives what is over its budget.
 ///
 /// # Errors
 /// Those of the scripts, one that left something out, and a machine that stood still each time.
-pub fn part(workspace: &Workspace, built: &Built, commit: &str, part: Part) -> Result<Vec<String>> {
+pub fn part(
+    workspace: &Workspace,
+    built: &Built,
+    commit: &str,
+    (part, images): (Part, &[String]),
+) -> Result<Vec<String>> {
     let Image { oci, docker_archive } = images::small(workspace)?;
     let vmlinux = kernel::vmlinux(workspace)?;
     let one = |what: &Survey, arguments: &[&Path], document: &Document<'_>| {
@@ -119,10 +124,13 @@ pub fn part(workspace: &Workspace, built: &Built, commit: &str, part: Part) -> R
         }
         Part::Images => {
             let made = workspace.root.join("target/real-images");
-            let names = pulls::IMAGES.iter().map(|(name, _)| Path::new(*name));
-            let arguments: Vec<&Path> =
-                [&*built.cofferdam, &made].into_iter().chain(names).collect();
-            one(&IMAGES, &arguments, &pulls::document)?;
+            let wanted = |name: &&str| images.is_empty() || images.iter().any(|it| it == name);
+            let names: Vec<&str> = pulls::names().into_iter().filter(wanted).collect();
+            let arguments = [&*built.cofferdam, &*made].into_iter();
+            let arguments: Vec<&Path> = arguments.chain(names.iter().map(Path::new)).collect();
+            let before = known_if_measured(workspace, &IMAGES)?;
+            let document = |text: &str| pulls::document(text, &names, commit, &before);
+            one(&IMAGES, &arguments, &document)?;
         }
         Part::Memory => {
             let sizes = sizes(built, &vmlinux)?;
@@ -202,9 +210,16 @@ pub fn tables(workspace: &Workspace) -> Result<String> {
         (MEMORY, memory::tables),
     ];
     for (survey, table) in table {
-        if workspace.root.join(survey.results).exists() {
-            tables.push_str(&table(&known(workspace, survey.results)?)?);
+        match known_if_measured(workspace, &survey)? {
+            Value::Null => {}
+            document => tables.push_str(&table(&document)?),
         }
     }
     Ok(tables)
+}
+
+/// What is kept; null of what was never measured.
+fn known_if_measured(workspace: &Workspace, survey: &Survey) -> Result<Value> {
+    let is_measured = workspace.root.join(survey.results).exists();
+    if is_measured { known(workspace, survey.results) } else { Ok(Value::Null) }
 }
