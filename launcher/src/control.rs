@@ -1,17 +1,22 @@
 //! How a sandbox that runs is reached: a socket in its directory, on which its supervisor listens.
 //!
-//! Owns: that socket, which is open to its own user alone. Never does: ask whoever comes who they are.
+//! Owns: that socket, which is open to its own user alone, and the way to it by a sandbox's name. Never does: ask whoever
+//! comes who they are.
 //!
 //! What is said there is what [`crate::session`] has, after a [`ControlRequest`](crate::session::ControlRequest).
 
-use crate::jail::channel::Channel;
-use crate::state::{StateError, at};
+use crate::error::{Explain, Failure};
+use crate::jail::channel::{Channel, ChannelError};
+use crate::state::{Sandboxes, StateError, at};
+use protocol::ContainerId;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
     socket_with,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -19,6 +24,80 @@ use std::path::Path;
 const NAME: &str = "control";
 /// So many may wait to be let in.
 const BACKLOG: i32 = 64;
+
+/// Why a sandbox that runs cannot be asked for anything.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// It has ended, or is not ready yet.
+    #[error("sandbox {0} does not run")]
+    NotRunning(ContainerId),
+    /// Its supervisor is gone.
+    #[error("sandbox {0} was lost: its cofferdam is gone")]
+    Lost(ContainerId),
+    /// Its supervisor does not take what it was asked, or says what makes no sense.
+    #[error("cannot speak to the cofferdam of sandbox {0}")]
+    Channel(ContainerId, #[source] ChannelError),
+}
+
+impl Explain for ControlError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotRunning(_) | Self::Lost(_) => Some("cofferdam ps lists those that run".into()),
+            Self::Channel(_, ChannelError::TooLong) => {
+                Some("write what is long to a file that the container reads".into())
+            }
+            Self::Channel(..) => None,
+        }
+    }
+}
+
+/// The supervisor of a sandbox that runs, reached.
+#[derive(Debug)]
+pub struct Supervisor {
+    id: ContainerId,
+    channel: Channel,
+}
+
+impl Supervisor {
+    /// Of the sandbox that a user named so.
+    ///
+    /// # Errors
+    /// Where there is none, or [`ControlError::NotRunning`].
+    pub fn reach(state_dir: &Path, wanted: &str) -> Result<Self, Failure> {
+        let (id, directory) = Sandboxes::open(state_dir)?.directory_of(wanted)?;
+        let channel = reach(&directory)?.ok_or_else(|| ControlError::NotRunning(id.clone()))?;
+        Ok(Self { id, channel })
+    }
+
+    /// Asks it for something.
+    ///
+    /// # Errors
+    /// Where it does not take that.
+    pub fn ask(&self, what: &impl Serialize, files: &[BorrowedFd<'_>]) -> Result<(), ControlError> {
+        self.channel.send(what, files).map_err(|error| self.failed(error))
+    }
+
+    /// What it says.
+    ///
+    /// # Errors
+    /// Where it says nothing any more, or what makes no sense.
+    pub fn hear<T: DeserializeOwned>(&self) -> Result<(T, Vec<OwnedFd>), ControlError> {
+        self.channel.receive().map_err(|error| self.failed(error))
+    }
+
+    /// The way to it.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// What is wrong where that way is.
+    pub fn failed(&self, error: ChannelError) -> ControlError {
+        match error {
+            ChannelError::Closed => ControlError::Lost(self.id.clone()),
+            other => ControlError::Channel(self.id.clone(), other),
+        }
+    }
+}
 
 /// A socket that is listened on.
 #[derive(Debug)]
@@ -62,11 +141,8 @@ pub fn remove(directory: &Path) {
         rustix::fs::unlinkat(rustix::fs::CWD, directory.join(NAME), rustix::fs::AtFlags::empty());
 }
 
-/// Goes to a sandbox's supervisor, by the sandbox's directory; `None` where nobody listens.
-///
-/// # Errors
-/// Where the directory cannot be entered.
-pub fn reach(directory: &Path) -> Result<Option<Channel>, StateError> {
+/// Goes there by the sandbox's directory; `None` where nobody listens.
+pub(crate) fn reach(directory: &Path) -> Result<Option<Channel>, StateError> {
     let reached = || -> Result<OwnedFd, Errno> {
         let socket = socket()?;
         let (_directory, address) = address(directory)?;

@@ -5,14 +5,12 @@
 //! archive; what it may become is [`tarball`]'s, and this process reaches nothing but what is copied, or where to.
 
 use crate::cli::cp::CpArgs;
-use crate::control;
+use crate::control::{ControlError, Supervisor};
 use crate::error::{Explain, Failure, clean, say, shortened};
-use crate::jail::channel::{Channel, ChannelError};
+use crate::jail::channel::ChannelError;
 use crate::jail::{self, Reach};
 use crate::pull::progress::bytes;
 use crate::session::{ControlRequest, CopyRequest, Ending, MAX_TEXT_BYTES, SupervisorMessage};
-use crate::state::Sandboxes;
-use protocol::ContainerId;
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::isatty;
 use std::ffi::{OsStr, OsString};
@@ -35,15 +33,6 @@ pub enum CopyFailure {
     /// A path in a sandbox that no message can hold.
     #[error("{0:?} is no text without null characters")]
     NoText(OsString),
-    /// It has ended, or is not ready yet.
-    #[error("sandbox {0} does not run")]
-    NotRunning(ContainerId),
-    /// Its supervisor is gone.
-    #[error("sandbox {0} was lost: its cofferdam is gone")]
-    Lost(ContainerId),
-    /// Its supervisor does not take what it was asked, or says what makes no sense.
-    #[error("cannot speak to the cofferdam of sandbox {0}")]
-    Channel(ContainerId, #[source] ChannelError),
     /// The copier says why.
     #[error("in the sandbox: {0}")]
     Inside(String),
@@ -65,7 +54,6 @@ impl Explain for CopyFailure {
     fn hint(&self) -> Option<String> {
         match self {
             Self::OneKind(..) => Some("write SANDBOX:PATH for the one in a sandbox".into()),
-            Self::NotRunning(_) | Self::Lost(_) => Some("cofferdam ps lists those that run".into()),
             Self::Terminal => Some("redirect it, or name a directory".into()),
             _ => None,
         }
@@ -136,38 +124,33 @@ pub fn copy(args: &CpArgs) -> Result<(), Failure> {
 /// Gives how much was copied, where this side can tell.
 fn transfer(args: &CpArgs) -> Result<Option<Copied>, Failure> {
     let (sandbox, task) = task(args)?;
-    let (id, directory) = Sandboxes::open(&args.state_dir)?.directory_of(&sandbox)?;
-    let channel = control::reach(&directory)?;
-    let channel = channel.ok_or_else(|| CopyFailure::NotRunning(id.clone()))?;
+    let supervisor = Supervisor::reach(&args.state_dir, &sandbox)?;
     let roots = task.roots();
     let below = roots.iter().map(|(root, changed)| (root.as_fd(), *changed)).collect();
     jail::confine_copier(&Reach { below, ..Reach::default() }).map_err(Failure::plain)?;
     drop(roots);
     rustix::process::umask(Mode::empty());
-    let failed = |error| match error {
-        ChannelError::Closed => CopyFailure::Lost(id.clone()),
-        other => CopyFailure::Channel(id.clone(), other),
-    };
-    channel.send(&ControlRequest::Copy(task.request.clone()), &[]).map_err(failed)?;
-    let mut streams = match channel.receive().map_err(failed)? {
+    supervisor.ask(&ControlRequest::Copy(task.request.clone()), &[])?;
+    let none = || supervisor.failed(ChannelError::Closed);
+    let mut streams = match supervisor.hear()? {
         (SupervisorMessage::Streams(_), files) => files.into_iter().map(File::from),
         (SupervisorMessage::Ended(ending), _) => return Err(refused(ending).into()),
-        _ => return Err(failed(ChannelError::Closed).into()),
+        _ => return Err(none().into()),
     };
     let (Some(output), Some(errors)) = (streams.next(), streams.next()) else {
-        return Err(failed(ChannelError::Closed).into());
+        return Err(none().into());
     };
     let here = match &task.request {
         CopyRequest::Out { path, .. } => task.take(path, output, args.archive),
         CopyRequest::In { .. } => match streams.next() {
             Some(input) => task.give(input, args.follow_link),
-            None => return Err(failed(ChannelError::Closed).into()),
+            None => return Err(none().into()),
         },
     };
     let mut words = Vec::new();
     // What cannot be read of them is not said.
     let _ = errors.take(MAX_TEXT_BYTES as u64).read_to_end(&mut words);
-    let ending = ending(&channel).map_err(failed)?;
+    let ending = ending(&supervisor)?;
     Ok(believed(here, &String::from_utf8_lossy(&words), ending)?)
 }
 
@@ -266,9 +249,9 @@ fn pass(mut from: File, mut to: File, what: &'static str) -> Result<(), CopyFail
 }
 
 /// Waits for the copier's end.
-fn ending(channel: &Channel) -> Result<Ending, ChannelError> {
+fn ending(supervisor: &Supervisor) -> Result<Ending, ControlError> {
     loop {
-        if let (SupervisorMessage::Ended(ending), _) = channel.receive()? {
+        if let (SupervisorMessage::Ended(ending), _) = supervisor.hear()? {
             return Ok(ending);
         }
     }

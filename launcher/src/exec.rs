@@ -3,15 +3,12 @@
 //! Owns: what is asked of the sandbox's supervisor. Never does: speak to a guest; what comes of it is heard as by `run`.
 
 use crate::cli::exec::ExecArgs;
-use crate::control;
+use crate::control::Supervisor;
 use crate::error::{Explain, Failure};
 use crate::host::terminal_size;
-use crate::jail::channel::ChannelError;
 use crate::plan::{DEFAULT_TERMINAL, working_directory};
 use crate::session::signals::Signals;
 use crate::session::{ControlRequest, Ending, ExecRequest, terminal};
-use crate::state::Sandboxes;
-use protocol::ContainerId;
 
 /// Why there is no further process.
 #[derive(Debug, thiserror::Error)]
@@ -22,28 +19,9 @@ pub enum ExecError {
     /// A text that no argument can hold.
     #[error("{0} holds a null character")]
     Null(&'static str),
-    /// It has ended, or is not ready yet.
-    #[error("sandbox {0} does not run")]
-    NotRunning(ContainerId),
-    /// Its supervisor is gone.
-    #[error("sandbox {0} was lost: its cofferdam is gone")]
-    Lost(ContainerId),
-    /// Its supervisor does not take what it was asked.
-    #[error("cannot speak to the cofferdam of sandbox {0}")]
-    Channel(ContainerId, #[source] ChannelError),
 }
 
-impl Explain for ExecError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotRunning(_) | Self::Lost(_) => Some("cofferdam ps lists those that run".into()),
-            Self::Channel(_, ChannelError::TooLong) => {
-                Some("write what is long to a file that the container reads".into())
-            }
-            _ => None,
-        }
-    }
-}
+impl Explain for ExecError {}
 
 /// Runs a further process. Gives the exit code.
 pub fn exec(args: &ExecArgs) -> u8 {
@@ -55,17 +33,12 @@ fn attached(args: &ExecArgs) -> Result<Ending, Failure> {
         return Err(ExecError::NoCommand.into());
     };
     let request = request(args, command)?;
-    let (id, directory) = Sandboxes::open(&args.state_dir)?.directory_of(wanted)?;
-    let channel = control::reach(&directory)?;
-    let channel = channel.ok_or_else(|| ExecError::NotRunning(id.clone()))?;
+    let supervisor = Supervisor::reach(&args.state_dir, wanted)?;
     crate::jail::confine_launcher(false).map_err(Failure::plain)?;
     let signals = Signals::take().map_err(Failure::plain)?;
-    let failed = |error| match error {
-        ChannelError::Closed => ExecError::Lost(id.clone()),
-        other => ExecError::Channel(id.clone(), other),
-    };
-    channel.send(&ControlRequest::Exec(request), &[]).map_err(failed)?;
-    Ok(terminal::attach(&channel, &signals).map_err(failed)?)
+    supervisor.ask(&ControlRequest::Exec(request), &[])?;
+    let ending = terminal::attach(supervisor.channel(), &signals);
+    Ok(ending.map_err(|error| supervisor.failed(error))?)
 }
 
 fn request(args: &ExecArgs, command: &[String]) -> Result<ExecRequest, ExecError> {

@@ -1,15 +1,13 @@
 //! `cofferdam run --sandbox`: a container in a sandbox that runs, beside what runs there.
 //!
 //! Owns: the order of what is done for it; each stage is [`crate::run`]'s, but that there is a machine already, whose
-//! supervisor is asked as by [`crate::exec`].
+//! supervisor is asked as by `cofferdam exec`.
 
 use crate::cli::RunArgs;
 use crate::container_spec::{Disks, Names, StreamPorts, container_spec, extents, mounts};
-use crate::control;
+use crate::control::Supervisor;
 use crate::error::{Explain, Failure, say};
-use crate::exec::ExecError;
 use crate::host::{HostFacts, NamedInputs};
-use crate::jail::channel::ChannelError;
 use crate::jail::{self, Reach};
 use crate::plan::{ProcessPlan, RunPlan};
 use crate::pull::{self, Means};
@@ -17,7 +15,6 @@ use crate::run::{close_in, fitting};
 use crate::sandbox;
 use crate::session::signals::Signals;
 use crate::session::{ContainerRequest, ControlRequest, Ending, terminal};
-use crate::state::Sandboxes;
 use image::Image;
 use image::store::StoredFile;
 use protocol::ContainerSpec;
@@ -44,8 +41,7 @@ impl Explain for JoinError {
 /// Where it cannot be started.
 pub fn joined(args: &RunArgs, wanted: &str) -> Result<Ending, Failure> {
     let means = pull::means(args.image(), args.pull, &args.registry, &args.state_dir)?;
-    let (id, directory) = Sandboxes::open(&args.state_dir)?.directory_of(wanted)?;
-    let channel = control::reach(&directory)?.ok_or_else(|| ExecError::NotRunning(id.clone()))?;
+    let supervisor = Supervisor::reach(&args.state_dir, wanted)?;
     jail::confine_launcher(means.registries.is_some()).map_err(Failure::plain)?;
     let plan = RunPlan::resolve(args, &NamedInputs::read(args)?, &HostFacts::ask())?;
     let image = fetched(&plan, means)?;
@@ -62,12 +58,9 @@ pub fn joined(args: &RunArgs, wanted: &str) -> Result<Ending, Failure> {
     let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
     // Until now they ended this process, and there was nothing to be told.
     let signals = Signals::take().map_err(Failure::plain)?;
-    let failed = |error| match error {
-        ChannelError::Closed => ExecError::Lost(id.clone()),
-        other => ExecError::Channel(id.clone(), other),
-    };
-    channel.send(&ControlRequest::Container(Box::new(request)), &files).map_err(failed)?;
-    Ok(terminal::attach(&channel, &signals).map_err(failed)?)
+    supervisor.ask(&ControlRequest::Container(Box::new(request)), &files)?;
+    let ending = terminal::attach(supervisor.channel(), &signals);
+    Ok(ending.map_err(|error| supervisor.failed(error))?)
 }
 
 /// The image; and what fetching it took is taken back.
