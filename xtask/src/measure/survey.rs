@@ -76,7 +76,7 @@ const FILES: Survey = Survey {
     script: "tests/reference-host/files-cost",
     results: "tests/reference-host/files-cost.json",
     runs: 1,
-    limit_s: 1800,
+    limit_s: 500,
 };
 
 const IMAGES: Survey = Survey {
