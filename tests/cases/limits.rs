@@ -1,7 +1,7 @@
 //! Limits of the container, and the size of the machine around it.
 
 use crate::cases;
-use crate::harness::{Accelerator, World};
+use crate::harness::World;
 
 cases! {
     Both: vm_memory, vm_cpus, many_cpus, memory_above_the_hole, the_smallest_machine;
@@ -64,8 +64,7 @@ fn vm_cpus(world: &World) {
 }
 
 fn many_cpus(world: &World) {
-    // Each is a thread of QEMU's, and one that gets none of a busy machine of two in time is left out by the kernel.
-    cpus_that_run(world, if world.accelerator == Accelerator::Tcg { 4 } else { 8 });
+    cpus_that_run(world, 8);
 }
 
 /// Each runs a program of its own at least once.

@@ -204,7 +204,7 @@ pub struct RunArgs {
     /// Memory of the VM (64m or more) [default: from this place's limit]
     #[arg(long, value_name = "SIZE", help_heading = "Virtual machine", allow_hyphen_values = true)]
     pub vm_memory: Option<String>,
-    /// CPUs of the VM, 1 to 32 [default: from this place's limit]
+    /// CPUs of the VM, 1 to 32 [default: as this place has; 1 on TCG]
     #[arg(
         long,
         value_name = "COUNT",

@@ -200,8 +200,7 @@ fn memory(survey: &Survey) -> Check {
         Some(limit) => format!("limit {} of {}", rounded(limit), rounded(memory.total_bytes)),
         None => format!("{}, no limit", rounded(memory.total_bytes)),
     };
-    let is_tcg = matches!(accelerator(survey), Accelerator::Tcg(_));
-    match vm_size::default_memory_bytes(memory, is_tcg) {
+    match vm_size::default_memory_bytes(memory, is_tcg(survey)) {
         Ok(bytes) => {
             Check::ok("memory", format!("{place}: a VM gets {} by default", rounded(bytes)))
         }
@@ -210,6 +209,10 @@ fn memory(survey: &Survey) -> Check {
             Check::fail("memory", format!("{place}: {error}"), hint)
         }
     }
+}
+
+fn is_tcg(survey: &Survey) -> bool {
+    matches!(accelerator(survey), Accelerator::Tcg(_))
 }
 
 /// Sizes of places are rarely round: whole MiB tell enough.
@@ -223,7 +226,7 @@ fn cpus(survey: &Survey) -> Check {
         || "no quota".to_owned(),
         |micros| format!("quota {}.{:02} CPUs", micros / 1_000_000, micros % 1_000_000 / 10_000),
     );
-    let vcpus = vm_size::default_vcpus(cpus);
+    let vcpus = vm_size::default_vcpus(cpus, is_tcg(survey));
     Check::ok("cpus", format!("{} usable, {quota}: a VM gets {vcpus} by default", cpus.usable))
 }
 
@@ -288,7 +291,7 @@ fn descriptors(survey: &Survey) -> Check {
 
 fn processes(survey: &Survey) -> Check {
     const NAME: &str = "processes";
-    let vcpus = u64::from(vm_size::default_vcpus(&survey.host.cpus));
+    let vcpus = u64::from(vm_size::default_vcpus(&survey.host.cpus, is_tcg(survey)));
     let needed = SANDBOX_THREADS + vcpus;
     match survey.limits.pids {
         None => Check::ok(NAME, "no limit"),

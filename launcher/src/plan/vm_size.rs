@@ -11,7 +11,7 @@
 //! | `--memory` asks for more | that and [`GUEST_OWN_BYTES`], if it fits |
 //!
 //! CPUs: as many as this process may use (affinity, and the quota rounded up), or as `--cpus` asks for
-//! if that is more; 1 to 32.
+//! if that is more; 1 to 32. On TCG, where one thread runs them all, one is as fast as several, and that is the default.
 
 use super::size::{self, MIB, SIZE_HINT, SizeError, show};
 use crate::cli::{Accelerator, RunArgs};
@@ -244,14 +244,15 @@ fn is_tcg(args: &RunArgs) -> bool {
 }
 
 /// The CPUs of a VM where nobody says anything of them.
-pub fn default_vcpus(facts: &CpuFacts) -> u8 {
-    fitted(facts, 0)
+pub fn default_vcpus(facts: &CpuFacts, is_tcg: bool) -> u8 {
+    fitted(facts, 0, is_tcg)
 }
 
-/// As many as this place has, or as are asked for if that is more.
-fn fitted(facts: &CpuFacts, asked: u64) -> u8 {
+/// As many as are of use in this place, or as are asked for if that is more.
+fn fitted(facts: &CpuFacts, asked: u64, is_tcg: bool) -> u8 {
     let quota = facts.quota_micros.map_or(u64::MAX, |micros| micros.div_ceil(1_000_000));
-    let count = u64::from(facts.usable).min(quota).max(asked).clamp(1, u64::from(MAX_VCPUS));
+    let useful = if is_tcg { 1 } else { u64::from(facts.usable).min(quota) };
+    let count = useful.max(asked).clamp(1, u64::from(MAX_VCPUS));
     u8::try_from(count).unwrap_or(MAX_VCPUS)
 }
 
@@ -267,5 +268,5 @@ fn vcpus(args: &RunArgs, resources: &Resources, facts: &CpuFacts) -> Result<u8, 
             _ => Ok(count),
         };
     }
-    Ok(fitted(facts, asked))
+    Ok(fitted(facts, asked, is_tcg(args)))
 }

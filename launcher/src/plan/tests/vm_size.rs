@@ -64,6 +64,10 @@ fn cpus_are_those_of_this_place() {
     assert_eq!(vcpus(&[], &place(GIB, None, 128, None)), 32);
     assert_eq!(vcpus(&["--cpus", "5.1"], &place(GIB, None, 4, None)), 6);
     assert_eq!(vcpus(&["--vm-cpus", "9"], &place(GIB, None, 4, None)), 9);
+    // One thread of QEMU's runs them all.
+    assert_eq!(vcpus(&["--accel", "tcg"], &place(GIB, None, 4, None)), 1);
+    assert_eq!(vcpus(&["--accel", "tcg", "--cpus", "1.5"], &place(GIB, None, 4, None)), 2);
+    assert_eq!(vcpus(&["--accel", "tcg", "--vm-cpus", "3"], &place(GIB, None, 4, None)), 3);
 }
 
 #[test]
