@@ -38,7 +38,7 @@ pub fn document(text: &str) -> Result<Map<String, Value>> {
             let cost = json!({
                 "what": what,
                 "million_instructions": figures.0,
-                "kvm_exits": exits(text, &name),
+                "kvm_exits": exits(text, &name)?,
             });
             all.insert((*work).to_owned(), cost);
         }
@@ -48,12 +48,14 @@ pub fn document(text: &str) -> Result<Map<String, Value>> {
 }
 
 /// `NAME run 1: … M instructions, 7 KVM exits`.
-fn exits(text: &str, name: &str) -> Vec<f64> {
+fn exits(text: &str, name: &str) -> Result<Vec<f64>> {
     let of_line = |line: &str| {
         let rest = line.strip_prefix(name)?.strip_prefix(" run ")?;
         rest.strip_suffix(" KVM exits")?.rsplit(' ').next()?.parse().ok()
     };
-    text.lines().filter_map(of_line).collect()
+    let exits: Vec<f64> = text.lines().filter_map(of_line).collect();
+    anyhow::ensure!(!exits.is_empty(), "no KVM exits of {name:?} in:\n{text}");
+    Ok(exits)
 }
 
 /// README's table.
@@ -106,5 +108,6 @@ mod tests {
         let table = table(&Value::Object(document(&whole).unwrap())).unwrap();
         assert_eq!(table.matches("| 100 | 2.0 (7) | 1.5 (8) | 10.0 (9) |").count(), WORK.len());
         assert!(document(&outside).is_err());
+        assert!(document(&whole.replace(", 8 KVM exits", "")).is_err());
     }
 }

@@ -119,6 +119,7 @@ pub fn part(
             for place in files::PLACES {
                 let arguments = [&*built.cofferdam, &image.oci, &tree, Path::new(place)];
                 said.push_str(&counted(workspace, &FILES, &arguments)?);
+                said.push('\n');
             }
             keep(workspace, &FILES, &said, commit, &files::document)?;
         }
