@@ -51,15 +51,15 @@ impl Explain for ControlError {
     }
 }
 
-/// The supervisor of a sandbox that runs, reached.
+/// A sandbox that runs, and the way to its supervisor.
 #[derive(Debug)]
-pub struct Supervisor {
+pub struct RunningSandbox {
     id: ContainerId,
     channel: Channel,
 }
 
-impl Supervisor {
-    /// Of the sandbox that a user named so.
+impl RunningSandbox {
+    /// The one that a user named so.
     ///
     /// # Errors
     /// Where there is none, or [`ControlError::NotRunning`].
@@ -69,7 +69,7 @@ impl Supervisor {
         Ok(Self { id, channel })
     }
 
-    /// Asks it for something.
+    /// Asks its supervisor for something.
     ///
     /// # Errors
     /// Where it does not take that.

@@ -5,7 +5,7 @@
 //! archive; what it may become is [`tarball`]'s, and this process reaches nothing but what is copied, or where to.
 
 use crate::cli::cp::CpArgs;
-use crate::control::{ControlError, Supervisor};
+use crate::control::{ControlError, RunningSandbox};
 use crate::error::{Explain, Failure, clean, say, shortened};
 use crate::jail::channel::ChannelError;
 use crate::jail::{self, Reach};
@@ -124,15 +124,15 @@ pub fn copy(args: &CpArgs) -> Result<(), Failure> {
 /// Gives how much was copied, where this side can tell.
 fn transfer(args: &CpArgs) -> Result<Option<Copied>, Failure> {
     let (sandbox, task) = task(args)?;
-    let supervisor = Supervisor::reach(&args.state_dir, &sandbox)?;
+    let running = RunningSandbox::reach(&args.state_dir, &sandbox)?;
     let roots = task.roots();
     let below = roots.iter().map(|(root, changed)| (root.as_fd(), *changed)).collect();
     jail::confine_copier(&Reach { below, ..Reach::default() }).map_err(Failure::plain)?;
     drop(roots);
     rustix::process::umask(Mode::empty());
-    supervisor.ask(&ControlRequest::Copy(task.request.clone()), &[])?;
-    let none = || supervisor.failed(ChannelError::Closed);
-    let mut streams = match supervisor.hear()? {
+    running.ask(&ControlRequest::Copy(task.request.clone()), &[])?;
+    let none = || running.failed(ChannelError::Closed);
+    let mut streams = match running.hear()? {
         (SupervisorMessage::Streams(_), files) => files.into_iter().map(File::from),
         (SupervisorMessage::Ended(ending), _) => return Err(refused(ending).into()),
         _ => return Err(none().into()),
@@ -150,7 +150,7 @@ fn transfer(args: &CpArgs) -> Result<Option<Copied>, Failure> {
     let mut words = Vec::new();
     // What cannot be read of them is not said.
     let _ = errors.take(MAX_TEXT_BYTES as u64).read_to_end(&mut words);
-    let ending = ending(&supervisor)?;
+    let ending = ending(&running)?;
     Ok(believed(here, &String::from_utf8_lossy(&words), ending)?)
 }
 
@@ -249,9 +249,9 @@ fn pass(mut from: File, mut to: File, what: &'static str) -> Result<(), CopyFail
 }
 
 /// Waits for the copier's end.
-fn ending(supervisor: &Supervisor) -> Result<Ending, ControlError> {
+fn ending(running: &RunningSandbox) -> Result<Ending, ControlError> {
     loop {
-        if let (SupervisorMessage::Ended(ending), _) = supervisor.hear()? {
+        if let (SupervisorMessage::Ended(ending), _) = running.hear()? {
             return Ok(ending);
         }
     }

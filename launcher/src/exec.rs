@@ -3,7 +3,7 @@
 //! Owns: what is asked of the sandbox's supervisor. Never does: speak to a guest; what comes of it is heard as by `run`.
 
 use crate::cli::exec::ExecArgs;
-use crate::control::Supervisor;
+use crate::control::RunningSandbox;
 use crate::error::{Explain, Failure};
 use crate::host::terminal_size;
 use crate::plan::{DEFAULT_TERMINAL, working_directory};
@@ -33,12 +33,12 @@ fn attached(args: &ExecArgs) -> Result<Ending, Failure> {
         return Err(ExecError::NoCommand.into());
     };
     let request = request(args, command)?;
-    let supervisor = Supervisor::reach(&args.state_dir, wanted)?;
+    let running = RunningSandbox::reach(&args.state_dir, wanted)?;
     crate::jail::confine_launcher(false).map_err(Failure::plain)?;
     let signals = Signals::take().map_err(Failure::plain)?;
-    supervisor.ask(&ControlRequest::Exec(request), &[])?;
-    let ending = terminal::attach(supervisor.channel(), &signals);
-    Ok(ending.map_err(|error| supervisor.failed(error))?)
+    running.ask(&ControlRequest::Exec(request), &[])?;
+    let ending = terminal::attach(running.channel(), &signals);
+    Ok(ending.map_err(|error| running.failed(error))?)
 }
 
 fn request(args: &ExecArgs, command: &[String]) -> Result<ExecRequest, ExecError> {

@@ -5,7 +5,7 @@
 
 use crate::cli::RunArgs;
 use crate::container_spec::{Disks, Names, StreamPorts, container_spec, extents, mounts};
-use crate::control::Supervisor;
+use crate::control::RunningSandbox;
 use crate::error::{Explain, Failure, say};
 use crate::host::{HostFacts, NamedInputs};
 use crate::jail::{self, Reach};
@@ -41,7 +41,7 @@ impl Explain for JoinError {
 /// Where it cannot be started.
 pub fn joined(args: &RunArgs, wanted: &str) -> Result<Ending, Failure> {
     let means = pull::means(args.image(), args.pull, &args.registry, &args.state_dir)?;
-    let supervisor = Supervisor::reach(&args.state_dir, wanted)?;
+    let running = RunningSandbox::reach(&args.state_dir, wanted)?;
     jail::confine_launcher(means.registries.is_some()).map_err(Failure::plain)?;
     let plan = RunPlan::resolve(args, &NamedInputs::read(args)?, &HostFacts::ask())?;
     let image = fetched(&plan, means)?;
@@ -58,9 +58,9 @@ pub fn joined(args: &RunArgs, wanted: &str) -> Result<Ending, Failure> {
     let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
     // Until now they ended this process, and there was nothing to be told.
     let signals = Signals::take().map_err(Failure::plain)?;
-    supervisor.ask(&ControlRequest::Container(Box::new(request)), &files)?;
-    let ending = terminal::attach(supervisor.channel(), &signals);
-    Ok(ending.map_err(|error| supervisor.failed(error))?)
+    running.ask(&ControlRequest::Container(Box::new(request)), &files)?;
+    let ending = terminal::attach(running.channel(), &signals);
+    Ok(ending.map_err(|error| running.failed(error))?)
 }
 
 /// The image; and what fetching it took is taken back.
