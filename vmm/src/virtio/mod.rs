@@ -21,6 +21,7 @@ mod interrupt;
 pub mod line;
 mod mmio;
 pub(crate) mod queue;
+mod service;
 mod state;
 pub(crate) mod stop;
 mod sys;

@@ -6,11 +6,11 @@
 
 mod serve;
 
-use super::stop::Stop;
+use super::service::Service;
 use super::sys::event_descriptor;
 use super::wakeups::Wakeups;
 use super::{ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice};
-use crate::threads::{Crew, ThreadKind, Threads, Working};
+use crate::threads::{Crew, ThreadKind, Threads};
 use std::io;
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ const QUEUE_SIZES: [u16; 1] = [64];
 /// An entropy source.
 #[derive(Debug)]
 pub struct Entropy {
+    service: Service,
     crew: Crew,
-    state: State,
 }
 
 impl Entropy {
@@ -30,18 +30,8 @@ impl Entropy {
     /// Where there is no thread for it.
     pub fn new(threads: Threads) -> io::Result<Self> {
         let crew = Crew::start(threads, ThreadKind::Entropy, 1)?;
-        Ok(Self { crew, state: State::Idle })
+        Ok(Self { service: Service::default(), crew })
     }
-}
-
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    Idle,
-    Serving {
-        stop: Arc<Stop>,
-        thread: Working<VirtQueue>,
-    },
 }
 
 impl VirtioDevice for Entropy {
@@ -66,32 +56,21 @@ impl VirtioDevice for Entropy {
         let [queue]: [VirtQueue; 1] = queues.try_into().map_err(|queues: Vec<_>| {
             ActivateError::QueueCount { got: queues.len(), expected: QUEUE_SIZES.len() }
         })?;
-        let stop = Arc::new(Stop::new().map_err(ActivateError::Watch)?);
-        let wakeups = Wakeups::of(&[event_descriptor(&queue.notify)], &stop);
-        let wakeups = wakeups.map_err(ActivateError::Watch)?;
-        let threads_stop = Arc::clone(&stop);
-        let serve = move || serve::until_stop(&memory, queue, &wakeups, &threads_stop);
-        let thread = self.crew.tasks().hand(serve);
-        self.state = State::Serving { stop, thread };
+        self.service = Service::begin(&self.crew, |stop| {
+            let wakeups = Wakeups::of(&[event_descriptor(&queue.notify)], stop);
+            let wakeups = wakeups.map_err(ActivateError::Watch)?;
+            let stop = Arc::clone(stop);
+            Ok(move || vec![serve::until_stop(&memory, queue, &wakeups, &stop)])
+        })?;
         Ok(())
     }
 
     fn reset(&mut self) -> Vec<VirtQueue> {
-        let State::Serving { stop, thread } = std::mem::take(&mut self.state) else {
-            return Vec::new();
-        };
-        stop.tell();
-        thread.join().into_iter().collect()
+        self.service.end()
     }
 
     fn save(&self) -> DeviceState {
         DeviceState::Entropy
-    }
-}
-
-impl Drop for Entropy {
-    fn drop(&mut self) {
-        drop(self.reset());
     }
 }
 

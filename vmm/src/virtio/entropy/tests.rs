@@ -2,6 +2,7 @@ use super::serve::BYTES_PER_CHAIN;
 use super::*;
 use crate::memory;
 use crate::threads::Threads;
+use crate::virtio::stop::Stop;
 use crate::virtio::test_driver::{self, Driver};
 use crate::virtio::{Interrupt, Memory};
 use std::time::{Duration, Instant};

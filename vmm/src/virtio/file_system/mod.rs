@@ -7,11 +7,11 @@
 mod serve;
 
 use super::queue::Chain;
-use super::stop::Stop;
+use super::service::Service;
 use super::sys::event_descriptor;
 use super::wakeups::Wakeups;
 use super::{ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice};
-use crate::threads::{Crew, ThreadKind, Threads, Working};
+use crate::threads::{Crew, ThreadKind, Threads};
 use std::io;
 use std::sync::Arc;
 use vm_memory::GuestMemoryMmap;
@@ -41,10 +41,10 @@ pub(crate) fn config_space(tag: &str) -> [u8; CONFIG_BYTES] {
 /// A file system.
 #[derive(Debug)]
 pub struct FileSystem {
+    service: Service,
     crew: Crew,
     config: [u8; CONFIG_BYTES],
     responder: Arc<dyn Responder>,
-    state: State,
 }
 
 impl FileSystem {
@@ -54,18 +54,8 @@ impl FileSystem {
     /// Where there is no thread for it.
     pub fn new(tag: &str, responder: Arc<dyn Responder>, threads: Threads) -> io::Result<Self> {
         let crew = Crew::start(threads, ThreadKind::FileSystem, 1)?;
-        Ok(Self { crew, config: config_space(tag), responder, state: State::Idle })
+        Ok(Self { service: Service::default(), crew, config: config_space(tag), responder })
     }
-}
-
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    Idle,
-    Serving {
-        stop: Arc<Stop>,
-        thread: Working<Vec<VirtQueue>>,
-    },
 }
 
 impl VirtioDevice for FileSystem {
@@ -91,34 +81,24 @@ impl VirtioDevice for FileSystem {
             let (got, expected) = (queues.len(), QUEUE_SIZES.len());
             return Err(ActivateError::QueueCount { got, expected });
         }
-        let stop = Arc::new(Stop::new().map_err(ActivateError::Watch)?);
-        let events: Vec<_> = queues.iter().map(|queue| event_descriptor(&queue.notify)).collect();
-        let wakeups = Wakeups::of(&events, &stop).map_err(ActivateError::Watch)?;
-        drop(events);
-        let (threads_stop, responder) = (Arc::clone(&stop), Arc::clone(&self.responder));
-        let serve =
-            move || serve::until_stop(&memory, queues, &*responder, &wakeups, &threads_stop);
-        let thread = self.crew.tasks().hand(serve);
-        self.state = State::Serving { stop, thread };
+        let responder = Arc::clone(&self.responder);
+        self.service = Service::begin(&self.crew, |stop| {
+            let events: Vec<_> =
+                queues.iter().map(|queue| event_descriptor(&queue.notify)).collect();
+            let wakeups = Wakeups::of(&events, stop).map_err(ActivateError::Watch)?;
+            drop(events);
+            let stop = Arc::clone(stop);
+            Ok(move || serve::until_stop(&memory, queues, &*responder, &wakeups, &stop))
+        })?;
         Ok(())
     }
 
     fn reset(&mut self) -> Vec<VirtQueue> {
-        let State::Serving { stop, thread } = std::mem::take(&mut self.state) else {
-            return Vec::new();
-        };
-        stop.tell();
-        thread.join().unwrap_or_default()
+        self.service.end()
     }
 
     fn save(&self) -> DeviceState {
         DeviceState::FileSystem
-    }
-}
-
-impl Drop for FileSystem {
-    fn drop(&mut self) {
-        drop(self.reset());
     }
 }
 

@@ -3,8 +3,8 @@
 use super::offers::Offers;
 use super::worker::{Queues, Worker};
 use super::{GUEST_CID, QUEUE_SIZE};
-use crate::threads::{Crew, ThreadKind, Threads, Working};
-use crate::virtio::stop::Stop;
+use crate::threads::{Crew, ThreadKind, Threads};
+use crate::virtio::service::Service;
 use crate::virtio::{ActivateError, Activation, DeviceId, DeviceState, VirtQueue, VirtioDevice};
 use std::io;
 use std::sync::Arc;
@@ -24,14 +24,8 @@ pub struct Vsock {
     offers: Offers,
     config_space: [u8; 8],
     queue_sizes: &'static [u16],
+    service: Service,
     crew: Crew,
-    active: Option<Active>,
-}
-
-#[derive(Debug)]
-struct Active {
-    thread: Working<Vec<VirtQueue>>,
-    stop: Arc<Stop>,
 }
 
 impl Vsock {
@@ -45,7 +39,8 @@ impl Vsock {
             EventQueue::Frontend => &[QUEUE_SIZE; 2],
         };
         let crew = Crew::start(threads, ThreadKind::Vsock, 1)?;
-        Ok(Self { offers, config_space: GUEST_CID.to_le_bytes(), queue_sizes, crew, active: None })
+        let (config_space, service) = (GUEST_CID.to_le_bytes(), Service::default());
+        Ok(Self { offers, config_space, queue_sizes, service, crew })
     }
 }
 
@@ -72,27 +67,19 @@ impl VirtioDevice for Vsock {
         let (got, expected) = (queues.len(), self.queue_sizes.len());
         let queues = Some(queues).filter(|_| got == expected).and_then(Queues::of);
         let queues = queues.ok_or(ActivateError::QueueCount { got, expected })?;
-        let stop = Arc::new(Stop::new().map_err(ActivateError::Watch)?);
-        let worker = Worker::new(memory, queues, self.offers.clone(), Arc::clone(&stop));
-        let worker = worker.map_err(ActivateError::Watch)?;
-        let thread = self.crew.tasks().hand(|| worker.run());
-        self.active = Some(Active { thread, stop });
+        self.service = Service::begin(&self.crew, |stop| {
+            let worker = Worker::new(memory, queues, self.offers.clone(), Arc::clone(stop));
+            let worker = worker.map_err(ActivateError::Watch)?;
+            Ok(|| worker.run())
+        })?;
         Ok(())
     }
 
     fn reset(&mut self) -> Vec<VirtQueue> {
-        let Some(Active { thread, stop }) = self.active.take() else { return Vec::new() };
-        stop.tell();
-        thread.join().unwrap_or_default()
+        self.service.end()
     }
 
     fn save(&self) -> DeviceState {
         DeviceState::Vsock
-    }
-}
-
-impl Drop for Vsock {
-    fn drop(&mut self) {
-        self.reset();
     }
 }
