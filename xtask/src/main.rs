@@ -97,7 +97,7 @@ enum Command {
         #[arg(long)]
         part: Option<measure::Part>,
         /// Of images this one alone, again for more: what is known of others stays
-        #[arg(long = "image", value_parser = measure::image_names())]
+        #[arg(long = "image", requires = "part", value_parser = measure::image_names())]
         images: Vec<String>,
     },
     /// Run what takes long, as root: tests, fuzzing, a checker of memory
