@@ -172,6 +172,7 @@ pub fn container_spec(
     ContainerSpec {
         id: names.container,
         hostname: process.hostname.clone(),
+        network: None,
         rootfs: Rootfs {
             upper: match plan.sandbox.storage {
                 Storage::Disk => Upper::Disk(disks.upper()),

@@ -3,7 +3,7 @@
 //! Nothing here names an image: by the time a spec exists, an image is layers on a disk, and its
 //! configuration has been merged with what the user typed.
 
-use crate::{ContainerId, ProcessId};
+use crate::{ContainerId, Network, ProcessId};
 use serde::{Deserialize, Serialize};
 
 /// One container, with its init process.
@@ -19,6 +19,8 @@ pub struct ContainerSpec {
     pub mounts: Vec<Mount>,
     /// Where each of its namespaces comes from.
     pub namespaces: Namespaces,
+    /// The way out that it is given, where its network namespace is its own; `None` is loopback alone.
+    pub network: Option<Network>,
     /// Which devices it may use.
     pub devices: DeviceAccess,
     /// Limits of its cgroup.

@@ -37,6 +37,7 @@ pub mod handshake;
 mod identifier;
 pub mod limits;
 mod message;
+mod network;
 pub mod port;
 mod testimony;
 
@@ -49,4 +50,5 @@ pub use container_spec::{
 pub use exit_status::ExitStatus;
 pub use identifier::{ContainerId, IdentifierError, ProcessId, ProcessRef};
 pub use message::{Event, Failure, FailureKind, Request};
+pub use network::Network;
 pub use testimony::Testimony;

@@ -25,6 +25,7 @@ fn container() -> ContainerSpec {
     ContainerSpec {
         id: ContainerId::try_from("box".to_owned()).unwrap(),
         hostname: "h".to_owned(),
+        network: None,
         rootfs: Rootfs {
             layers: vec![DiskExtent { offset: 0, length: 4096 }],
             upper: Upper::Disk(DiskExtent { offset: 0, length: 1 }),

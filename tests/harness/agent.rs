@@ -119,6 +119,7 @@ impl Agent {
         let spec = ContainerSpec {
             id: id(name),
             hostname: name.to_owned(),
+            network: None,
             rootfs: Rootfs { layers: vec![layer], upper: Upper::Disk(upper), readonly: false },
             mounts: Vec::new(),
             namespaces,

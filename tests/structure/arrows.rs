@@ -6,14 +6,18 @@ use toml::{Table, Value};
 
 /// Each crate, and the crates of this workspace that it may depend on. Nothing else is allowed, so
 /// that for example `vmm` cannot come to know of images, containers or the agent.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     (
         "launcher",
-        &["bench", "ext4", "image", "payload", "protocol", "registry", "share", "tarball", "vmm"],
+        &[
+            "bench", "ext4", "image", "network", "payload", "protocol", "registry", "share",
+            "tarball", "vmm",
+        ],
     ),
     ("guest-agent", &["protocol", "tarball"]),
     ("xtask", &["payload", "rootfs"]),
     ("bench", &[]),
+    ("network", &[]),
     ("rootfs", &[]),
     ("vmm", &[]),
     ("registry", &["image"]),
@@ -27,8 +31,8 @@ const ARROWS: [(&str, &[&str]); 15] = [
     (
         "tests/fuzz",
         &[
-            "bench", "image", "launcher", "payload", "protocol", "registry", "share", "tarball",
-            "vmm",
+            "bench", "image", "launcher", "network", "payload", "protocol", "registry", "share",
+            "tarball", "vmm",
         ],
     ),
 ];

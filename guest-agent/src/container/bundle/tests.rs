@@ -8,6 +8,7 @@ fn spec() -> ContainerSpec {
     ContainerSpec {
         id: ContainerId::try_from("box".to_owned()).unwrap(),
         hostname: "inside".into(),
+        network: None,
         rootfs: Rootfs {
             layers: vec![DiskExtent { offset: 0, length: 4096 }],
             upper: Upper::Disk(DiskExtent { offset: 0, length: 4096 }),
