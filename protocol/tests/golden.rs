@@ -13,7 +13,7 @@ use std::fmt::Debug;
 /// With another version, other bytes are right: change both together.
 #[test]
 fn these_are_the_bytes_of_this_version() {
-    assert_eq!(PROTOCOL_VERSION, 6);
+    assert_eq!(PROTOCOL_VERSION, 7);
 }
 
 /// Encodes, compares with `parts` (their length goes before them), and decodes again.
@@ -75,6 +75,13 @@ fn container_spec() -> ContainerSpec {
     ContainerSpec {
         id: ContainerId::try_from("box".to_owned()).unwrap(),
         hostname: "h".to_owned(),
+        network: Some(Network {
+            mtu: 1500,
+            addresses: vec![("192.0.0.2".parse().unwrap(), 29)],
+            gateways: vec!["fe80::1".parse().unwrap()],
+            resolv_conf: "r".to_owned(),
+            hosts: "x".to_owned(),
+        }),
         rootfs: Rootfs {
             layers: vec![DiskExtent { offset: 4096, length: 8192 }],
             upper: Upper::Disk(DiskExtent { offset: 0, length: 8192 }),
@@ -113,11 +120,12 @@ fn container_spec() -> ContainerSpec {
         init: process_spec(Stdio::Pipes { stdin_port: None, stdout_port: 1024, stderr_port: 1025 }),
     }
 }
-const CONTAINER_SPEC: [&str; 9] = [
+const CONTAINER_SPEC: [&str; 10] = [
     "03626f78 0168",
     "01 8020 8040  00 00 8040  01",
     "01 042f746d70 00 01 02726f",
     "00 00 02016e 00 00 00 01",
+    "01 dc0b 01 00 c0000002 1d  01 01 fe800000000000000000000000000001  0172 0178",
     "01  0101 00 0102",
     "01 0101 010158 01 010472656164 05 01 05 01 02 06",
     "01  01022f6d 01022f72 01 04696e6974",
@@ -134,7 +142,7 @@ fn the_handshake() {
         agent_started_ns: 1000,
     };
     pinned(&hello, &["04 03302e31 04362e3132 e807"]);
-    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["06 8001"]);
+    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["07 8001"]);
 }
 
 #[derive(Debug)]
@@ -174,14 +182,14 @@ fn other_versions_are_told_by_their_version() {
     };
     // Nothing else, something else, and the largest number there is.
     assert!(matches!(greeted(&[1]), Err(Refused::Version(1))));
-    assert!(matches!(greeted(&[7]), Err(Refused::Version(7))));
+    assert!(matches!(greeted(&[6]), Err(Refused::Version(6))));
     assert!(matches!(greeted(&[0x80, 1, 0xff, 0xff, 0xff]), Err(Refused::Version(128))));
     assert!(matches!(greeted(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Err(Refused::Version(u32::MAX))));
     assert!(matches!(greeted(&[0]), Err(Refused::Version(0))));
     // Of this version, but malformed; and no version at all.
-    assert!(matches!(greeted(&[6, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
+    assert!(matches!(greeted(&[7, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
     assert!(matches!(greeted(&[0xff; 8]), Err(Refused::Frame(FrameError::Malformed(_)))));
-    assert_eq!(greeted(&[6, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
+    assert_eq!(greeted(&[7, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use protocol::*;
+use std::net::IpAddr;
 
 pub fn container_id() -> impl Strategy<Value = ContainerId> {
     "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}".prop_map(|text| ContainerId::try_from(text).unwrap())
@@ -165,6 +166,20 @@ fn process_spec() -> impl Strategy<Value = ProcessSpec> {
     )
 }
 
+fn network() -> impl Strategy<Value = Network> {
+    let addresses = vec(any::<(IpAddr, u8)>(), 0..3);
+    let names = any::<(String, String)>();
+    (any::<u16>(), addresses, vec(any::<IpAddr>(), 0..3), names).prop_map(
+        |(mtu, addresses, gateways, (resolv_conf, hosts))| Network {
+            mtu,
+            addresses,
+            gateways,
+            resolv_conf,
+            hosts,
+        },
+    )
+}
+
 fn container_spec() -> impl Strategy<Value = ContainerSpec> {
     let resources = any::<[Option<u64>; 3]>()
         .prop_map(|[memory_bytes, cpu_micros, pids]| Resources { memory_bytes, cpu_micros, pids });
@@ -172,10 +187,11 @@ fn container_spec() -> impl Strategy<Value = ContainerSpec> {
     let where_it_is = (container_id(), any::<String>(), rootfs(), vec(mount(), 0..3), namespaces());
     let apparmor = prop::sample::select(vec![AppArmor::Unconfined, AppArmor::Default]);
     let filters = (option::of(seccomp()), apparmor);
-    let what_it_may = (devices, resources, filters, texts(), texts(), any::<bool>());
+    let what_it_may =
+        (devices, option::of(network()), resources, filters, texts(), texts(), any::<bool>());
     (where_it_is, what_it_may, process_id(), process_spec()).prop_map(
         |((id, hostname, rootfs, mounts, namespaces), may, init_id, init)| {
-            let (devices, resources, filters, masked_paths, readonly_paths, reaper) = may;
+            let (devices, network, resources, filters, masked_paths, readonly_paths, reaper) = may;
             let (seccomp, apparmor) = filters;
             ContainerSpec {
                 id,
@@ -183,6 +199,7 @@ fn container_spec() -> impl Strategy<Value = ContainerSpec> {
                 rootfs,
                 mounts,
                 namespaces,
+                network,
                 devices,
                 resources,
                 seccomp,
