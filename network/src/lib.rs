@@ -7,11 +7,20 @@
 //! ```
 
 pub mod config;
-pub mod tcp;
+mod flow;
+mod fragments;
+mod link;
+mod outside;
+mod packet;
+mod policy;
+mod reactor;
+mod route;
+mod tcp;
 
-use config::{Config, Publication};
+pub use reactor::Reactor as Network;
+
+use config::Publication;
 use std::io;
-use std::os::fd::OwnedFd;
 
 /// Why there is no network.
 #[derive(Debug, thiserror::Error)]
@@ -28,31 +37,4 @@ pub enum NetworkError {
     /// Nothing can be watched.
     #[error("cannot watch the guest's link")]
     Watch(#[source] io::Error),
-}
-
-/// A guest's network.
-#[derive(Debug)]
-pub struct Network {}
-
-impl Network {
-    /// Takes the link and opens the published ports.
-    ///
-    /// # Errors
-    /// [`NetworkError`].
-    pub fn new(_config: &Config, _link: OwnedFd) -> Result<Self, NetworkError> {
-        Ok(Self {})
-    }
-
-    /// The published ports, as they are: those that were any have a number.
-    pub fn published(&self) -> &[Publication] {
-        &[]
-    }
-
-    /// Serves until the guest's end of the link is closed.
-    ///
-    /// # Errors
-    /// Where it cannot be watched any more.
-    pub fn serve(self) -> io::Result<()> {
-        Ok(())
-    }
 }

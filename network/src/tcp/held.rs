@@ -1,5 +1,7 @@
 //! Bytes of a stream that are kept until they are no more needed, in one piece.
 
+use std::io;
+
 /// Bytes in order: more come at the end, and go at the front. It keeps no memory while it is empty.
 #[derive(Debug, Default)]
 pub struct Held {
@@ -23,16 +25,17 @@ impl Held {
         self.bytes.get(self.gone + first..).unwrap_or_default()
     }
 
-    /// Adds as many as `fill` puts into a stretch of at most `most`.
-    pub fn fill<E>(
+    /// Adds what `fill` puts at the end, where there is room for `most`.
+    ///
+    /// # Errors
+    /// Those of `fill`.
+    pub fn fill(
         &mut self,
         most: usize,
-        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> Result<usize, E> {
-        let end = self.bytes.len();
-        self.bytes.resize(end + most, 0);
-        let filled = fill(self.bytes.get_mut(end..).unwrap_or_default());
-        self.bytes.truncate(end + filled.as_ref().map_or(0, |count| (*count).min(most)));
+        fill: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        self.bytes.reserve(most);
+        let filled = fill(&mut self.bytes);
         self.rest();
         filled
     }

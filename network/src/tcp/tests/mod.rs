@@ -31,6 +31,40 @@ impl Dice {
     }
 }
 
+impl Dice {
+    fn below(&mut self, most: u16) -> usize {
+        usize::try_from(self.roll(most.into())).unwrap()
+    }
+}
+
+/// The guest's end of the link, as the connection sees it.
+struct ToCable<'c> {
+    link: &'c mut Link,
+    ports: (u16, u16),
+    dice: Dice,
+}
+
+impl Inside for ToCable<'_> {
+    fn has_room(&self) -> bool {
+        self.dice.0 & 0x300 != 0
+    }
+
+    fn segment(&mut self, segment: &TcpRepr<'_>, mss: usize) {
+        self.dice.roll(2);
+        let mut at = segment.seq_number;
+        let pieces = segment.payload.chunks(mss).count().max(1);
+        for index in 0..pieces {
+            let end = ((index + 1) * mss).min(segment.payload.len());
+            let payload = segment.payload.get(index * mss..end).unwrap_or_default();
+            let is_last = index + 1 == pieces;
+            let control = if is_last { segment.control } else { TcpControl::None };
+            let piece = TcpRepr { payload, control, seq_number: at, ..*segment };
+            self.link.put(packet(&piece, self.ports));
+            at += payload.len();
+        }
+    }
+}
+
 /// Packets on their way, which may get lost, be doubled, or come late.
 struct Link {
     dice: Dice,
@@ -106,13 +140,13 @@ struct Pipe {
 }
 
 impl Outside for Pipe {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, into: &mut Vec<u8>, most: usize) -> io::Result<usize> {
         let is_waiting = self.gives.is_empty() && self.is_last && !self.is_ended;
         if is_waiting || self.dice.roll(3) == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let count = into.len().min(self.gives.len()).min(1 + self.dice.roll(5000) as usize);
-        into.iter_mut().zip(self.gives.drain(..count)).for_each(|(to, byte)| *to = byte);
+        let count = most.min(self.gives.len()).min(1 + self.dice.below(5000));
+        into.extend(self.gives.drain(..count));
         Ok(count)
     }
 
@@ -120,7 +154,7 @@ impl Outside for Pipe {
         if self.dice.roll(3) == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let count = from.len().min(1 + self.dice.roll(5000) as usize);
+        let count = from.len().min(1 + self.dice.below(5000));
         self.taken.extend(&from[..count]);
         Ok(count)
     }
@@ -182,7 +216,7 @@ impl Case {
             is_ended: false,
             is_last,
         };
-        let limits = Limits { window, mss: 1460 };
+        let limits = Limits { window, mss: 1460, most: 1460 * 5 };
         let (begun, connection) = (Instant::now(), None);
         Self {
             cable,
@@ -206,7 +240,8 @@ impl Case {
         self.interface.poll(guest_now, &mut self.cable, &mut self.sockets);
         let ports = (PORT, self.guest_port);
         let Self { cable: Cable { to_guest, from_guest }, connection, pipe, sockets, .. } = self;
-        let mut out = |repr: &TcpRepr<'_>| to_guest.put(packet(repr, ports));
+        let dice = Dice(to_guest.dice.0);
+        let mut out = ToCable { link: to_guest, ports, dice };
         while let Some(bytes) = from_guest.on_their_way.pop_front() {
             let ip = Ipv4Packet::new_checked(&bytes).unwrap();
             let inner = TcpPacket::new_checked(ip.payload()).unwrap();
@@ -221,7 +256,7 @@ impl Case {
             }
         }
         if let Some(it) = connection {
-            it.pass(pipe, now, &mut out);
+            it.settle(pipe, now, &mut out);
             it.remind(now, &mut out);
         }
         let socket = sockets.get_mut::<tcp::Socket>(self.handle);

@@ -1,0 +1,148 @@
+//! Datagrams and echoes: each goes to its flow's other end.
+
+use super::Reactor;
+use crate::config::Transport;
+use crate::flow::{Datagrams, Flow, FlowId, Key, Kind, Way};
+use crate::outside;
+use crate::packet::{Emit, IpPacket, Protocol, Unreachable};
+use crate::route;
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use smoltcp::wire::UdpPacket;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// How many are taken from a socket before others have their turn.
+const AT_A_TIME: usize = 32;
+/// Types of echoes.
+const ASKS: [u8; 2] = [8, 128];
+/// Where an echo's identifier stands.
+const IDENTIFIER: std::ops::Range<usize> = 4..6;
+
+impl Reactor {
+    /// Hears a datagram.
+    pub(super) fn hear_datagram(&mut self, packet: &IpPacket<'_>) {
+        let Ok(datagram) = UdpPacket::new_checked(packet.body) else { return };
+        let guest = SocketAddr::new(packet.source, datagram.src_port());
+        let other = SocketAddr::new(packet.target, datagram.dst_port());
+        let key = Key { protocol: Protocol::Udp, guest, other };
+        let to = |reactor: &Self| route::outside(&reactor.config, other, Transport::Udp);
+        let id = self.flows.find(&key).map_or_else(|| self.begin(key, to, outside::udp), Ok);
+        match id {
+            Ok(id) => self.send(id, datagram.payload()),
+            Err(Some(why)) => self.say(key, packet, why),
+            Err(None) => {}
+        }
+    }
+
+    /// Hears a question for an echo.
+    pub(super) fn hear_echo(&mut self, packet: &IpPacket<'_>) {
+        let asks = packet.body.first().is_some_and(|kind| ASKS.contains(kind));
+        let Some(&[high, low]) = packet.body.get(IDENTIFIER).filter(|_| asks) else { return };
+        let guest = SocketAddr::new(packet.source, u16::from_be_bytes([high, low]));
+        let key = Key { protocol: Protocol::Icmp, guest, other: (packet.target, 0).into() };
+        let to = |reactor: &Self| {
+            route::echoes(&reactor.config, packet.target).map(|to| SocketAddr::new(to, 0))
+        };
+        let ping = |to: SocketAddr| outside::ping(to.ip());
+        let id = self.flows.find(&key).map_or_else(|| self.begin(key, to, ping), Ok);
+        match id {
+            Ok(id) => self.send(id, packet.body),
+            Err(Some(why)) => self.say(key, packet, why),
+            Err(None) => {}
+        }
+    }
+
+    fn say(&mut self, key: Key, packet: &IpPacket<'_>, why: Unreachable) {
+        let ends = (key.guest.ip(), key.other.ip());
+        Emit { link: &mut self.link }.unreachable(ends, (key.protocol, packet.body), why);
+    }
+
+    /// Makes a flow; where it cannot, why the guest is told so, if it is.
+    fn begin(
+        &mut self,
+        key: Key,
+        to: impl Fn(&Self) -> Option<SocketAddr>,
+        make: impl Fn(SocketAddr) -> Result<OwnedFd, Errno>,
+    ) -> Result<FlowId, Option<Unreachable>> {
+        let to = to(self).ok_or(Some(Unreachable::Prohibited))?;
+        if self.flows.is_full() {
+            return Err(None);
+        }
+        let way = Way::Own(make(to).map_err(why)?);
+        let kind = Kind::Datagrams(Datagrams { way, peer: to });
+        self.add(Flow::new(key, kind, self.now), EventFlags::IN).ok_or(None)
+    }
+
+    fn send(&mut self, id: FlowId, bytes: &[u8]) {
+        let Some(flow) = self.flows.get(id) else { return };
+        flow.last = self.now;
+        let (key, Kind::Datagrams(datagrams)) = (flow.key, &flow.kind) else { return };
+        let published = match datagrams.way {
+            Way::Published(index) => self.published.get(index).map(|it| it.socket.as_fd()),
+            Way::Own(_) => None,
+        };
+        match datagrams.send(bytes, published) {
+            Ok(()) => {}
+            // That was told of an earlier one: this one goes now.
+            Err(errno @ (Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH)) => {
+                let _ = datagrams.send(bytes, published);
+                self.say_lost(key, errno);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Tells the guest that a datagram of its has not arrived.
+    fn say_lost(&mut self, key: Key, errno: Errno) {
+        if let (Protocol::Udp, Some(why)) = (key.protocol, why(errno)) {
+            Emit { link: &mut self.link }.datagram_unreachable(key.guest, key.other, why);
+        }
+    }
+
+    /// A flow's own socket has something.
+    pub(super) fn told_datagrams(&mut self, id: FlowId) {
+        for _ in 0..AT_A_TIME {
+            // What cannot go on stays where it is, and is told of again.
+            if !self.link.has_room() {
+                return;
+            }
+            let Some(flow) = self.flows.get(id) else { return };
+            let (key, Kind::Datagrams(datagrams)) = (flow.key, &flow.kind) else { return };
+            match datagrams.receive(&mut self.datagram) {
+                Ok(count) => {
+                    flow.last = self.now;
+                    let bytes = self.datagram.get_mut(..count).unwrap_or_default();
+                    give(&mut Emit { link: &mut self.link }, key, bytes);
+                }
+                Err(Errno::AGAIN) => return,
+                Err(errno) => self.say_lost(key, errno),
+            }
+        }
+    }
+}
+
+/// Gives the guest what has come.
+pub(super) fn give(emit: &mut Emit<'_>, key: Key, bytes: &mut [u8]) {
+    if key.protocol != Protocol::Icmp {
+        emit.udp(key.other, key.guest, bytes);
+        return;
+    }
+    // It has the socket's own identifier.
+    if let Some(place) = bytes.get_mut(IDENTIFIER) {
+        place.copy_from_slice(&key.guest.port().to_be_bytes());
+        emit.icmp((key.other.ip(), key.guest.ip()), bytes, crate::packet::HOPS);
+    }
+}
+
+/// What the guest is told of an error, if it is.
+fn why(errno: Errno) -> Option<Unreachable> {
+    match errno {
+        Errno::CONNREFUSED => Some(Unreachable::Port),
+        Errno::HOSTUNREACH | Errno::HOSTDOWN => Some(Unreachable::Host),
+        Errno::NETUNREACH | Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL => Some(Unreachable::Network),
+        // Where ping sockets are closed, for one.
+        Errno::ACCESS | Errno::PERM => Some(Unreachable::Prohibited),
+        _ => None,
+    }
+}

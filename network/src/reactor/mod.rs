@@ -1,0 +1,329 @@
+//! The one thread of a network: waits for frames, sockets and alarms, and has each flow do what it does.
+//!
+//! Owns: all of them. Never does: wait for one of them alone, but for a guest that takes none of its frames.
+//!
+//! ```text
+//!   wait ─▶ sockets: told to their flows ─▶ frames: heard by theirs ─▶ flows that were: settle ─▶ alarms ─▶ wait
+//! ```
+
+mod datagrams;
+mod published;
+mod streams;
+
+use crate::NetworkError;
+use crate::config::{Config, Publication};
+use crate::flow::{Flow, FlowId, Kind, Table, TcpToGuest};
+use crate::fragments::Fragments;
+use crate::link::{Frame, Link};
+use crate::packet::{Emit, Held, IpPacket, Protocol, answer, parse};
+use crate::route;
+use published::Published;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::Resource;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// How many frames are heard before others have their turn.
+const FRAMES: usize = 64;
+/// How many events are taken at a time.
+const EVENTS: usize = 256;
+/// What is left of the descriptors for whatever is no flow.
+const OTHER_DESCRIPTORS: u64 = 64;
+/// More flows than this are not wanted from one guest.
+const MOST_FLOWS: usize = 1 << 17;
+
+/// How many alarms of flows that are gone may be kept beside one for each that is there.
+const SPARE_ALARMS: usize = 1024;
+
+/// What an event is of.
+const LINK: u64 = u64::MAX;
+const PUBLISHED: u64 = 1 << 63;
+
+/// A guest's network.
+#[derive(Debug)]
+pub struct Reactor {
+    config: Config,
+    link: Link,
+    epoll: OwnedFd,
+    published: Vec<Published>,
+    is_open: bool,
+    flows: Table,
+    /// Flows that are to be seen to at once.
+    queue: VecDeque<FlowId>,
+    alarms: BinaryHeap<Reverse<(Instant, FlowId)>>,
+    fragments: Fragments,
+    frame: Frame,
+    datagram: Vec<u8>,
+    now: Instant,
+    sequence: Sequence,
+}
+
+/// First sequence numbers: nobody but the guest sees any, and it has no use for them.
+#[derive(Debug)]
+struct Sequence(u32);
+
+impl Sequence {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9);
+        self.0
+    }
+}
+
+impl Reactor {
+    /// Takes the link and opens the published ports.
+    ///
+    /// # Errors
+    /// [`NetworkError`].
+    pub fn new(config: &Config, link: OwnedFd) -> Result<Self, NetworkError> {
+        let watch = |errno: Errno| NetworkError::Watch(errno.into());
+        let link = Link::new(config.link, link);
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(watch)?;
+        epoll::add(&epoll, link.socket(), EventData::new_u64(LINK), EventFlags::IN)
+            .map_err(watch)?;
+        let published = published::open(config, &epoll)?;
+        let most = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let most = usize::try_from(most.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(MOST_FLOWS);
+        Ok(Self {
+            config: config.clone(),
+            link,
+            epoll,
+            published,
+            is_open: true,
+            flows: Table::new(most.min(MOST_FLOWS)),
+            queue: VecDeque::new(),
+            alarms: BinaryHeap::new(),
+            fragments: Fragments::default(),
+            frame: Frame::default(),
+            datagram: vec![0; usize::from(u16::MAX)],
+            now: Instant::now(),
+            sequence: Sequence(0),
+        })
+    }
+
+    /// The published ports, as they are.
+    pub fn publications(&self) -> Vec<Publication> {
+        self.published.iter().map(|it| it.publication).collect()
+    }
+
+    /// Serves until the guest's end of the link is closed.
+    ///
+    /// # Errors
+    /// Where it cannot be watched any more.
+    pub fn serve(mut self) -> io::Result<()> {
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            events.clear();
+            if self.link.has_room() {
+                let patience = self.patience();
+                let spare = rustix::buffer::spare_capacity(&mut events);
+                match epoll::wait(&self.epoll, spare, patience.as_ref()) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            } else {
+                self.wait_for_room()?;
+            }
+            self.now = Instant::now();
+            let mut frames = false;
+            for event in &events {
+                let (flags, number) = (event.flags, event.data.u64());
+                match number {
+                    LINK => frames = true,
+                    _ if number & PUBLISHED != 0 => self.came_to(number & !PUBLISHED),
+                    _ => self.told(FlowId::of(number), flags),
+                }
+            }
+            if frames && !self.hear_frames()? {
+                return Ok(());
+            }
+            self.settle();
+            self.ring();
+        }
+    }
+
+    /// Waits until a guest that took none takes frames again.
+    fn wait_for_room(&mut self) -> io::Result<()> {
+        let socket = self.link.socket();
+        let mut watched = [PollFd::new(&socket, PollFlags::OUT)];
+        match poll(&mut watched, self.patience().as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        self.link.flush();
+        Ok(())
+    }
+
+    /// How long may be waited; `None` is for ever.
+    fn patience(&self) -> Option<Timespec> {
+        if !self.queue.is_empty() && self.link.has_room() {
+            return Some(Timespec::default());
+        }
+        let Reverse((next, _)) = self.alarms.peek()?;
+        // Not too early by less than what is told.
+        let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        Timespec::try_from(left).ok()
+    }
+
+    /// Hears some of the guest's frames; false where it is gone.
+    fn hear_frames(&mut self) -> io::Result<bool> {
+        let mut frame = std::mem::take(&mut self.frame);
+        let mut heard = Ok(true);
+        for _ in 0..FRAMES {
+            if !self.link.has_room() {
+                break;
+            }
+            match self.link.receive(&mut frame) {
+                Ok(Some(bytes)) => self.hear(bytes),
+                Ok(None) => break,
+                Err(_) => {
+                    heard = Ok(false);
+                    break;
+                }
+            }
+        }
+        self.frame = frame;
+        heard
+    }
+
+    fn hear(&mut self, frame: &[u8]) {
+        match parse(frame) {
+            Held::WhoHas(address) => Emit { link: &mut self.link }.arp(address),
+            Held::Ip(packet) => self.hear_packet(&packet),
+            Held::Other => {}
+        }
+    }
+
+    fn hear_packet(&mut self, packet: &IpPacket<'_>) {
+        let whole;
+        let packet = match packet.piece {
+            None => packet,
+            Some(piece) => {
+                let Some(body) = self.fragments.add(packet, piece, self.now) else { return };
+                whole = body;
+                &IpPacket { body: &whole, piece: None, ..*packet }
+            }
+        };
+        let is_control = packet.protocol == Protocol::Icmp;
+        let is_ours = route::is_ours(packet.target);
+        if is_control && answer(packet, &mut Emit { link: &mut self.link }, is_ours) {
+            return;
+        }
+        // Nobody else has an address on this link.
+        if packet.source != route::guest(packet.source) {
+            return;
+        }
+        match packet.protocol {
+            Protocol::Tcp => self.hear_segment(packet),
+            Protocol::Udp => self.hear_datagram(packet),
+            Protocol::Icmp => self.hear_echo(packet),
+        }
+    }
+
+    /// A flow's socket has something.
+    fn told(&mut self, id: FlowId, events: EventFlags) {
+        let Some(flow) = self.flows.get(id) else { return };
+        match flow.kind {
+            Kind::Streams(_) => self.told_streams(id, events),
+            Kind::Datagrams(_) => self.told_datagrams(id),
+        }
+    }
+
+    /// Sees to the flows that something was told of, as far as the link has room.
+    fn settle(&mut self) {
+        for _ in 0..self.queue.len() {
+            if !self.link.has_room() {
+                return;
+            }
+            let Some(id) = self.queue.pop_front() else { return };
+            let Some(flow) = self.flows.get(id) else { continue };
+            flow.queued = false;
+            let key = flow.key;
+            if let Kind::Streams(streams) = &mut flow.kind {
+                let mut inside = TcpToGuest { link: &mut self.link, key };
+                let is_held_up = streams.settle(self.now, &mut inside);
+                if streams.connection.is_over() {
+                    self.end_streams(id);
+                    continue;
+                }
+                if is_held_up {
+                    self.see_to(id);
+                }
+            }
+            self.arm(id);
+        }
+    }
+
+    /// Has a flow seen to before anything is waited for.
+    fn see_to(&mut self, id: FlowId) {
+        if let Some(flow) = self.flows.get(id)
+            && !std::mem::replace(&mut flow.queued, true)
+        {
+            self.queue.push_back(id);
+        }
+    }
+
+    /// Sets a flow's alarm. One that rings too early is set again then, which is rarer than that it is moved.
+    fn arm(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get(id) else { return };
+        let due = flow.due();
+        if flow.armed.is_none_or(|armed| due < armed) {
+            flow.armed = Some(due);
+            self.alarms.push(Reverse((due, id)));
+            if self.alarms.len() > 2 * self.flows.len() + SPARE_ALARMS {
+                let flows = &mut self.flows;
+                let is_set = |at, id| flows.get(id).is_some_and(|flow| flow.armed == Some(at));
+                let mut is_set = is_set;
+                self.alarms.retain(|Reverse((at, id))| is_set(*at, *id));
+            }
+        }
+    }
+
+    fn ring(&mut self) {
+        while let Some(Reverse((at, id))) = self.alarms.peek().copied()
+            && at <= self.now
+        {
+            self.alarms.pop();
+            let Some(flow) = self.flows.get(id) else { continue };
+            if flow.armed != Some(at) {
+                continue;
+            }
+            flow.armed = None;
+            let is_due = flow.due() <= self.now;
+            match flow.kind {
+                _ if !is_due => {}
+                Kind::Streams(_) => self.remind_streams(id),
+                Kind::Datagrams(_) => self.forget(id),
+            }
+            self.arm(id);
+        }
+    }
+
+    /// Forgets a flow, and closes its socket.
+    fn forget(&mut self, id: FlowId) {
+        drop(self.flows.remove(id));
+        self.let_in();
+    }
+
+    /// Adds a flow, with what is to be told of its socket.
+    fn add(&mut self, flow: Flow, events: EventFlags) -> Option<FlowId> {
+        let id = self.flows.add(flow)?;
+        let number = EventData::new_u64(id.number());
+        let socket = self.flows.get(id)?.socket()?;
+        let watched = match epoll::add(&self.epoll, socket, number, events) {
+            // It was another flow's.
+            Err(Errno::EXIST) => epoll::modify(&self.epoll, socket, number, events),
+            watched => watched,
+        };
+        if watched.is_err() {
+            self.flows.remove(id);
+            return None;
+        }
+        self.arm(id);
+        Some(id)
+    }
+}
