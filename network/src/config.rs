@@ -72,12 +72,22 @@ pub struct Policy {
 pub struct Rule {
     /// Open, or closed.
     pub open: bool,
-    /// Whom it is about: an address, of which this many bits count. The gateway's is this place's loopback.
-    pub network: (IpAddr, u8),
+    /// Whom it is about.
+    pub whom: Whom,
     /// Which ports, both ends with them; ICMP has none, and fits all.
     pub ports: (u16, u16),
     /// Which transport, if not all.
     pub transport: Option<Transport>,
+}
+
+/// Whom a rule is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Whom {
+    /// An address, of which this many bits count. The gateway's is this place's loopback.
+    Network(IpAddr, u8),
+    /// Whoever has this name, as the guest's name servers told it: `example.org`, or `*.example.org` for all that end so.
+    /// Such a rule opens no address that is closed unasked, nor a private one: who has a name has it say what they like.
+    Name(String),
 }
 
 /// A port outside that leads to one of the guest's.

@@ -10,6 +10,7 @@ pub mod config;
 mod flow;
 mod fragments;
 mod link;
+mod names;
 mod outside;
 mod packet;
 mod policy;
@@ -21,6 +22,12 @@ pub use reactor::Reactor as Network;
 
 use config::Publication;
 use std::io;
+
+/// Reads bytes that anybody may have made as the answer of a name server.
+pub fn read_hostile(bytes: &[u8]) {
+    names::read(bytes);
+    names::read_all(&mut bytes.to_vec());
+}
 
 /// Why there is no network.
 #[derive(Debug, thiserror::Error)]

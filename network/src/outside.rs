@@ -91,12 +91,24 @@ pub struct Stream {
     writable: bool,
     /// The other side has said that no more comes, or is gone: a short read is not the last then.
     ended: bool,
+    /// What came, where somebody wants to see that, too.
+    seen: Option<Vec<u8>>,
 }
 
 impl Stream {
     /// A stream that may have anything.
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, readable: true, writable: true, ended: false }
+        Self { socket, readable: true, writable: true, ended: false, seen: None }
+    }
+
+    /// The same, where what comes is kept to be looked at.
+    pub fn seen(socket: OwnedFd) -> Self {
+        Self { seen: Some(Vec::new()), ..Self::new(socket) }
+    }
+
+    /// What came and was not taken off by who looks at it.
+    pub fn what_came(&mut self) -> Option<&mut Vec<u8>> {
+        self.seen.as_mut()
     }
 
     /// The socket.
@@ -123,11 +135,14 @@ impl Outside for Stream {
         if !self.readable {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let room = into.capacity() - into.len();
+        let (before, room) = (into.len(), into.capacity() - into.len());
         match rustix::io::read(&self.socket, spare_capacity(into)) {
             Ok(count) => {
                 // All that was there has come; what comes from now on is told.
                 self.readable = count == room || count >= most || self.ended;
+                if let Some(seen) = &mut self.seen {
+                    seen.extend(into.get(before..).unwrap_or_default());
+                }
                 Ok(count)
             }
             Err(Errno::AGAIN) => {

@@ -3,7 +3,7 @@
 //! Owns: the answer, by address, port and transport. Never does: know a name: rules about names become rules about the
 //! addresses that their server has told.
 
-use crate::config::{GATEWAY_IPV4, GATEWAY_IPV6, PREFIX_IPV6, Policy, Rule, Transport};
+use crate::config::{GATEWAY_IPV4, GATEWAY_IPV6, PREFIX_IPV6, Policy, Rule, Transport, Whom};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What is closed unless a rule opens it: addresses that mean this place itself, its link, or whoever runs the machine it
@@ -40,31 +40,70 @@ const CLOSED_IPV6: [([u16; 8], u8); 9] = [
     ([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
 ];
 
+/// Where a guest wants to send.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'n> {
+    /// The address.
+    pub address: IpAddr,
+    /// The port there, where there are ports.
+    pub port: Option<u16>,
+    /// By what, where it is one of those.
+    pub transport: Option<Transport>,
+    /// The names of the address that are known, and whether each was itself asked for.
+    pub names: &'n [(&'n str, bool)],
+}
+
 impl Policy {
-    /// Whether a guest may send to this address, and to this port there.
-    pub fn permits(&self, to: IpAddr, port: Option<u16>, transport: Option<Transport>) -> bool {
-        let permits = |to| self.permits_as_it_is(to, port, transport);
-        permits(to) && embedded(to).is_none_or(|within| permits(within.into()))
+    /// Whether a guest may send there.
+    pub fn permits(&self, to: Target<'_>) -> bool {
+        let within = embedded(to.address).map(|within| Target { address: within.into(), ..to });
+        self.permits_as_it_is(to) && within.is_none_or(|within| self.permits_as_it_is(within))
     }
 
-    fn permits_as_it_is(
-        &self,
-        to: IpAddr,
-        port: Option<u16>,
-        transport: Option<Transport>,
-    ) -> bool {
-        let rule = self.rules.iter().find(|rule| rule.fits(to, port, transport));
-        rule.map_or_else(|| self.open && !is_closed(to), |rule| rule.open)
+    /// Whether names matter.
+    pub fn knows_names(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.whom, Whom::Name(_)))
+    }
+
+    fn permits_as_it_is(&self, to: Target<'_>) -> bool {
+        let rule = self.rules.iter().find(|rule| rule.fits(to));
+        rule.map_or_else(|| self.open && !is_closed(to.address), |rule| rule.open)
     }
 }
 
 impl Rule {
-    fn fits(&self, to: IpAddr, port: Option<u16>, transport: Option<Transport>) -> bool {
+    fn fits(&self, to: Target<'_>) -> bool {
         let (from, until) = self.ports;
-        is_within(to, self.network)
-            && port.is_none_or(|port| (from..=until).contains(&port))
-            && (self.transport.is_none() || transport.is_none() || self.transport == transport)
+        self.is_about(to)
+            && to.port.is_none_or(|port| (from..=until).contains(&port))
+            && (self.transport.is_none()
+                || to.transport.is_none()
+                || self.transport == to.transport)
     }
+
+    fn is_about(&self, to: Target<'_>) -> bool {
+        let wanted = match &self.whom {
+            Whom::Network(network, bits) => return is_within(to.address, (*network, *bits)),
+            Whom::Name(wanted) => wanted,
+        };
+        // A name that only stands between what was asked for and its address can be anybody's word: it closes, and opens
+        // nothing.
+        let mut names = to.names.iter().filter(|(_, is_asked)| *is_asked || !self.open);
+        let has_name = names.any(|(name, _)| match wanted.strip_prefix('*') {
+            Some(end) => name.strip_suffix(end).is_some_and(|before| !before.is_empty()),
+            None => name == wanted,
+        });
+        has_name && !(self.open && (is_closed(to.address) || is_private(to.address)))
+    }
+}
+
+/// Whether it is of a network that is not everybody's (RFC 1918, 6598, 4193).
+fn is_private(address: IpAddr) -> bool {
+    const IPV4: [([u8; 4], u8); 4] =
+        [([10, 0, 0, 0], 8), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16), ([100, 64, 0, 0], 10)];
+    const IPV6: (Ipv6Addr, u8) = (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7);
+    let mut ipv4 = IPV4.iter().map(|(network, bits)| (Ipv4Addr::from(*network).into(), *bits));
+    ipv4.any(|network| is_within(address, network)) || is_within(address, (IPV6.0.into(), IPV6.1))
 }
 
 /// Whether it is closed where no rule is about it.

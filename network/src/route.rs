@@ -5,26 +5,30 @@
 use crate::config::{
     Config, GATEWAY_IPV4, GATEWAY_IPV6, GUEST_IPV4, GUEST_IPV6, NAME_SERVERS, Transport,
 };
+use crate::policy::Target;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Where name servers listen.
 const DNS: u16 = 53;
 
-/// Whom it goes to outside; `None` where that is closed to the guest.
-pub fn outside(config: &Config, to: SocketAddr, transport: Transport) -> Option<SocketAddr> {
-    if let Some(server) = name_server(config, to) {
-        return Some(server);
+/// Whom it goes to outside; `None` where that is closed to the guest. Echoes go by no transport, and to port 0.
+pub fn outside(
+    config: &Config,
+    to: SocketAddr,
+    transport: Option<Transport>,
+    names: &[(&str, bool)],
+) -> Option<SocketAddr> {
+    let server = name_server(config, to).filter(|_| transport.is_some());
+    if server.is_some() {
+        return server;
     }
-    let is_open = config.policy.permits(to.ip(), Some(to.port()), Some(transport));
+    let port = transport.map(|_| to.port());
+    let is_open = config.policy.permits(Target { address: to.ip(), port, transport, names });
     is_open.then(|| SocketAddr::new(loopback(to.ip()).unwrap_or(to.ip()), to.port()))
 }
 
-/// The same for echoes, which have no port.
-pub fn echoes(config: &Config, to: IpAddr) -> Option<IpAddr> {
-    config.policy.permits(to, None, None).then(|| loopback(to).unwrap_or(to))
-}
-
-fn name_server(config: &Config, to: SocketAddr) -> Option<SocketAddr> {
+/// Who is asked for names at this address.
+pub fn name_server(config: &Config, to: SocketAddr) -> Option<SocketAddr> {
     let index = NAME_SERVERS.iter().position(|server| to.ip() == *server)?;
     config.name_servers.get(index).filter(|_| to.port() == DNS).copied()
 }
@@ -70,7 +74,7 @@ pub fn guest(like: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{LinkKind, Policy, Rule};
+    use crate::config::{LinkKind, Policy, Rule, Whom};
 
     fn config(rules: Vec<Rule>) -> Config {
         Config {
@@ -82,7 +86,7 @@ mod tests {
     }
 
     fn goes(config: &Config, to: &str) -> Option<String> {
-        outside(config, to.parse().unwrap(), Transport::Udp).map(|to| to.to_string())
+        outside(config, to.parse().unwrap(), Some(Transport::Udp), &[]).map(|to| to.to_string())
     }
 
     #[test]
@@ -99,8 +103,8 @@ mod tests {
     #[test]
     fn the_gateway_is_this_place_where_that_is_open() {
         assert_eq!(goes(&config(Vec::new()), "192.0.0.1:80"), None);
-        let network = (GATEWAY_IPV4.into(), 32);
-        let rule = Rule { open: true, network, ports: (80, 80), transport: None };
+        let whom = Whom::Network(GATEWAY_IPV4.into(), 32);
+        let rule = Rule { open: true, whom, ports: (80, 80), transport: None };
         let config = config(vec![rule]);
         assert_eq!(goes(&config, "192.0.0.1:80").as_deref(), Some("127.0.0.1:80"));
         assert_eq!(goes(&config, "192.0.0.1:81"), None);

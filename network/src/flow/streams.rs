@@ -85,6 +85,11 @@ impl Streams {
         self.outside.as_ref().map(|outside| outside.socket().as_fd())
     }
 
+    /// What came from outside, where that is kept to be looked at.
+    pub fn what_came(&mut self) -> Option<&mut Vec<u8>> {
+        self.outside.as_mut()?.what_came()
+    }
+
     /// The socket, to be used for another connection.
     pub fn into_socket(self) -> Option<outside::Stream> {
         self.outside

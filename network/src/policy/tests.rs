@@ -7,11 +7,17 @@ fn open() -> Policy {
 }
 
 fn rule(open: bool, network: &str, bits: u8) -> Rule {
-    Rule { open, network: (network.parse().unwrap(), bits), ports: (0, u16::MAX), transport: None }
+    let whom = Whom::Network(network.parse().unwrap(), bits);
+    Rule { open, whom, ports: (0, u16::MAX), transport: None }
 }
 
-fn may(policy: &Policy, to: &str) -> bool {
-    policy.permits(to.parse().unwrap(), Some(80), Some(Transport::Tcp))
+fn to(address: &str) -> Target<'static> {
+    let address = address.parse().unwrap();
+    Target { address, port: Some(80), transport: Some(Transport::Tcp), names: &[] }
+}
+
+fn may(policy: &Policy, address: &str) -> bool {
+    policy.permits(to(address))
 }
 
 #[test]
@@ -86,10 +92,42 @@ fn rules_may_be_about_ports_and_transports() {
     let mut https = rule(true, "::", 0);
     (https.ports, https.transport) = ((443, 443), Some(Transport::Tcp));
     let policy = Policy { rules: vec![https], open: false };
-    let to: IpAddr = "2606::1".parse().unwrap();
-    let may = |port, transport| policy.permits(to, port, transport);
+    let may = |port, transport| policy.permits(Target { port, transport, ..to("2606::1") });
     assert!(may(Some(443), Some(Transport::Tcp)));
     assert!(!may(Some(80), Some(Transport::Tcp)) && !may(Some(443), Some(Transport::Udp)));
     // What has neither is part of reaching it at all.
     assert!(may(None, None));
+}
+
+#[test]
+fn rules_may_be_about_names() {
+    let about = |open, name: &str| {
+        let whom = Whom::Name(name.to_owned());
+        Rule { open, whom, ports: (0, u16::MAX), transport: None }
+    };
+    let rules =
+        vec![about(false, "bad.good.org"), about(true, "*.good.org"), about(true, "one.net")];
+    let policy = Policy { rules, open: false };
+    assert!(policy.knows_names() && !open().knows_names());
+    let may =
+        |address: &str, names: &[(&str, bool)]| policy.permits(Target { names, ..to(address) });
+    assert!(may("1.1.1.1", &[("a.good.org", true)]) && may("1.1.1.1", &[("one.net", true)]));
+    assert!(may("1.1.1.1", &[("else.com", true), ("a.b.good.org", true)]));
+    for names in [&[][..], &[("good.org", true)], &[("xgood.org", true)], &[("a.one.net", true)]] {
+        assert!(!may("1.1.1.1", names), "{names:?}");
+    }
+    // Who is asked for can say that they are another, and are not believed; but what is closed stays so.
+    assert!(!may("1.1.1.1", &[("evil.com", true), ("one.net", false)]));
+    assert!(!may("1.1.1.1", &[("one.net", true), ("bad.good.org", false)]));
+    // And whoever has a name does not open what is not everybody's.
+    for address in
+        ["127.0.0.1", "169.254.169.254", "10.0.0.1", "192.168.1.1", "fd00::1", "::ffff:1.1.1.1"]
+    {
+        assert!(!may(address, &[("one.net", true)]), "{address}");
+    }
+    // It takes a rule of its own.
+    let mut rules = policy.rules.clone();
+    rules.push(rule(true, "10.0.0.0", 8));
+    let policy = Policy { rules, open: false };
+    assert!(policy.permits(Target { names: &[("one.net", true)], ..to("10.0.0.1") }));
 }

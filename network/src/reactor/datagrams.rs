@@ -3,6 +3,7 @@
 use super::Reactor;
 use crate::config::Transport;
 use crate::flow::{Datagrams, Flow, FlowId, Key, Kind, Way};
+use crate::names;
 use crate::outside;
 use crate::packet::{Emit, IpPacket, Protocol, Unreachable};
 use crate::route;
@@ -26,8 +27,10 @@ impl Reactor {
         let guest = SocketAddr::new(packet.source, datagram.src_port());
         let other = SocketAddr::new(packet.target, datagram.dst_port());
         let key = Key { protocol: Protocol::Udp, guest, other };
-        let to = |reactor: &Self| route::outside(&reactor.config, other, Transport::Udp);
-        let id = self.flows.find(&key).map_or_else(|| self.begin(key, to, outside::udp), Ok);
+        let id = match self.flows.find(&key) {
+            Some(id) => Ok(id),
+            None => self.begin(key, Some(Transport::Udp), outside::udp),
+        };
         match id {
             Ok(id) => self.send(id, datagram.payload()),
             Err(Some(why)) => self.say(key, packet, why),
@@ -41,11 +44,10 @@ impl Reactor {
         let Some(&[high, low]) = packet.body.get(IDENTIFIER).filter(|_| asks) else { return };
         let guest = SocketAddr::new(packet.source, u16::from_be_bytes([high, low]));
         let key = Key { protocol: Protocol::Icmp, guest, other: (packet.target, 0).into() };
-        let to = |reactor: &Self| {
-            route::echoes(&reactor.config, packet.target).map(|to| SocketAddr::new(to, 0))
+        let id = match self.flows.find(&key) {
+            Some(id) => Ok(id),
+            None => self.begin(key, None, |to| outside::ping(to.ip())),
         };
-        let ping = |to: SocketAddr| outside::ping(to.ip());
-        let id = self.flows.find(&key).map_or_else(|| self.begin(key, to, ping), Ok);
         match id {
             Ok(id) => self.send(id, packet.body),
             Err(Some(why)) => self.say(key, packet, why),
@@ -62,10 +64,10 @@ impl Reactor {
     fn begin(
         &mut self,
         key: Key,
-        to: impl Fn(&Self) -> Option<SocketAddr>,
+        transport: Option<Transport>,
         make: impl Fn(SocketAddr) -> Result<OwnedFd, Errno>,
     ) -> Result<FlowId, Option<Unreachable>> {
-        let to = to(self).ok_or(Some(Unreachable::Prohibited))?;
+        let to = self.outside(key.other, transport).ok_or(Some(Unreachable::Prohibited))?;
         if self.flows.is_full() {
             return Err(None);
         }
@@ -113,6 +115,12 @@ impl Reactor {
                 Ok(count) => {
                     flow.last = self.now;
                     let bytes = self.datagram.get_mut(..count).unwrap_or_default();
+                    let is_answer = self.config.policy.knows_names()
+                        && key.protocol == Protocol::Udp
+                        && route::name_server(&self.config, key.other).is_some();
+                    if let Some(answer) = is_answer.then(|| names::read(bytes)).flatten() {
+                        self.names.learn(answer, self.now);
+                    }
                     give(&mut Emit { link: &mut self.link }, key, bytes);
                 }
                 Err(Errno::AGAIN) => return,

@@ -11,10 +11,11 @@ mod published;
 mod streams;
 
 use crate::NetworkError;
-use crate::config::{Config, Publication};
+use crate::config::{Config, Publication, Transport};
 use crate::flow::{Flow, FlowId, Kind, Table, TcpToGuest};
 use crate::fragments::Fragments;
 use crate::link::{Frame, Link};
+use crate::names::{self, Names};
 use crate::packet::{Emit, Held, IpPacket, Protocol, answer, parse};
 use crate::route;
 use published::Published;
@@ -25,6 +26,7 @@ use rustix::process::Resource;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -57,10 +59,22 @@ pub struct Reactor {
     queue: VecDeque<FlowId>,
     alarms: BinaryHeap<Reverse<(Instant, FlowId)>>,
     fragments: Fragments,
+    names: Names,
+    events: Events,
     frame: Frame,
     datagram: Vec<u8>,
     now: Instant,
     sequence: Sequence,
+}
+
+/// Room for what is told of sockets.
+#[derive(Default)]
+struct Events(Vec<epoll::Event>);
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} events", self.0.len())
+    }
 }
 
 /// First sequence numbers: nobody but the guest sees any, and it has no use for them.
@@ -98,6 +112,8 @@ impl Reactor {
             queue: VecDeque::new(),
             alarms: BinaryHeap::new(),
             fragments: Fragments::default(),
+            names: Names::default(),
+            events: Events(Vec::with_capacity(EVENTS)),
             frame: Frame::default(),
             datagram: vec![0; usize::from(u16::MAX)],
             now: Instant::now(),
@@ -115,35 +131,44 @@ impl Reactor {
     /// # Errors
     /// Where it cannot be watched any more.
     pub fn serve(mut self) -> io::Result<()> {
-        let mut events = Vec::with_capacity(EVENTS);
-        loop {
-            events.clear();
-            if self.link.has_room() {
-                let patience = self.patience();
-                let spare = rustix::buffer::spare_capacity(&mut events);
-                match epoll::wait(&self.epoll, spare, patience.as_ref()) {
-                    Ok(_) | Err(Errno::INTR) => {}
-                    Err(errno) => return Err(errno.into()),
-                }
-            } else {
-                self.wait_for_room()?;
+        while self.turn()? {}
+        Ok(())
+    }
+
+    /// Waits until there is something to do, and does it. False where the guest is gone.
+    ///
+    /// # Errors
+    /// Where nothing can be watched any more.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        let mut events = std::mem::take(&mut self.events);
+        events.0.clear();
+        if self.link.has_room() {
+            let patience = self.patience();
+            let spare = rustix::buffer::spare_capacity(&mut events.0);
+            match epoll::wait(&self.epoll, spare, patience.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
             }
-            self.now = Instant::now();
-            let mut frames = false;
-            for event in &events {
-                let (flags, number) = (event.flags, event.data.u64());
-                match number {
-                    LINK => frames = true,
-                    _ if number & PUBLISHED != 0 => self.came_to(number & !PUBLISHED),
-                    _ => self.told(FlowId::of(number), flags),
-                }
-            }
-            if frames && !self.hear_frames()? {
-                return Ok(());
-            }
-            self.settle();
-            self.ring();
+        } else {
+            self.wait_for_room()?;
         }
+        self.now = Instant::now();
+        let mut frames = false;
+        for event in &events.0 {
+            let (flags, number) = (event.flags, event.data.u64());
+            match number {
+                LINK => frames = true,
+                _ if number & PUBLISHED != 0 => self.came_to(number & !PUBLISHED),
+                _ => self.told(FlowId::of(number), flags),
+            }
+        }
+        self.events = events;
+        if frames && !self.hear_frames()? {
+            return Ok(false);
+        }
+        self.settle();
+        self.ring();
+        Ok(true)
     }
 
     /// Waits until a guest that took none takes frames again.
@@ -224,6 +249,15 @@ impl Reactor {
         }
     }
 
+    /// Whom something goes to outside, where that is open to the guest.
+    fn outside(&self, to: SocketAddr, transport: Option<Transport>) -> Option<SocketAddr> {
+        let names: Vec<(&str, bool)> = match self.config.policy.knows_names() {
+            true => self.names.of(to.ip(), self.now).collect(),
+            false => Vec::new(),
+        };
+        route::outside(&self.config, to, transport, &names)
+    }
+
     /// A flow's socket has something.
     fn told(&mut self, id: FlowId, events: EventFlags) {
         let Some(flow) = self.flows.get(id) else { return };
@@ -246,6 +280,8 @@ impl Reactor {
             if let Kind::Streams(streams) = &mut flow.kind {
                 let mut inside = TcpToGuest { link: &mut self.link, key };
                 let is_held_up = streams.settle(self.now, &mut inside);
+                let answers = streams.what_came().map(names::read_all).unwrap_or_default();
+                answers.into_iter().for_each(|answer| self.names.learn(answer, self.now));
                 if streams.connection.is_over() {
                     self.end_streams(id);
                     continue;

@@ -66,8 +66,9 @@ impl Reactor {
     fn ask(&mut self, key: Key, syn: &TcpRepr<'_>) {
         let limits = limits(&self.link, MTU, key.other.is_ipv6());
         let mut connection = Connection::asked(syn, self.sequence.next(), limits);
+        let to = self.outside(key.other, Some(Transport::Tcp));
         let mut inside = TcpToGuest { link: &mut self.link, key };
-        let Some(to) = route::outside(&self.config, key.other, Transport::Tcp) else {
+        let Some(to) = to else {
             connection.refuse(&mut inside);
             return;
         };
@@ -77,7 +78,13 @@ impl Reactor {
         }
         match outside::tcp(to) {
             Ok(socket) => {
-                let streams = Streams::new(connection, outside::Stream::new(socket));
+                let is_asked = self.config.policy.knows_names()
+                    && route::name_server(&self.config, key.other).is_some();
+                let stream = match is_asked {
+                    true => outside::Stream::seen(socket),
+                    false => outside::Stream::new(socket),
+                };
+                let streams = Streams::new(connection, stream);
                 self.add_streams(key, streams);
             }
             Err(Errno::CONNREFUSED) => connection.refuse(&mut inside),

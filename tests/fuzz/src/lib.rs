@@ -15,6 +15,7 @@ mod bench_input;
 mod copy_input;
 mod image_input;
 mod launcher_input;
+mod network_input;
 mod payload_input;
 mod protocol_input;
 mod scratch;
@@ -42,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "guest-registers", run: vmm::fuzzing::registers },
     Target { name: "guest-ring", run: vmm::fuzzing::disk_ring },
     Target { name: "guest-vsock", run: vmm::fuzzing::vsock_ring },
+    Target { name: "guest-frames", run: network_input::frames },
     Target { name: "image-archive", run: image_input::archive },
     Target { name: "image-config", run: image_input::config },
     Target { name: "image-document", run: image_input::document },
@@ -51,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "layer", run: image_input::layer },
     Target { name: "layer-image", run: image_input::image },
     Target { name: "layer-recipe", run: image_input::recipe },
+    Target { name: "name-answer", run: network::read_hostile },
     Target { name: "openpgp", run: image::policy::read_hostile },
     Target { name: "program-trailer", run: payload_input::trailer },
     Target { name: "registries-conf", run: image_input::registries_conf },
