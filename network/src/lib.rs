@@ -15,10 +15,12 @@ mod outside;
 mod packet;
 mod policy;
 mod reactor;
+mod refusals;
 mod route;
 mod tcp;
 
 pub use reactor::Reactor as Network;
+pub use refusals::{Refusal, Tell};
 
 use config::Publication;
 use std::io;

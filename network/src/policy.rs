@@ -60,11 +60,6 @@ impl Policy {
         self.permits_as_it_is(to) && within.is_none_or(|within| self.permits_as_it_is(within))
     }
 
-    /// Whether names matter.
-    pub fn knows_names(&self) -> bool {
-        self.rules.iter().any(|rule| matches!(rule.whom, Whom::Name(_)))
-    }
-
     fn permits_as_it_is(&self, to: Target<'_>) -> bool {
         let rule = self.rules.iter().find(|rule| rule.fits(to));
         rule.map_or_else(|| self.open && !is_closed(to.address), |rule| rule.open)

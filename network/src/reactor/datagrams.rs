@@ -115,8 +115,7 @@ impl Reactor {
                 Ok(count) => {
                     flow.last = self.now;
                     let bytes = self.datagram.get_mut(..count).unwrap_or_default();
-                    let is_answer = self.config.policy.knows_names()
-                        && key.protocol == Protocol::Udp
+                    let is_answer = key.protocol == Protocol::Udp
                         && route::name_server(&self.config, key.other).is_some();
                     if let Some(answer) = is_answer.then(|| names::read(bytes)).flatten() {
                         self.names.learn(answer, self.now);

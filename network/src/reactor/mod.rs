@@ -17,6 +17,7 @@ use crate::fragments::Fragments;
 use crate::link::{Frame, Link};
 use crate::names::{self, Names};
 use crate::packet::{Emit, Held, IpPacket, Protocol, answer, parse};
+use crate::refusals::{Refusals, Tell};
 use crate::route;
 use published::Published;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -60,6 +61,7 @@ pub struct Reactor {
     alarms: BinaryHeap<Reverse<(Instant, FlowId)>>,
     fragments: Fragments,
     names: Names,
+    refusals: Refusals,
     events: Events,
     frame: Frame,
     datagram: Vec<u8>,
@@ -113,6 +115,7 @@ impl Reactor {
             alarms: BinaryHeap::new(),
             fragments: Fragments::default(),
             names: Names::default(),
+            refusals: Refusals::default(),
             events: Events(Vec::with_capacity(EVENTS)),
             frame: Frame::default(),
             datagram: vec![0; usize::from(u16::MAX)],
@@ -124,6 +127,11 @@ impl Reactor {
     /// The published ports, as they are.
     pub fn publications(&self) -> Vec<Publication> {
         self.published.iter().map(|it| it.publication).collect()
+    }
+
+    /// Has somebody hear of what is refused.
+    pub fn tell_refusals(&mut self, tell: Tell) {
+        self.refusals.tell(tell);
     }
 
     /// Serves until the guest's end of the link is closed.
@@ -250,12 +258,14 @@ impl Reactor {
     }
 
     /// Whom something goes to outside, where that is open to the guest.
-    fn outside(&self, to: SocketAddr, transport: Option<Transport>) -> Option<SocketAddr> {
-        let names: Vec<(&str, bool)> = match self.config.policy.knows_names() {
-            true => self.names.of(to.ip(), self.now).collect(),
-            false => Vec::new(),
-        };
-        route::outside(&self.config, to, transport, &names)
+    fn outside(&mut self, to: SocketAddr, transport: Option<Transport>) -> Option<SocketAddr> {
+        let names: Vec<(&str, bool)> = self.names.of(to.ip(), self.now).collect();
+        let outside = route::outside(&self.config, to, transport, &names);
+        if outside.is_none() {
+            let asked = names.iter().find(|(_, is_asked)| *is_asked).map(|(name, _)| *name);
+            self.refusals.add(to, transport, asked);
+        }
+        outside
     }
 
     /// A flow's socket has something.

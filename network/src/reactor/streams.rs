@@ -78,9 +78,7 @@ impl Reactor {
         }
         match outside::tcp(to) {
             Ok(socket) => {
-                let is_asked = self.config.policy.knows_names()
-                    && route::name_server(&self.config, key.other).is_some();
-                let stream = match is_asked {
+                let stream = match route::name_server(&self.config, key.other).is_some() {
                     true => outside::Stream::seen(socket),
                     false => outside::Stream::new(socket),
                 };
