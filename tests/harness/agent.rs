@@ -216,6 +216,7 @@ fn machine(world: &World, layer: File, layer_bytes: u64) -> (VmConfig, Vec<std::
             disk(protocol::UPPER_DISK_SERIAL, extent(3, 0, layout.bytes()), true),
         ],
         shares: None,
+        network: None,
         console: None,
     };
     let kvm = File::options().read(true).write(true).open("/dev/kvm").unwrap();

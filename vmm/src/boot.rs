@@ -3,7 +3,7 @@
 use crate::arch::{self, ArchError, BootData, layout};
 use crate::bus::Bus;
 use crate::cmdline::{self, CmdlineError};
-use crate::config::{Descriptors, DiskConfig, FdSlot, FileExtent, VmConfig};
+use crate::config::{Descriptors, DiskConfig, FdSlot, FileExtent, NetworkDevice, VmConfig};
 use crate::kernel::{self, KernelError, LoadedKernel, Source};
 use crate::kvm::{self, KvmError};
 use crate::memory::{self, MemoryError};
@@ -12,6 +12,7 @@ use crate::threads::{Crew, ThreadKind, Threads};
 use crate::validate::{ConfigError, validate};
 use crate::vcpu;
 use crate::virtio::block::{Block, DiskError};
+use crate::virtio::net::Net;
 use crate::virtio::vhost_user::Remote;
 use crate::virtio::vsock::{EventQueue, Offers, Vsock};
 use crate::virtio::{self, Entropy, Memory, MmioTransport, VirtioDevice};
@@ -133,6 +134,9 @@ pub fn boot(
         let remote = Remote::file_system(&shares.tag, connection.into());
         devices.push(Box::new(remote.map_err(BootError::Shares)?));
     }
+    if let Some(config) = &config.network {
+        devices.push(Box::new(network(config, &descriptors, threads)?));
+    }
     let devices = attach(devices, &machine, &memory)?;
     let serial = attach_serial(config, &descriptors, &machine)?;
     let slots: Vec<_> = (0u8..).map(layout::device_slot).take(devices.len()).collect();
@@ -201,6 +205,17 @@ pub(crate) fn devices(
     devices.push(Box::new(vsock.map_err(not_started(ThreadKind::Vsock))?));
     devices.push(Box::new(Entropy::new(threads).map_err(not_started(ThreadKind::Entropy))?));
     Ok(devices)
+}
+
+/// The network device.
+pub(crate) fn network(
+    config: &NetworkDevice,
+    descriptors: &Descriptors,
+    threads: Threads,
+) -> Result<Net, BootError> {
+    let connection = keep(descriptors, config.connection, "the network")?;
+    Net::new(config.mac, config.mtu, connection, threads)
+        .map_err(|source| BootError::Thread { name: ThreadKind::Net.name(), source })
 }
 
 /// Puts each device behind its window, its queues' notifications and its interrupt wired to KVM.

@@ -52,6 +52,8 @@ pub struct VmConfig {
     /// Shared directories: the socket at whose other end they are served. Guest memory is a file then, which the
     /// other process maps too.
     pub shares: Option<Shares>,
+    /// The network device; `None` leaves the guest without one.
+    pub network: Option<NetworkDevice>,
     /// The serial port; `None` leaves the guest without a serial port.
     pub console: Option<Console>,
 }
@@ -62,6 +64,18 @@ pub struct Shares {
     /// The name by which the guest finds it: at most 36 bytes.
     pub tag: String,
     /// The socket, over which vhost-user is spoken.
+    pub connection: FdSlot,
+}
+
+/// A network device, and what it is connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkDevice {
+    /// Its hardware address: one of a single device.
+    pub mac: [u8; 6],
+    /// The largest packet on its link, in bytes, without the frame around it: 68 or more.
+    pub mtu: u16,
+    /// A connected socket of packets (`SOCK_SEQPACKET`). Each is a `virtio_net_hdr_v1` (12 bytes, VirtIO 1.2 §5.1.6)
+    /// and an Ethernet frame, both ways.
     pub connection: FdSlot,
 }
 

@@ -11,6 +11,7 @@ use crate::kernel::{Source, load_kernel};
 use crate::memory;
 use crate::virtio::block::{Extents, Limits, Parsed, Work};
 use crate::virtio::buffers::Buffers;
+use crate::virtio::net;
 use crate::virtio::queue::queue_of;
 use crate::virtio::stop::Stop;
 use crate::virtio::vsock::{Offers, Queues, Worker};
@@ -115,6 +116,30 @@ pub fn vsock_ring(bytes: &[u8]) {
         worker.round();
         // Where the host is gone or says nothing more, there is nothing to be read.
         let _ = rustix::io::read(&ours, &mut heard);
+    }
+}
+
+/// The network device's rings, with packets of every size for them, and somebody who hears what they send.
+pub fn net_ring(bytes: &[u8]) {
+    let memory = memory_with(bytes);
+    let queues = net::Queues { receive: queue(&memory, 0), transmit: queue(&memory, 1) };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("a socket pair");
+    for length in [26, 60, 3000, 60_000] {
+        rustix::io::write(&ours, &vec![0; length]).expect("a socket takes it");
+    }
+    // A driver that takes packets in pieces, or one that does not.
+    let features = if bytes.len().is_multiple_of(2) { u64::MAX } else { 0 };
+    let stop = Arc::new(Stop::new().expect("an eventfd"));
+    let worker = net::Worker::new(memory, queues, features, Arc::new(theirs), stop);
+    let mut worker = worker.expect("an epoll instance");
+    let mut heard = vec![0; 1 << 17];
+    for _ in 0..4 {
+        worker.round();
+        while let Ok(length) = rustix::io::read(&ours, heard.as_mut_slice()) {
+            assert!(net::PACKET_BYTES.contains(&length), "{length} bytes are no packet");
+        }
     }
 }
 

@@ -43,7 +43,8 @@ pub use arch::ArchError;
 pub use boot::{BootError, boot};
 pub use cmdline::CmdlineError;
 pub use config::{
-    Console, Descriptors, DiskConfig, FdSlot, FileExtent, Heard, Shares, VhostUserConfig, VmConfig,
+    Console, Descriptors, DiskConfig, FdSlot, FileExtent, Heard, NetworkDevice, Shares,
+    VhostUserConfig, VmConfig,
 };
 pub use kernel::KernelError;
 pub use kvm::KvmError;

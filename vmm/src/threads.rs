@@ -33,6 +33,8 @@ pub enum ThreadKind {
     Vsock,
     /// Serves the entropy source.
     Entropy,
+    /// Serves the network device.
+    Net,
     /// Serves a file system.
     FileSystem,
     /// Hears what QEMU asks of a device.
@@ -48,6 +50,7 @@ impl ThreadKind {
             Self::Block => "block",
             Self::Vsock => "vsock",
             Self::Entropy => "entropy",
+            Self::Net => "net",
             Self::FileSystem => "file-system",
             Self::Connection => "vhost-user",
         }

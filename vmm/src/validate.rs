@@ -3,12 +3,14 @@
 //! What a disk may be is said by the disk (`virtio/block/extents.rs`), whatever serves it.
 
 use crate::arch::layout;
-use crate::config::{Descriptors, FdSlot, FileExtent, VmConfig};
+use crate::config::{Descriptors, FdSlot, FileExtent, NetworkDevice, VmConfig};
 use std::os::fd::OwnedFd;
 
 const MEMORY_MIN_MIB: u32 = 64;
 const MEMORY_MAX_MIB: u32 = 256 << 10;
 const VCPUS_MAX: u8 = 32;
+/// VirtIO 1.2 §5.1.4.1.
+const MTU_MIN: u16 = 68;
 /// Every machine has them beside its disks: vsock and entropy.
 const OTHER_DEVICES: usize = 2;
 
@@ -55,6 +57,18 @@ pub enum ConfigError {
         /// How many there can be.
         most: usize,
     },
+    /// A hardware address that no single device can have.
+    #[error("{mac:x?} is the hardware address of no device")]
+    Mac {
+        /// The address.
+        mac: [u8; 6],
+    },
+    /// Packets too small to be any.
+    #[error("packets of {mtu} bytes: {MTU_MIN} or more are possible")]
+    Mtu {
+        /// The largest that was asked for.
+        mtu: u16,
+    },
     /// A word that would not be one word on the command line.
     #[error("{word:?} is not one word of printable ASCII for the kernel's command line")]
     Word {
@@ -81,7 +95,11 @@ pub(crate) fn validate(config: &VmConfig, descriptors: &Descriptors) -> Result<(
     if let Some(shares) = &config.shares {
         file("the shares", shares.connection, files)?;
     }
-    let most = layout::DEVICES_MAX - OTHER_DEVICES - usize::from(config.shares.is_some());
+    if let Some(network) = &config.network {
+        link(network, files)?;
+    }
+    let asked_for = usize::from(config.shares.is_some()) + usize::from(config.network.is_some());
+    let most = layout::DEVICES_MAX - OTHER_DEVICES - asked_for;
     if config.disks.len() > most {
         return Err(ConfigError::Disks { count: config.disks.len(), most });
     }
@@ -91,6 +109,18 @@ pub(crate) fn validate(config: &VmConfig, descriptors: &Descriptors) -> Result<(
         }
     }
     Ok(())
+}
+
+fn link(network: &NetworkDevice, files: &[OwnedFd]) -> Result<(), ConfigError> {
+    let NetworkDevice { mac, mtu, connection } = *network;
+    // The lowest bit of the first byte is a group's.
+    if mac == [0; 6] || mac[0] & 1 != 0 {
+        return Err(ConfigError::Mac { mac });
+    }
+    if mtu < MTU_MIN {
+        return Err(ConfigError::Mtu { mtu });
+    }
+    file("the network", connection, files)
 }
 
 fn extent(what: &'static str, extent: FileExtent, files: &[OwnedFd]) -> Result<(), ConfigError> {

@@ -67,6 +67,7 @@ fn boot_with(memory_mib: u32, vcpus: u8, code: &[&[u8]], console: Option<File>) 
         cmdline: Vec::new(),
         disks: Vec::new(),
         shares: None,
+        network: None,
         console: console.is_some().then_some(Console { heard: Heard::Everything, file: FdSlot(2) }),
     };
     let mut files = vec![kvm.into(), kernel.into()];
@@ -232,6 +233,7 @@ fn what_is_no_kvm_is_refused() {
         cmdline: Vec::new(),
         disks: Vec::new(),
         shares: None,
+        network: None,
         console: None,
     };
     let null = File::open("/dev/null").unwrap();

@@ -51,6 +51,7 @@ fn confine(kind: ThreadKind) {
         ThreadKind::Vsock => List::Vsock,
         // QEMU has its own, and runs its own vCPUs.
         ThreadKind::Entropy => List::Entropy,
+        ThreadKind::Net => List::Net,
         // In a process of its own.
         ThreadKind::FileSystem => List::Share,
         ThreadKind::Vcpu => List::Vcpu,

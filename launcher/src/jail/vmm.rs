@@ -53,6 +53,7 @@ fn confine(kind: ThreadKind) {
         ThreadKind::Block => List::Block,
         ThreadKind::Vsock => List::Vsock,
         ThreadKind::Entropy => List::Entropy,
+        ThreadKind::Net => List::Net,
         // Only beside QEMU.
         ThreadKind::Connection => List::VhostUser,
         // In a process of its own.

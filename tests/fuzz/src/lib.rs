@@ -40,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "env-file", run: launcher_input::env_file },
     Target { name: "guest-driver", run: vmm::fuzzing::driver },
     Target { name: "guest-kernel", run: vmm::fuzzing::kernel },
+    Target { name: "guest-net", run: vmm::fuzzing::net_ring },
     Target { name: "guest-registers", run: vmm::fuzzing::registers },
     Target { name: "guest-ring", run: vmm::fuzzing::disk_ring },
     Target { name: "guest-vsock", run: vmm::fuzzing::vsock_ring },

@@ -2,19 +2,22 @@
 //! vCPUs, and the host's files and sockets.
 //!
 //! ```text
-//!   vCPU: write, read ─▶ Bus ─▶ MmioTransport ─▶ disk of layers │ writable disk │ vsock │ entropy
-//!   memory: a Driver for each queue, honest or not               files           hosts
+//!   vCPU: write, read ─▶ Bus ─▶ MmioTransport ─▶ disk of layers │ writable disk │ vsock │ entropy │ net
+//!   memory: a Driver for each queue, honest or not               files           hosts           peer
 //! ```
 
 use crate::arch::layout::device_slot;
 use crate::boot;
 use crate::bus::Bus;
-use crate::config::{DiskConfig, FdSlot, FileExtent};
+use crate::config::{DiskConfig, FdSlot, FileExtent, NetworkDevice};
 use crate::threads::{ThreadKind, Threads};
 use crate::virtio::test_driver::{Buffer, Driver};
 use crate::virtio::vsock::Offers;
-use crate::virtio::{Memory, MmioTransport, offset};
+use crate::virtio::{Memory, MmioTransport, VirtioDevice, offset};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::ops::Range;
@@ -26,25 +29,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::EventFd;
 
-/// The disk of layers, the writable disk, vsock, entropy.
-pub(crate) const DEVICES: u8 = 4;
+/// The disk of layers, the writable disk, vsock, entropy, net.
+pub(crate) const DEVICES: u8 = 5;
 pub(super) const LAYERS: u8 = 0;
 pub(super) const UPPER: u8 = 1;
 pub(super) const VSOCK: u8 = 2;
 pub(super) const ENTROPY: u8 = 3;
+pub(super) const NET: u8 = 4;
 
 /// Each queue: its device, its index there, its size.
-pub(super) const QUEUES: [(u8, u32, u16); 6] = [
+pub(super) const QUEUES: [(u8, u32, u16); 8] = [
     (LAYERS, 0, 256),
     (UPPER, 0, 256),
     (VSOCK, 0, 256),
     (VSOCK, 1, 256),
     (VSOCK, 2, 256),
     (ENTROPY, 0, 64),
+    (NET, 0, 256),
+    (NET, 1, 256),
 ];
 const RECEIVE: usize = 2;
 const TRANSMIT: usize = 3;
 const RANDOM: usize = 5;
+const FRAMES_IN: usize = 6;
+const FRAMES_OUT: usize = 7;
 
 const QUEUE_BYTES: u64 = 0x2000;
 /// The honest driver's rings begin at 0 and end here.
@@ -63,6 +71,9 @@ const LAYERS_EXTENTS: [(u64, u64); 2] = [(4096, 4096), (12 << 10, 16 << 10)];
 const UPPER_EXTENT: (u64, u64) = (8 << 10, 32 << 10);
 const SECTOR_BYTES: usize = 512;
 const VERSION_1: u32 = 1;
+/// What the honest driver accepts of the network device: packets in several buffers.
+pub(super) const MERGES: u32 = 1 << 15;
+const FRAME_BYTES: u32 = 2500;
 /// A port of the host's that the honest driver connects to.
 const HONEST_PORT: u32 = 9;
 pub(super) const PACKET_HEADER_BYTES: u32 = 44;
@@ -78,6 +89,10 @@ pub(crate) struct Machine {
     pub drivers: Vec<Driver>,
     /// The other ends of the guest's connections, and of offers for some.
     pub hosts: Vec<UnixStream>,
+    /// Who is at the other end of the network; `None` once they are gone.
+    pub peer: Option<OwnedFd>,
+    /// The device's end of it.
+    connection: OwnedFd,
     /// What the guest may connect to.
     pub offers: Offers,
     notify: Vec<EventFd>,
@@ -116,7 +131,8 @@ fn count_panics() {
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            let kinds = [ThreadKind::Block, ThreadKind::Vsock, ThreadKind::Entropy];
+            let kinds =
+                [ThreadKind::Block, ThreadKind::Vsock, ThreadKind::Entropy, ThreadKind::Net];
             let thread = std::thread::current();
             if kinds.iter().any(|kind| thread.name() == Some(kind.name())) {
                 PANICS.fetch_add(1, Ordering::SeqCst);
@@ -137,19 +153,37 @@ impl Machine {
         let disks = [disk(0, &LAYERS_EXTENTS, false), disk(1, &[UPPER_EXTENT], true)];
         let files = [&layers, &upper];
         let files = files.map(|file| OwnedFd::from(file.try_clone().expect("a descriptor")));
-        let offers = Offers::new();
-        let devices = boot::devices(&disks, &files.into(), offers.clone(), Threads::unconfined());
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
+        let (peer, connection) = pair.expect("a socket pair");
+        let ours = connection.try_clone().expect("a descriptor");
+        let files: Vec<OwnedFd> = files.into_iter().chain([ours]).collect();
+        let network = NetworkDevice { mac: [2; 6], mtu: 1500, connection: FdSlot(2) };
+        let (offers, threads) = (Offers::new(), Threads::unconfined());
+        let devices = boot::devices(&disks, &files, offers.clone(), threads);
+        let mut devices: Vec<Box<dyn VirtioDevice>> = devices.expect("sound devices");
+        devices.push(Box::new(boot::network(&network, &files, threads).expect("a sound link")));
         let transport = |device| MmioTransport::new(device, memory.clone()).expect("eventfds");
-        let transports: Vec<_> =
-            devices.expect("sound devices").into_iter().map(transport).collect();
+        let transports: Vec<_> = devices.into_iter().map(transport).collect();
         let clone = |event: &EventFd| event.try_clone().expect("a descriptor");
         let notify = transports.iter().flat_map(MmioTransport::notify_events);
         let notify = notify.map(|event| clone(event)).collect();
         let lines = transports.iter().map(|transport| clone(transport.line())).collect();
         let bus = Bus::new(memory.clone(), transports, None);
-        let (drivers, hosts) = (Vec::new(), Vec::new());
-        let mut machine =
-            Self { memory, drivers, hosts, offers, notify, lines, layers, upper, bus };
+        let (drivers, hosts, peer) = (Vec::new(), Vec::new(), Some(peer));
+        let mut machine = Self {
+            memory,
+            drivers,
+            hosts,
+            peer,
+            connection,
+            offers,
+            notify,
+            lines,
+            layers,
+            upper,
+            bus,
+        };
         machine.drivers = (0..QUEUES.len()).map(|queue| machine.driver(queue)).collect();
         machine
     }
@@ -202,8 +236,13 @@ impl Machine {
 
     /// Sets a device up as the specification says, from its reset to its readiness.
     pub fn start(&mut self, device: u8) {
+        self.start_with(device, if device == NET { MERGES } else { 0 });
+    }
+
+    /// The same, by a driver that accepts these of the lower features.
+    pub fn start_with(&mut self, device: u8, accepted: u32) {
         self.set(device, offset::STATUS, 3);
-        for (half, features) in [(0, 0), (1, VERSION_1)] {
+        for (half, features) in [(0, accepted), (1, VERSION_1)] {
             self.set(device, offset::DRIVER_FEATURES_SELECT, half);
             self.set(device, offset::DRIVER_FEATURES, features);
         }
@@ -251,6 +290,8 @@ impl Machine {
     /// memory than it was given. No neighbour of a disk has changed, nor any layer.
     pub fn is_well(&mut self) {
         (0..DEVICES).for_each(|device| self.reset(device));
+        // What was on its way both ways is no longer.
+        self.peer.iter().chain([&self.connection]).for_each(|end| _ = drain_packets(end));
         let before = self.bytes();
         for device in 0..DEVICES {
             self.start(device);
@@ -260,6 +301,8 @@ impl Machine {
         self.writes_upper();
         self.connects();
         self.draws_random_bytes();
+        self.sends_a_frame();
+        self.receives_a_frame();
         let after = self.bytes();
         for part in [RINGS_END as usize..HEADER as usize, HONEST_END as usize..before.len()] {
             assert!(before[part.clone()] == after[part], "memory that nobody named has changed");
@@ -318,6 +361,40 @@ impl Machine {
         assert_eq!(self.drivers[RANDOM].wait_used().1, 64, "random bytes are missing");
     }
 
+    /// What it sends comes out as it is; where nobody is there any more it is lost.
+    fn sends_a_frame(&mut self) {
+        let packet = packet_of(0x3e);
+        self.memory.write_slice(&packet, GuestAddress(DATA)).expect("memory");
+        self.drivers[FRAMES_OUT].add(&[(DATA, 12, false), (DATA + 12, FRAME_BYTES, false)]);
+        self.drivers[FRAMES_OUT].wait_used();
+        if let Some(peer) = &self.peer {
+            assert!(drain_packets(peer) == [packet], "a frame does not come out as it is");
+        }
+    }
+
+    /// What it is sent comes in, in as many buffers as it needs.
+    fn receives_a_frame(&mut self) {
+        let Some(peer) = &self.peer else { return };
+        let packet = packet_of(0x5f);
+        let driver = &mut self.drivers[FRAMES_IN];
+        for buffer in [RECEIVED, RECEIVED + 2048] {
+            driver.add(&[(buffer, 2048, true)]);
+        }
+        send(peer, &packet, SendFlags::NOSIGNAL).expect("it takes one");
+        let written = [driver.wait_used().1, driver.wait_used().1];
+        assert_eq!(written, [2048, 12 + FRAME_BYTES - 2048], "a frame comes in otherwise");
+        let found = self.data(RECEIVED, packet.len());
+        assert!(found[..10] == packet[..10] && found[12..] == packet[12..], "another frame came");
+        assert_eq!(found[10..12], [2, 0], "its buffers are not counted");
+    }
+
+    /// The network says something of a length, unless it is gone or has said too much.
+    pub fn speaks(&self, length: usize) {
+        let mut packet = vec![0xe7; length];
+        packet.iter_mut().take(12).for_each(|byte| *byte = 0);
+        let _ = self.peer.as_ref().map(|peer| send(peer, &packet, SendFlags::NOSIGNAL));
+    }
+
     /// Offers the guest a connection; gives the host's end.
     pub fn offer(&self, port: u32) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
@@ -365,4 +442,23 @@ pub(super) fn packet(ports: [u32; 2], length: u32, operation: u16, rest: [u32; 3
 pub(super) fn drain(host: &mut UnixStream) {
     let mut bytes = [0; 4096];
     while host.read(&mut bytes).is_ok_and(|count| count > 0) {}
+}
+
+/// A packet of the network: an empty header, and a frame of one byte again and again.
+fn packet_of(byte: u8) -> Vec<u8> {
+    let mut packet = vec![byte; 12 + FRAME_BYTES as usize];
+    packet[..12].fill(0);
+    packet
+}
+
+/// Reads what one end of the network has been sent.
+pub(super) fn drain_packets(end: &OwnedFd) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    let mut bytes = vec![0; 1 << 17];
+    while let Ok((_, length)) = recv(end, bytes.as_mut_slice(), RecvFlags::DONTWAIT)
+        && length > 0
+    {
+        packets.push(bytes[..length].to_vec());
+    }
+    packets
 }

@@ -4,8 +4,10 @@
 //! Owns: the reading. Addresses and lengths come from short lists of what is worth trying, beside any other.
 
 use super::machine::{
-    DEVICES, HONEST_END, Machine, PACKET_HEADER_BYTES, QUEUES, RINGS_END, VSOCK, drain, packet,
+    DEVICES, HONEST_END, MERGES, Machine, NET, PACKET_HEADER_BYTES, QUEUES, RINGS_END, VSOCK,
+    drain, drain_packets, packet,
 };
+use rustix::net::{SendFlags, send as send_packet};
 use std::io::Write;
 use std::time::Duration;
 use vm_memory::{Bytes, GuestAddress};
@@ -84,7 +86,7 @@ pub fn perform(machine: &mut Machine, bytes: &[u8]) {
 
 /// Does the next; `None` where the bytes are at their end.
 fn step(machine: &mut Machine, words: &mut Words<'_>) -> Option<()> {
-    match words.byte()? % 16 {
+    match words.byte()? % 19 {
         0 => register(machine, words),
         1 => odd_access(machine, words),
         2 => descriptor(machine, words),
@@ -96,6 +98,8 @@ fn step(machine: &mut Machine, words: &mut Words<'_>) -> Option<()> {
         10 | 11 => request(machine, words),
         12 | 13 => send(machine, words),
         14 => host(machine, words),
+        15 | 16 => frame(machine, words),
+        17 => peer(machine, words),
         _ => {
             // The devices' threads get a word in.
             std::thread::sleep(Duration::from_micros(u64::from(words.byte()?)));
@@ -182,7 +186,8 @@ fn life(machine: &mut Machine, words: &mut Words<'_>) -> Option<()> {
         machine.reset(device);
     }
     if what % 3 != 0 {
-        machine.start(device);
+        let merges = device == NET && what & 0x40 == 0;
+        machine.start_with(device, if merges { MERGES } else { 0 });
     }
     Some(())
 }
@@ -245,6 +250,42 @@ fn host(machine: &mut Machine, words: &mut Words<'_>) -> Option<()> {
         }
         3 if count > 0 => drop(machine.hosts.swap_remove(usize::from(value) % count)),
         _ => {}
+    }
+    Some(())
+}
+
+/// A packet to the network that is nearly one; and a buffer for what comes of it.
+fn frame(machine: &mut Machine, words: &mut Words<'_>) -> Option<()> {
+    let (header, flags, kind) = (words.address()?, words.byte()?, words.byte()?);
+    let (data, length, room) = (words.address()?, words.length()?, words.length()?);
+    let _ = machine.memory.write_slice(&[flags, kind], GuestAddress(header));
+    let [receive, transmit] = [6, 7];
+    machine.drivers[receive].descriptor(0, data, room, 2, 0);
+    machine.drivers[receive].publish(0);
+    let transmit = &mut machine.drivers[transmit];
+    transmit.descriptor(0, header, 12, 1, 1);
+    transmit.descriptor(1, data, length, u16::from(flags & 1), 1);
+    transmit.publish(0);
+    machine.notify(NET, 1);
+    Some(())
+}
+
+/// The other end of the network speaks, listens, or is gone.
+fn peer(machine: &mut Machine, words: &mut Words<'_>) -> Option<()> {
+    let (what, flags, kind, length) = (words.byte()?, words.byte()?, words.byte()?, words.word()?);
+    // One of no length would be its end.
+    let length = usize::from(length).max(2);
+    let Some(peer) = &machine.peer else { return Some(()) };
+    match what % 16 {
+        0 => machine.peer = None,
+        1..=4 => drop(drain_packets(peer)),
+        5..=8 => machine.speaks(length),
+        _ => {
+            let mut packet = vec![flags; length];
+            packet[..2].copy_from_slice(&[flags % 4, kind % 6]);
+            // Where there is no room for it, it is not said.
+            let _ = send_packet(peer, &packet, SendFlags::NOSIGNAL);
+        }
     }
     Some(())
 }

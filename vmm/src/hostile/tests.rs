@@ -3,7 +3,7 @@
 
 use super::frontend::{self, REGION_BYTES};
 use super::machine::{
-    DEVICES, ENTROPY, HONEST_END, LAYERS, Machine, QUEUES, RINGS_END, UPPER, VSOCK, rings_of,
+    DEVICES, ENTROPY, HONEST_END, LAYERS, Machine, NET, QUEUES, RINGS_END, UPPER, VSOCK, rings_of,
 };
 use super::operations;
 use crate::memory;
@@ -26,11 +26,14 @@ const MEMORY_END: u64 = Machine::MEMORY_BYTES;
 /// How long devices have to do whatever an attack makes them do.
 const WHILE: Duration = Duration::from_millis(20);
 
-/// A machine whose driver is ready, over memory that can be told from any other.
+/// A machine whose driver is ready, over memory that can be told from any other, and to which its network has spoken.
 fn at_work() -> Machine {
     let mut machine = Machine::new(memory::create(Machine::MEMORY_BYTES).unwrap());
     let pattern: Vec<u8> = (0..MEMORY_END).map(|at| (at % 241) as u8).collect();
     machine.memory.write_slice(&pattern, GuestAddress(0)).unwrap();
+    for length in [60, 100, 3000, 60_000] {
+        machine.speaks(length);
+    }
     (0..DEVICES).for_each(|device| machine.start(device));
     machine
 }
@@ -267,7 +270,7 @@ fn writes_to_the_config_space() {
             machine.read(device, offset::CONFIG, &mut bytes);
             bytes
         };
-        [LAYERS, UPPER, VSOCK, ENTROPY].map(read)
+        [LAYERS, UPPER, VSOCK, ENTROPY, NET].map(read)
     };
     let before = spaces(&machine);
     for device in 0..DEVICES {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Console, DiskConfig, Heard};
+use crate::config::{Console, DiskConfig, Heard, NetworkDevice};
 use std::os::fd::OwnedFd;
 
 fn descriptors(count: usize) -> Descriptors {
@@ -26,6 +26,7 @@ fn honest() -> VmConfig {
         cmdline: vec!["a=b".into()],
         disks: vec![disk("layers", false), disk("upper", true)],
         shares: None,
+        network: Some(NetworkDevice { mac: [2, 0, 0, 0, 0, 1], mtu: 68, connection: FdSlot(2) }),
         console: Some(Console { heard: Heard::Everything, file: FdSlot(2) }),
     }
 }
@@ -39,7 +40,8 @@ fn refused(change: impl FnOnce(&mut VmConfig)) -> ConfigError {
 #[test]
 fn an_honest_configuration_passes() {
     validate(&honest(), &descriptors(3)).unwrap();
-    let most = VmConfig { memory_mib: 256 << 10, vcpus: 32, console: None, ..honest() };
+    let most =
+        VmConfig { memory_mib: 256 << 10, vcpus: 32, console: None, network: None, ..honest() };
     validate(&most, &descriptors(3)).unwrap();
 }
 
@@ -80,8 +82,25 @@ fn stretches_are_neither_empty_nor_beyond_any_file() {
 
 #[test]
 fn disks_are_few() {
-    let many = refused(|config| config.disks = vec![config.disks[0].clone(); 7]);
+    let many = refused(|config| config.disks = vec![config.disks[0].clone(); 6]);
+    assert_eq!(many, ConfigError::Disks { count: 6, most: 5 });
+    let many = refused(|config| {
+        config.network = None;
+        config.disks = vec![config.disks[0].clone(); 7];
+    });
     assert_eq!(many, ConfigError::Disks { count: 7, most: 6 });
+}
+
+#[test]
+fn a_network_device_is_one_device_and_has_packets() {
+    let network = |change: fn(&mut NetworkDevice)| {
+        refused(|config| config.network.iter_mut().for_each(change))
+    };
+    assert_eq!(network(|it| it.mac = [0; 6]), ConfigError::Mac { mac: [0; 6] });
+    assert_eq!(network(|it| it.mac[0] = 3), ConfigError::Mac { mac: [3, 0, 0, 0, 0, 1] });
+    assert_eq!(network(|it| it.mtu = 67), ConfigError::Mtu { mtu: 67 });
+    let refusal = network(|it| it.connection = FdSlot(3));
+    assert!(matches!(refusal, ConfigError::NoFile { what: "the network", .. }), "{refusal}");
 }
 
 #[test]

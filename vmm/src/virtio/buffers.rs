@@ -53,6 +53,11 @@ impl<'m> Slices<'m> {
         self.length == 0
     }
 
+    /// How many stretches they are.
+    pub fn count(&self) -> usize {
+        self.parts.len()
+    }
+
     /// The stretches; none is empty.
     pub fn iter(&self) -> impl Iterator<Item = &VolatileSlice<'m>> {
         self.parts.iter()
@@ -64,6 +69,12 @@ impl<'m> Slices<'m> {
             self.length += part.len();
             self.parts.push_back(part);
         }
+    }
+
+    /// Adds others at the end.
+    pub fn append(&mut self, mut others: Self) {
+        self.length += others.length;
+        self.parts.append(&mut others.parts);
     }
 
     /// Takes the first `count` bytes off, or all where there are fewer.

@@ -20,6 +20,7 @@ pub mod file_system;
 mod interrupt;
 pub mod line;
 mod mmio;
+pub mod net;
 pub(crate) mod queue;
 mod service;
 mod state;
@@ -56,6 +57,8 @@ pub type Memory = Arc<GuestMemoryMmap<()>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u32)]
 pub enum DeviceId {
+    /// Network device.
+    Net = 1,
     /// Block device.
     Block = 2,
     /// Entropy source.
@@ -84,6 +87,8 @@ pub struct Activation {
     pub memory: Memory,
     /// The queues, as many as the device has sizes.
     pub queues: Vec<VirtQueue>,
+    /// The features that the driver accepted, the transport's among them.
+    pub features: u64,
 }
 
 /// A device, seen from its transport.

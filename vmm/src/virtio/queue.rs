@@ -6,9 +6,9 @@
 //! circle over it.
 
 use super::{QueueState, VirtQueue};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
-use vm_memory::{GuestAddress, GuestMemory, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemory, GuestMemoryMmap};
 
 /// A descriptor chain within guest memory of this kind.
 pub type Chain<'m> = DescriptorChain<&'m GuestMemoryMmap<()>>;
@@ -75,6 +75,35 @@ impl VirtQueue {
     pub fn give_back(&mut self, memory: &GuestMemoryMmap<()>, head: u16, written: u32) {
         // It fails for a head beyond the queue, which no chain that `take` gave can be of use with.
         let _ = self.queue.add_used(memory, head, written);
+    }
+
+    /// Puts chains on the used ring, each with how many bytes of it are filled, so that the driver sees all of them or none;
+    /// without an interrupt, for which [`VirtQueue::interrupt_if_wanted_since`] is then to be asked.
+    pub fn give_back_together(&mut self, memory: &GuestMemoryMmap<()>, chains: &[(u16, u32)]) {
+        // The library's way publishes each by itself. That all of the ring is memory was seen as the queue was made.
+        let (ring, size) = (self.queue.used_ring(), self.queue.size());
+        let mut next = self.queue.next_used();
+        for (head, written) in chains {
+            let slot = GuestAddress(ring + 4 + 8 * u64::from(next % size));
+            let _ = memory.write_obj([u32::from(*head).to_le(), written.to_le()], slot);
+            next = next.wrapping_add(1);
+        }
+        self.queue.set_next_used(next);
+        let _ = memory.store(next.to_le(), GuestAddress(ring + 2), Ordering::Release);
+    }
+
+    /// Interrupts the driver if it wants to know of what was given back together since the used index was `old`
+    /// (VirtIO 1.2 §2.7.10).
+    pub fn interrupt_if_wanted_since(&mut self, memory: &GuestMemoryMmap<()>, old: u16) {
+        // What was given back is seen before the driver's word is read.
+        fence(Ordering::SeqCst);
+        let word = self.queue.avail_ring() + 4 + 2 * u64::from(self.queue.size());
+        let event = memory.load::<u16>(GuestAddress(word), Ordering::Relaxed).map(u16::from_le);
+        let new = self.queue.next_used();
+        let passes = |event| new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old);
+        if !self.queue.event_idx_enabled() || event.map_or(true, passes) {
+            self.interrupt.used_ring();
+        }
     }
 
     /// Interrupts the driver if it wants to know of what was given back.

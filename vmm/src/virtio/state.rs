@@ -16,6 +16,13 @@ pub enum DeviceState {
     },
     /// A file system's is with its files and with who serves it.
     FileSystem,
+    /// A network device's: what its driver was told. Packets on their way are lost, as on any wire.
+    Net {
+        /// Its hardware address.
+        mac: [u8; 6],
+        /// The largest packet, in bytes.
+        mtu: u16,
+    },
     /// Connections do not outlive a save: the driver is told by a transport-reset event.
     Vsock,
 }

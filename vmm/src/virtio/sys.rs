@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use vmm_sys_util::eventfd::EventFd;
 
 /// The most stretches of guest memory that one system call takes; the rest waits for the next.
-const MAX_VECTORS: usize = 128;
+pub const MAX_VECTORS: usize = 128;
 
 struct Vectors {
     entries: [libc::iovec; MAX_VECTORS],

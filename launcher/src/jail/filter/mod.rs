@@ -8,7 +8,7 @@
 //!   launcher.list   ⊇  ┌ probe.list
 //!   (inherited)        ├ unpack.list
 //!                      ├ fetch.list          beside launcher-fetching.list, while an image is prepared
-//!                      ├ vmm-start.list      ⊇ vmm-main, vcpu, block, vsock, entropy, watch
+//!                      ├ vmm-start.list      ⊇ vmm-main, vcpu, block, vsock, entropy, net, watch
 //!                      ├ devices-start.list  ⊇ devices-main, vhost-user, block, vsock, watch
 //!                      └ qemu.list           and QEMU's own -sandbox within
 //!   copier.list                                      of `cofferdam cp`, which starts nothing
@@ -49,6 +49,8 @@ pub enum List {
     Vsock,
     /// The entropy source's thread.
     Entropy,
+    /// The network device's thread.
+    Net,
     /// The thread that sees that the launcher is gone.
     Watch,
     /// The devices process, whatever it does.
@@ -85,6 +87,7 @@ impl List {
             Self::Block => "block",
             Self::Vsock => "vsock",
             Self::Entropy => "entropy",
+            Self::Net => "net",
             Self::Watch => "watch",
             Self::DevicesStart => "devices-start",
             Self::DevicesMain => "devices-main",
@@ -110,6 +113,7 @@ impl List {
             Self::Block => &BLOCK,
             Self::Vsock => &VSOCK,
             Self::Entropy => &ENTROPY,
+            Self::Net => &NET,
             Self::Watch => &WATCH,
             Self::DevicesStart => &DEVICES_START,
             Self::DevicesMain => &DEVICES_MAIN,

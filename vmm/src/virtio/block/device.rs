@@ -78,7 +78,7 @@ impl VirtioDevice for Block {
     }
 
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
-        let Activation { memory, queues } = activation;
+        let Activation { memory, queues, .. } = activation;
         let got = queues.len();
         let Ok([queue]) = <[VirtQueue; 1]>::try_from(queues) else {
             return Err(ActivateError::QueueCount { got, expected: 1 });

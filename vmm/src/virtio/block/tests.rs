@@ -47,7 +47,7 @@ impl Rig {
         let driver = Driver::new(&memory, 0, 256);
         let mut disk = Block::new(config, &files, Threads::unconfined()).unwrap();
         let queues = vec![driver.queue()];
-        disk.activate(Activation { memory: memory.clone(), queues }).unwrap();
+        disk.activate(Activation { memory: memory.clone(), queues, features: 0 }).unwrap();
         Self { disk, driver, memory }
     }
 
@@ -334,7 +334,7 @@ fn a_reset_gives_the_queue_back_and_it_goes_on_where_it_was() {
     let queues = rig.disk.reset();
     assert_eq!(rig.disk.save(), DeviceState::Block { bytes: 8192, writable: true });
     assert!(rig.disk.reset().is_empty(), "a second reset has nothing to give");
-    rig.disk.activate(Activation { memory: rig.memory.clone(), queues }).unwrap();
+    rig.disk.activate(Activation { memory: rig.memory.clone(), queues, features: 0 }).unwrap();
     assert_eq!(rig.request(0, 8, &[(DATA + 512, 512, true)]), (0, 513));
     assert_eq!(rig.bytes(DATA, 1024), [3; 1024]);
 }

@@ -52,7 +52,7 @@ impl VirtioDevice for Entropy {
     }
 
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
-        let Activation { memory, queues } = activation;
+        let Activation { memory, queues, .. } = activation;
         let [queue]: [VirtQueue; 1] = queues.try_into().map_err(|queues: Vec<_>| {
             ActivateError::QueueCount { got: queues.len(), expected: QUEUE_SIZES.len() }
         })?;

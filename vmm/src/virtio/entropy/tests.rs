@@ -39,7 +39,7 @@ fn serving() -> (Entropy, Guest) {
     let notify = Arc::new(notify);
     let queues = vec![VirtQueue { queue, notify, interrupt: Interrupt::call(call) }];
     let mut device = Entropy::new(Threads::unconfined()).unwrap();
-    device.activate(Activation { memory, queues }).unwrap();
+    device.activate(Activation { memory, queues, features: 0 }).unwrap();
     (device, guest)
 }
 
@@ -111,7 +111,7 @@ fn a_reset_gives_the_queue_back_where_it_was() {
     let queues = device.reset();
     assert_eq!((queues[0].queue.next_avail(), queues[0].queue.next_used()), (1, 1));
     assert_eq!(device.reset().len(), 0);
-    device.activate(Activation { memory: guest.memory.clone(), queues }).unwrap();
+    device.activate(Activation { memory: guest.memory.clone(), queues, features: 0 }).unwrap();
     assert_eq!(device.reset().len(), 1);
 }
 
@@ -133,7 +133,7 @@ fn between_two_chains_the_thread_looks_whether_to_stop() {
 #[test]
 fn another_number_of_queues_is_refused() {
     let memory = memory::create(1 << 20).unwrap();
-    let activation = Activation { memory, queues: Vec::new() };
+    let activation = Activation { memory, queues: Vec::new(), features: 0 };
     let refusal = Entropy::new(Threads::unconfined()).unwrap().activate(activation);
     assert!(matches!(refusal, Err(ActivateError::QueueCount { got: 0, expected: 1 })));
 }

@@ -76,7 +76,7 @@ impl VirtioDevice for FileSystem {
     }
 
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
-        let Activation { memory, queues } = activation;
+        let Activation { memory, queues, .. } = activation;
         if queues.len() != QUEUE_SIZES.len() {
             let (got, expected) = (queues.len(), QUEUE_SIZES.len());
             return Err(ActivateError::QueueCount { got, expected });

@@ -36,7 +36,7 @@ fn both_queues_are_answered_and_given_back() {
         let mut drivers: Vec<Driver> =
             [0, 0x10_0000].map(|base| Driver::new(&memory, base, QUEUE_SIZES[0])).into();
         let queues = drivers.iter().map(Driver::queue).collect();
-        device.activate(Activation { memory: memory.clone(), queues }).unwrap();
+        device.activate(Activation { memory: memory.clone(), queues, features: 0 }).unwrap();
         for driver in &mut drivers {
             driver.add(&[(0x30_0000, 7, false), (0x30_1000, 4, true)]);
             assert_eq!(driver.wait_used().1, 4);
@@ -52,5 +52,5 @@ fn another_number_of_queues_is_refused() {
     let mut device = FileSystem::new("x", Arc::new(Measure), Threads::unconfined()).unwrap();
     let memory = memory(1 << 20);
     let queues = vec![Driver::new(&memory, 0, 8).queue()];
-    assert!(device.activate(Activation { memory, queues }).is_err());
+    assert!(device.activate(Activation { memory, queues, features: 0 }).is_err());
 }

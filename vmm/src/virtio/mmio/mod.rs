@@ -230,7 +230,8 @@ impl MmioTransport {
     }
 
     fn hand_over(&mut self, queues: Vec<VirtQueue>) {
-        let activation = Activation { memory: self.memory.clone(), queues };
+        let (memory, features) = (self.memory.clone(), self.registers.driver_features);
+        let activation = Activation { memory, queues, features };
         if self.device.activate(activation).is_err() {
             self.interrupt().need_reset();
         }

@@ -73,7 +73,7 @@ impl Backend {
         let queues = self.rings.iter_mut().map(|ring| ring.take(shared, event_idx));
         let queues = queues.collect::<Option<Vec<_>>>().ok_or(Error::InvalidParam)?;
         let memory = shared.memory().clone();
-        let activation = Activation { memory, queues };
+        let activation = Activation { memory, queues, features: self.features };
         let failed = |error| Error::ReqHandlerError(io::Error::other(error));
         self.device.activate(activation).map_err(failed)?;
         self.active = true;

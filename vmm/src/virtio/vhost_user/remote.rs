@@ -115,7 +115,7 @@ impl VirtioDevice for Remote {
     }
 
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
-        let Activation { memory, queues } = activation;
+        let Activation { memory, queues, .. } = activation;
         if queues.len() != self.sizes.len() {
             let (got, expected) = (queues.len(), self.sizes.len());
             return Err(ActivateError::QueueCount { got, expected });

@@ -63,7 +63,7 @@ impl VirtioDevice for Vsock {
     }
 
     fn activate(&mut self, activation: Activation) -> Result<(), ActivateError> {
-        let Activation { memory, queues } = activation;
+        let Activation { memory, queues, .. } = activation;
         let (got, expected) = (queues.len(), self.queue_sizes.len());
         let queues = Some(queues).filter(|_| got == expected).and_then(Queues::of);
         let queues = queues.ok_or(ActivateError::QueueCount { got, expected })?;

@@ -50,7 +50,7 @@ impl Guest {
     }
 
     fn activate(&mut self, queues: Vec<VirtQueue>) {
-        let activation = Activation { memory: self.memory.clone(), queues };
+        let activation = Activation { memory: self.memory.clone(), queues, features: 0 };
         self.device.activate(activation).unwrap();
     }
 
@@ -272,7 +272,7 @@ fn malformed_chains_come_back_and_the_device_goes_on() {
 #[test]
 fn the_driver_must_bring_as_many_queues_as_the_device_has() {
     let guest = Guest::new();
-    let activation = |queues| Activation { memory: guest.memory.clone(), queues };
+    let activation = |queues| Activation { memory: guest.memory.clone(), queues, features: 0 };
     let queues = || vec![guest.rx.queue(), guest.tx.queue()];
     let mut own = Vsock::new(Offers::new(), EventQueue::Own, Threads::unconfined()).unwrap();
     assert!(own.activate(activation(queues())).is_err());
