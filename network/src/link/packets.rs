@@ -77,9 +77,11 @@ impl Packets {
     }
 }
 
-/// The header of a frame whose own headers are so long. The guest's device fills in how many buffers it takes.
+/// The header of a frame whose own headers are so long. It takes one buffer, unless the guest's device finds that it takes
+/// more.
 fn header_of(offload: Option<Offload>, headers: usize) -> [u8; HEADER] {
     let mut header = [0; HEADER];
+    header[10] = 1;
     let Some(Offload { start, at, segments }) = offload else { return header };
     let (kind, size) = match segments {
         None => (0, 0),
@@ -100,10 +102,10 @@ mod tests {
 
     #[test]
     fn what_is_left_to_do_stands_before_a_frame() {
-        assert_eq!(header_of(None, 54), [0; HEADER]);
+        assert_eq!(header_of(None, 54), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
         let checksum = Offload { start: 34, at: 16, segments: None };
-        assert_eq!(header_of(Some(checksum), 54), [1, 0, 54, 0, 0, 0, 34, 0, 16, 0, 0, 0]);
+        assert_eq!(header_of(Some(checksum), 54), [1, 0, 54, 0, 0, 0, 34, 0, 16, 0, 1, 0]);
         let segments = Offload { start: 54, at: 16, segments: Some((1440, true)) };
-        assert_eq!(header_of(Some(segments), 74), [1, 4, 74, 0, 0xa0, 5, 54, 0, 16, 0, 0, 0]);
+        assert_eq!(header_of(Some(segments), 74), [1, 4, 74, 0, 0xa0, 5, 54, 0, 16, 0, 1, 0]);
     }
 }
