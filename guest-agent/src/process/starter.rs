@@ -12,6 +12,7 @@ use crate::container::bundle::{self, NamespaceKind, Surroundings};
 use crate::container::user_namespace::{IdRange, UserNamespace};
 use crate::container::{STATE, directories, directory, etc_files, mount_points};
 use crate::error::{OsError, Tried};
+use crate::network::{self, NetworkError, Place};
 use crate::rootfs::{self, RootfsPaths};
 use crate::seccomp::{self, SeccompError};
 use crate::{cgroup, sys};
@@ -19,7 +20,8 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 use protocol::{
-    AppArmor, ContainerId, ContainerSpec, MountSource, ProcessSpec, Program, SeccompProfile,
+    AppArmor, ContainerId, ContainerSpec, MountSource, NamespaceRef, ProcessSpec, Program,
+    SeccompProfile,
 };
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -39,6 +41,8 @@ enum StartError {
     Seccomp(#[from] SeccompError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
 }
 
 /// Whether these arguments make a starter; its socket's number.
@@ -162,9 +166,19 @@ fn start_container(
         .as_init(&bundle)
         .with_systemd(false)
         .build()?;
-    let pid = container.pid().map_or(0, |pid| pid.as_raw());
+    let pid = container.pid().map_or(0, |pid| pid.as_raw()).unsigned_abs();
+    give_network(spec, pid)?;
     container.start()?;
-    Ok(pid.unsigned_abs())
+    Ok(pid)
+}
+
+/// Gives a container the network it is to have, where that is not another container's.
+fn give_network(spec: &ContainerSpec, init: u32) -> Result<(), NetworkError> {
+    match (&spec.network, &spec.namespaces.network) {
+        (None, _) | (_, NamespaceRef::Container(_)) => Ok(()),
+        (Some(network), NamespaceRef::New) => network::give(network, Place::Of(init)),
+        (Some(network), NamespaceRef::Guest) => network::give(network, Place::Guest),
+    }
 }
 
 /// Makes in a container's root, as its own root would, what must be there before anything is mounted in it.
