@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::os::fd::RawFd;
 
 /// What the device is called where a container sees it.
 pub const NAME: &str = "eth0";
@@ -38,7 +39,7 @@ const LOOPBACK_INDEX: u32 = 1;
 mod link {
     pub const NAME: u16 = 3;
     pub const MTU: u16 = 4;
-    pub const NAMESPACE_OF_PROCESS: u16 = 19;
+    pub const NAMESPACE_BY_FILE: u16 = 28;
     pub const WANTED: u16 = 29;
     pub const NEW_INDEX: u16 = 49;
     pub const HARDWARE: u16 = 56;
@@ -47,8 +48,8 @@ mod link {
 /// One thing to be done, mostly to the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// Into the network namespace of this process, as [`NAME`] and under the same index.
-    Move(u32),
+    /// Into the network namespace of this open file, as [`NAME`] and under the same index.
+    Move(RawFd),
     /// The loopback interface comes up.
     Loopback,
     /// The device comes up, for packets of so many bytes at most.
@@ -72,10 +73,10 @@ impl Change {
 
     fn message(self, device: u32, sequence: u32, flags: u16) -> Message {
         match self {
-            Self::Move(process) => {
+            Self::Move(namespace) => {
                 let name = [NAME.as_bytes(), &[0]].concat();
                 Message::begin(libc::RTM_SETLINK, flags, sequence, &interface(device, 0))
-                    .attribute(link::NAMESPACE_OF_PROCESS, &process.to_ne_bytes())
+                    .attribute(link::NAMESPACE_BY_FILE, &namespace.to_ne_bytes())
                     .attribute(link::NEW_INDEX, &device.to_ne_bytes())
                     .attribute(link::NAME, &name)
             }
