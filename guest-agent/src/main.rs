@@ -13,6 +13,7 @@ mod disks;
 mod early;
 mod error;
 mod log;
+mod network;
 mod power;
 mod process;
 mod rootfs;

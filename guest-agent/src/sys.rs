@@ -337,17 +337,11 @@ pub fn write_port(port: u16, value: u8) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives this process, which has one thread, a mount namespace of its own.
-pub fn unshare_mounts() -> io::Result<()> {
-    // SAFETY: no pointers are passed, and a new mount namespace invalidates no open file.
-    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
-    Ok(())
-}
-
-/// Gives this process, which has one thread, a user namespace of its own, in which it is nobody yet.
-pub fn unshare_users() -> io::Result<()> {
-    // SAFETY: no pointers are passed, and a new user namespace invalidates no open file.
-    check(unsafe { libc::unshare(libc::CLONE_NEWUSER) })?;
+/// Gives this process, which has one thread, namespaces of its own: one of each of these kinds (`CLONE_NEW…`).
+/// In a new one of users it is nobody yet.
+pub fn unshare(kinds: libc::c_int) -> io::Result<()> {
+    // SAFETY: no pointers are passed, and a new namespace invalidates no open file.
+    check(unsafe { libc::unshare(kinds) })?;
     Ok(())
 }
 

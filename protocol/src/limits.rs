@@ -13,6 +13,8 @@ pub const MAX_MOUNTS: usize = 256;
 pub const MAX_MOUNT_OPTIONS: usize = 64;
 /// The most masked, and the most read-only, paths.
 pub const MAX_PATHS: usize = 256;
+/// The most addresses, and the most gateways, of a network.
+pub const MAX_ADDRESSES: usize = 16;
 /// The most arguments of a process.
 pub const MAX_ARGS: usize = 16_384;
 /// The most environment variables of a process.
@@ -79,6 +81,7 @@ impl Request {
                 let mut parts = of_process(&spec.init);
                 parts.push(("system call filter", size(&spec.seccomp)));
                 parts.push(("mounts", size(&spec.mounts)));
+                parts.push(("names of other machines", size(&spec.network)));
                 parts.push(("paths", size(&(&spec.masked_paths, &spec.readonly_paths))));
                 parts
             }
@@ -101,6 +104,10 @@ fn check_container(spec: &ContainerSpec) -> Result<(), RequestError> {
     }
     check("masked paths", spec.masked_paths.len(), MAX_PATHS)?;
     check("read-only paths", spec.readonly_paths.len(), MAX_PATHS)?;
+    if let Some(network) = &spec.network {
+        check("addresses", network.addresses.len(), MAX_ADDRESSES)?;
+        check("gateways", network.gateways.len(), MAX_ADDRESSES)?;
+    }
     spec.seccomp.as_ref().map_or(Ok(()), check_seccomp)?;
     check_process(&spec.init)
 }

@@ -25,7 +25,13 @@ fn container() -> ContainerSpec {
     ContainerSpec {
         id: ContainerId::try_from("box".to_owned()).unwrap(),
         hostname: "h".to_owned(),
-        network: None,
+        network: Some(Network {
+            mtu: 1500,
+            addresses: Vec::new(),
+            gateways: Vec::new(),
+            resolv_conf: String::new(),
+            hosts: String::new(),
+        }),
         rootfs: Rootfs {
             layers: vec![DiskExtent { offset: 0, length: 4096 }],
             upper: Upper::Disk(DiskExtent { offset: 0, length: 1 }),
@@ -67,7 +73,7 @@ fn start(change: impl Fn(&mut ContainerSpec)) -> Result<Vec<u8>, RequestError> {
 #[test]
 fn counts() {
     type Fill = fn(&mut ContainerSpec, usize);
-    let fills: [(&str, usize, Fill); 9] = [
+    let fills: [(&str, usize, Fill); 11] = [
         ("layers", MAX_LAYERS, |spec, count| {
             spec.rootfs.layers = vec![DiskExtent { offset: 0, length: 4096 }; count];
         }),
@@ -75,6 +81,14 @@ fn counts() {
         ("masked paths", MAX_PATHS, |spec, count| spec.masked_paths = vec![String::new(); count]),
         ("read-only paths", MAX_PATHS, |spec, count| {
             spec.readonly_paths = vec![String::new(); count];
+        }),
+        ("addresses", MAX_ADDRESSES, |spec, count| {
+            let address = (std::net::Ipv4Addr::LOCALHOST.into(), 8);
+            spec.network.as_mut().unwrap().addresses = vec![address; count];
+        }),
+        ("gateways", MAX_ADDRESSES, |spec, count| {
+            let gateway = std::net::Ipv4Addr::LOCALHOST.into();
+            spec.network.as_mut().unwrap().gateways = vec![gateway; count];
         }),
         ("arguments", MAX_ARGS, |spec, count| spec.init.args = vec![String::new(); count]),
         ("environment variables", MAX_ENV, |spec, count| {
@@ -125,6 +139,8 @@ fn length() {
     assert_eq!(longest(&|spec| spec.init.args.push(long.clone())), "arguments");
     assert_eq!(longest(&|spec| spec.init.env.push(long.clone())), "environment");
     assert_eq!(longest(&|spec| spec.masked_paths.push(long.clone())), "paths");
+    let hosts = |spec: &mut ContainerSpec| spec.network.as_mut().unwrap().hosts = long.clone();
+    assert_eq!(longest(&hosts), "names of other machines");
     let named = |spec: &mut ContainerSpec| {
         spec.seccomp.as_mut().unwrap().rules[0].names.push(long.clone());
     };

@@ -79,6 +79,8 @@ pub struct Surroundings<'a> {
     pub joined: &'a [(NamespaceKind, i32)],
     /// The open file of its user namespace, where it has one.
     pub users: Option<i32>,
+    /// The open file of its own network namespace, where that is made already.
+    pub network: Option<i32>,
     /// What it is given of disks and shares, in the order of their mounts.
     pub directories: &'a [PathBuf],
 }
@@ -152,7 +154,12 @@ fn namespaces(
         let builder = || LinuxNamespaceBuilder::default().typ(kind.oci());
         match kind.of(&spec.namespaces) {
             NamespaceRef::Guest => {}
-            NamespaceRef::New => namespaces.push(builder().build()?),
+            NamespaceRef::New => namespaces.push(match around.network {
+                Some(fd) if kind == NamespaceKind::Network => {
+                    builder().path(open_file(fd)).build()?
+                }
+                _ => builder().build()?,
+            }),
             NamespaceRef::Container(_) => {
                 for (_, fd) in around.joined.iter().filter(|(joined, _)| *joined == kind) {
                     namespaces.push(builder().path(open_file(*fd)).build()?);

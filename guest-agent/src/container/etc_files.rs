@@ -5,10 +5,11 @@
 
 use super::bundle::ETC_FILES;
 use crate::error::{OsError, Tried};
-use protocol::ContainerSpec;
+use protocol::{ContainerSpec, Network};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, openat2, statat, unlinkat};
 use rustix::io::Errno;
 use std::fs;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::chown;
 use std::path::Path;
@@ -21,7 +22,8 @@ pub fn write(spec: &ContainerSpec, owner: u32, etc: &Path) -> Result<(), OsError
     fs::create_dir_all(etc).tried("make", etc.display())?;
     for name in ETC_FILES {
         let path = etc.join(name);
-        fs::write(&path, contents(name, &spec.hostname)).tried("write", path.display())?;
+        let contents = contents(name, &spec.hostname, spec.network.as_ref());
+        fs::write(&path, contents).tried("write", path.display())?;
         if owner != 0 {
             chown(&path, Some(owner), Some(owner)).tried("give away", path.display())?;
         }
@@ -29,7 +31,7 @@ pub fn write(spec: &ContainerSpec, owner: u32, etc: &Path) -> Result<(), OsError
     Ok(())
 }
 
-fn contents(name: &str, hostname: &str) -> String {
+fn contents(name: &str, hostname: &str, network: Option<&Network>) -> String {
     match name {
         "hosts" => format!(
             "127.0.0.1\tlocalhost\n\
@@ -38,11 +40,34 @@ fn contents(name: &str, hostname: &str) -> String {
              ff00::\tip6-mcastprefix\n\
              ff02::1\tip6-allnodes\n\
              ff02::2\tip6-allrouters\n\
-             127.0.1.1\t{hostname}\n"
+             {}",
+            hosts(hostname, network)
         ),
         "hostname" => format!("{hostname}\n"),
-        _ => String::new(),
+        _ => network.map(|network| network.resolv_conf.clone()).unwrap_or_default(),
     }
+}
+
+/// The lines of hosts for the container's own name, which stands for the first address of each kind, and for others.
+fn hosts(hostname: &str, network: Option<&Network>) -> String {
+    let Some(network) = network else { return format!("127.0.1.1\t{hostname}\n") };
+    let own = |is_kind: fn(&IpAddr) -> bool| {
+        let mut addresses = network.addresses.iter().map(|(address, _)| address);
+        addresses.find(|address| is_kind(address) && is_own(address))
+    };
+    let own = [own(IpAddr::is_ipv4), own(IpAddr::is_ipv6)].into_iter().flatten();
+    let mut lines: String = own.map(|address| format!("{address}\t{hostname}\n")).collect();
+    lines.push_str(&network.hosts);
+    lines
+}
+
+/// Whether an address is nobody else's, on whatever link.
+fn is_own(address: &IpAddr) -> bool {
+    let is_of_link = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    !address.is_loopback() && !is_of_link
 }
 
 /// Removes links in the root's /etc that lead nowhere, so that a file can be bound there: many

@@ -51,23 +51,25 @@ impl IdRange {
 pub struct UserNamespace {
     range: IdRange,
     file: OwnedFd,
+    network: Option<OwnedFd>,
 }
 
 impl UserNamespace {
-    /// Makes one with these ids.
+    /// Makes one with these ids and, where that is wanted, a network namespace that belongs to it.
     ///
     /// A child of this process, which has one thread, makes it: only who is outside of a namespace may say
     /// what its ids stand for.
     ///
     /// # Errors
     /// The first operation that fails.
-    pub fn make(range: IdRange) -> Result<Self, OsError> {
+    pub fn make(range: IdRange, with_network: bool) -> Result<Self, OsError> {
         const WHAT: &str = "a user namespace";
         let (mut ours, mut theirs) = UnixStream::pair().tried("prepare", WHAT)?;
         let Some(child) = sys::fork().tried("fork for", WHAT)? else {
             drop(ours);
-            let made = sys::unshare_users();
-            // Lives until the other end is closed: then the namespace's file is open.
+            let network = if with_network { libc::CLONE_NEWNET } else { 0 };
+            let made = sys::unshare(libc::CLONE_NEWUSER | network);
+            // Lives until the other end is closed: then the namespaces' files are open.
             let told = made.and_then(|()| theirs.write_all(&[1]));
             let _ = told.and_then(|()| theirs.read(&mut [0]));
             sys::exit_now(0)
@@ -79,12 +81,21 @@ impl UserNamespace {
                 let path = format!("/proc/{child}/{name}");
                 fs::write(&path, &map).tried("write", format_args!("{map} to {path}"))?;
             }
-            let path = format!("/proc/{child}/ns/user");
-            File::open(&path).tried("open", &path)
+            let open = |kind: &str| {
+                let path = format!("/proc/{child}/ns/{kind}");
+                File::open(&path).map(OwnedFd::from).tried("open", path)
+            };
+            let network = with_network.then(|| open("net")).transpose()?;
+            Ok(Self { range, file: open("user")?, network })
         });
         drop(ours);
         sys::wait_for(child);
-        Ok(Self { range, file: opened?.into() })
+        opened
+    }
+
+    /// The network namespace that was made with it: once.
+    pub fn take_network(&mut self) -> Option<OwnedFd> {
+        self.network.take()
     }
 
     /// The number of its open file.

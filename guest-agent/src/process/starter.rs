@@ -12,6 +12,7 @@ use crate::container::bundle::{self, NamespaceKind, Surroundings};
 use crate::container::user_namespace::{IdRange, UserNamespace};
 use crate::container::{STATE, directories, directory, etc_files, mount_points};
 use crate::error::{OsError, Tried};
+use crate::network::{self, Coming, NetworkError};
 use crate::rootfs::{self, RootfsPaths};
 use crate::seccomp::{self, SeccompError};
 use crate::{cgroup, sys};
@@ -19,7 +20,8 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 use protocol::{
-    AppArmor, ContainerId, ContainerSpec, MountSource, ProcessSpec, Program, SeccompProfile,
+    AppArmor, ContainerId, ContainerSpec, MountSource, NamespaceRef, ProcessSpec, Program,
+    SeccompProfile,
 };
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -39,6 +41,8 @@ enum StartError {
     Seccomp(#[from] SeccompError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
 }
 
 /// Whether these arguments make a starter; its socket's number.
@@ -128,10 +132,12 @@ fn start_container(
     reports: &Rc<Reports>,
 ) -> Result<u32, StartError> {
     // Mounts made from here on are this container's alone and go when its last process does.
-    sys::unshare_mounts().tried("unshare", "the mount namespace")?;
+    sys::unshare(libc::CLONE_NEWNS).tried("unshare", "the mount namespace")?;
     let bundle = directory(&spec.id);
     let root = bundle.join("rootfs");
-    let users = range.map(UserNamespace::make).transpose()?;
+    let with_network = spec.network.is_some() && spec.namespaces.network == NamespaceRef::New;
+    let mut users = range.map(|range| UserNamespace::make(range, with_network)).transpose()?;
+    let coming = begin_network(&spec, users.as_mut())?;
     rootfs::mount(paths, users.as_ref(), &root)?;
     let etc = bundle.join("etc");
     etc_files::write(&spec, range.map_or(0, IdRange::root), &etc)?;
@@ -142,8 +148,9 @@ fn start_container(
     let spec = &spec;
     cgroup::create(&spec.id, &spec.resources, spec.devices)?;
     let users = users.as_ref().map(UserNamespace::number);
-    let around =
-        Surroundings { rootfs: &root, etc: &etc, joined, users, directories: &directories };
+    let network = coming.as_ref().map(Coming::number);
+    let (rootfs, etc, directories) = (&root, &etc, &directories);
+    let around = Surroundings { rootfs, etc, joined, users, network, directories };
     let specification = bundle::runtime_spec(spec, &around)?;
     specification.save(bundle.join("config.json"))?;
     let of_the_agent = spec.reaper || spec.init.program == Program::Witness;
@@ -162,9 +169,31 @@ fn start_container(
         .as_init(&bundle)
         .with_systemd(false)
         .build()?;
-    let pid = container.pid().map_or(0, |pid| pid.as_raw());
-    container.start()?;
-    Ok(pid.unsigned_abs())
+    let pid = container.pid().map_or(0, |pid| pid.as_raw()).unsigned_abs();
+    let arrived = coming.map_or(Ok(()), Coming::arrive).map_err(StartError::from);
+    let started = arrived.and_then(|()| Ok(container.start()?));
+    if started.is_err() {
+        // Its init process would wait for ever.
+        cgroup::kill_all(&spec.id);
+    }
+    started.map(|()| pid)
+}
+
+/// Sees to the network that a container is to have, where that is not another container's.
+fn begin_network(
+    spec: &ContainerSpec,
+    users: Option<&mut UserNamespace>,
+) -> Result<Option<Coming>, NetworkError> {
+    match (&spec.network, &spec.namespaces.network) {
+        (None, _) | (_, NamespaceRef::Container(_)) => Ok(None),
+        (Some(network), NamespaceRef::Guest) => {
+            network::configure_for_guest(network).map(|()| None)
+        }
+        (Some(network), NamespaceRef::New) => {
+            let namespace = users.and_then(UserNamespace::take_network);
+            Coming::begin(network, namespace).map(Some)
+        }
+    }
 }
 
 /// Makes in a container's root, as its own root would, what must be there before anything is mounted in it.

@@ -49,6 +49,7 @@ fn of(spec: &ContainerSpec, joined: &[(NamespaceKind, i32)]) -> Spec {
         etc: Path::new("/e"),
         joined,
         users: None,
+        network: None,
         directories: &[],
     };
     runtime_spec(spec, &around).unwrap()
@@ -183,6 +184,7 @@ fn a_user_namespace_is_joined_and_has_only_its_own_groups() {
         etc: Path::new("/e"),
         joined: &[],
         users: Some(5),
+        network: None,
         directories: &[],
     };
     let made = runtime_spec(&spec(), &around).unwrap();
@@ -192,4 +194,23 @@ fn a_user_namespace_is_joined_and_has_only_its_own_groups() {
     assert_eq!(last.path().as_deref(), Some(Path::new("/proc/self/fd/5")));
     assert_eq!(linux.sysctl().as_ref().unwrap()["net.ipv4.ping_group_range"], "0 65535");
     assert!(linux.uid_mappings().is_none(), "it has them already");
+}
+
+#[test]
+fn a_network_namespace_that_is_made_already_is_joined() {
+    let around = Surroundings {
+        rootfs: Path::new("/r"),
+        etc: Path::new("/e"),
+        joined: &[],
+        users: None,
+        network: Some(7),
+        directories: &[],
+    };
+    let made = runtime_spec(&spec(), &around).unwrap();
+    let linux = made.linux().as_ref().unwrap();
+    let paths = linux.namespaces().as_ref().unwrap().iter().filter(|it| it.path().is_some());
+    let paths: Vec<_> = paths.map(|it| (it.typ(), it.path().clone().unwrap())).collect();
+    assert_eq!(paths, [(LinuxNamespaceType::Network, PathBuf::from("/proc/self/fd/7"))]);
+    // And is the container's own for all that.
+    assert!(linux.sysctl().is_some());
 }

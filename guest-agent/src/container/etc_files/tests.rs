@@ -33,8 +33,29 @@ fn an_etc_that_leads_outside_is_looked_for_inside() {
 
 #[test]
 fn the_host_name_stands_in_two_of_the_files() {
-    assert_eq!(contents("hostname", "box"), "box\n");
-    assert!(contents("hosts", "box").ends_with("127.0.1.1\tbox\n"));
-    assert!(contents("hosts", "box").starts_with("127.0.0.1\tlocalhost\n"));
-    assert_eq!(contents("resolv.conf", "box"), "");
+    assert_eq!(contents("hostname", "box", None), "box\n");
+    assert!(contents("hosts", "box", None).ends_with("127.0.1.1\tbox\n"));
+    assert!(contents("hosts", "box", None).starts_with("127.0.0.1\tlocalhost\n"));
+    assert_eq!(contents("resolv.conf", "box", None), "");
+}
+
+#[test]
+fn a_network_names_the_container_by_its_addresses_and_others_besides() {
+    let address = |text: &str| (text.parse().unwrap(), 24);
+    let network = |addresses: &[&str]| Network {
+        mtu: 1500,
+        addresses: addresses.iter().map(|text| address(text)).collect(),
+        gateways: Vec::new(),
+        resolv_conf: "nameserver 192.0.0.1\n".to_owned(),
+        hosts: "192.0.0.1\tgateway\n".to_owned(),
+    };
+    let all = ["127.0.0.2", "fe80::2", "192.0.0.2", "fd00::2", "192.0.0.3", "fd00::3"];
+    let hosts = contents("hosts", "box", Some(&network(&all)));
+    let lines = "ff02::2\tip6-allrouters\n192.0.0.2\tbox\nfd00::2\tbox\n192.0.0.1\tgateway\n";
+    assert!(hosts.ends_with(lines), "{hosts}");
+    assert!(hosts.starts_with("127.0.0.1\tlocalhost\n"));
+    let hosts = contents("hosts", "box", Some(&network(&["192.0.0.2"])));
+    assert!(hosts.ends_with("ip6-allrouters\n192.0.0.2\tbox\n192.0.0.1\tgateway\n"), "{hosts}");
+    let names = contents("resolv.conf", "box", Some(&network(&[])));
+    assert_eq!(names, "nameserver 192.0.0.1\n");
 }
