@@ -13,8 +13,6 @@ use std::sync::Arc;
 const QUEUE_SIZES: [u16; 2] = [QUEUE_SIZE; 2];
 /// `struct virtio_net_config` up to `mtu` (VirtIO 1.2 §5.1.4).
 const CONFIG_BYTES: usize = 12;
-/// `VIRTIO_NET_S_LINK_UP`.
-const LINK_UP: u16 = 1;
 
 /// A network device.
 #[derive(Debug)]
@@ -48,7 +46,8 @@ impl VirtioDevice for Net {
     fn features(&self) -> u64 {
         let to_host = feature::CSUM | feature::HOST_TSO4 | feature::HOST_TSO6;
         let to_guest = feature::GUEST_CSUM | feature::GUEST_TSO4 | feature::GUEST_TSO6;
-        to_host | to_guest | feature::MRG_RXBUF | feature::MAC | feature::MTU | feature::STATUS
+        // Without a status the link is there from the first moment, and no driver waits for it.
+        to_host | to_guest | feature::MRG_RXBUF | feature::MAC | feature::MTU
     }
 
     fn queue_sizes(&self) -> &[u16] {
@@ -88,7 +87,6 @@ fn config_space(mac: [u8; 6], mtu: u16) -> [u8; CONFIG_BYTES] {
         bytes.iter_mut().skip(offset).zip(value).for_each(|(to, byte)| *to = *byte);
     };
     put(0, &mac);
-    put(6, &LINK_UP.to_le_bytes());
     put(10, &mtu.to_le_bytes());
     bytes
 }
