@@ -32,6 +32,7 @@ mod layers;
 mod lifecycle;
 mod limits;
 mod mutations;
+mod network;
 mod opened;
 mod posix;
 mod privileges;
@@ -90,6 +91,7 @@ pub fn all() -> Vec<Case> {
         registry::CASES,
         signatures::CASES,
         mutations::CASES,
+        network::CASES,
         archives::CASES,
         hostile_state::CASES,
         console::CASES,

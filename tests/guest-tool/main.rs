@@ -14,6 +14,7 @@
 //!   guest-tool posix DIRECTORY        tells what the file system there does (`posix.rs`)
 //!   guest-tool as UID PROGRAM …       becomes a program as another user
 //!   guest-tool witness KNOWN SECRET   says where it runs, and where those words are (`witness.rs`)
+//!   guest-tool net …                  asks and serves over the network (`net.rs`)
 //!   guest-tool unguard | shocker PATH | vsock CID PORT | module | puppet PID     (`deeds.rs`)
 //!   guest-tool knock CID FIRST LAST STEP                       many vsock ports (`deeds.rs`)
 //!   helper…                           the same program, started by the guest's kernel (`kernel_helper.rs`)
@@ -22,6 +23,7 @@
 mod canary;
 mod deeds;
 mod kernel_helper;
+mod net;
 mod posix;
 mod sys;
 mod tree;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         ["canary", directory, ref deed @ ..] => said(canary::live(Path::new(directory), deed)),
         ["hurt", path] => told(hurt(path)),
         ["hoard", mib] => said(hoard(mib)),
+        ["net", ref words @ ..] => said(net::run(words)),
         ["multiply"] => said(multiply()),
         ["killall5"] => said(killall5()),
         ["as", user, program, ref arguments @ ..] => said(run_as(user, program, arguments)),

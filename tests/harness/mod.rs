@@ -26,6 +26,7 @@ pub mod leftovers;
 pub mod living;
 pub mod names;
 pub mod native_kvm;
+pub mod nets;
 pub mod product;
 pub mod random;
 pub mod reference_host;

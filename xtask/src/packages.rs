@@ -36,6 +36,7 @@ pub const NEEDED: &[(&str, &str)] = &[
     ("gpg-agent", "its keys"),
     ("tinyproxy-bin", "tests of registries behind a proxy"),
     ("docker.io", "tests of the outer container under dockerd; moby's kernel check"),
+    ("dnsmasq-base", "tests of names in a sandbox: a real name server"),
     ("iptables", "dockerd's bridge"),
     ("apparmor", "compiling the profile of containers; dockerd loads its own with it"),
     ("qemu-system-x86", "the fallback without a KVM; the reference host"),
