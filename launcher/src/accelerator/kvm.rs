@@ -26,6 +26,7 @@ pub fn start(device: &File, parts: &MachineParts) -> Result<Machine, MachineErro
             tag: protocol::SHARES_TAG.to_owned(),
             connection: table.add(connection.as_fd()),
         }),
+        // JOIN: network: parts.network.as_ref().map(|link| NetworkDevice { mac: GUEST_MAC, mtu: MTU, connection: table.add(link.as_fd()) }),
         console: Some(Console {
             heard: parts.console.heard,
             file: table.add(parts.console.file.as_fd()),
