@@ -47,6 +47,9 @@ pub fn main() -> ExitCode {
         Ok(Parsed::Command(Command::Ps(args))) => {
             confined().and_then(|()| sandboxes::ps(&args)).and_then(|text| print(&text))
         }
+        Ok(Parsed::Command(Command::Port(args))) => {
+            confined().and_then(|()| sandboxes::port(&args)).and_then(|text| print(&text))
+        }
         Ok(Parsed::Command(Command::Rm(args))) => {
             confined().and_then(|()| sandboxes::rm(&args)).and_then(|text| print(&text))
         }

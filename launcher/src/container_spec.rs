@@ -158,7 +158,7 @@ pub fn mounts(
     mounts
 }
 
-/// The whole request.
+/// The whole request, but for a network: whoever has one adds it.
 pub fn container_spec(
     plan: &RunPlan,
     process: &ProcessPlan,

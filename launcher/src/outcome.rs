@@ -40,6 +40,8 @@ pub enum Outcome {
     Agent(AgentError),
     /// The process that serves shared directories is gone.
     SharesLost,
+    /// The process that carries the network is gone: its last words.
+    NetworkLost(Option<String>),
     /// The terminal side is gone.
     SessionLost,
 }
@@ -121,6 +123,10 @@ impl Outcome {
             ),
             Outcome::SharesLost => {
                 ("the process that serves the shared directories is gone".to_owned(), None)
+            }
+            Outcome::NetworkLost(words) => {
+                let words = words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+                (format!("the process that carries the network is gone{words}"), None)
             }
             Outcome::Agent(error) => {
                 (format!("the sandbox is lost: {}", chain(error)), Some(CONSOLE_HINT))

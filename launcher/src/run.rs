@@ -5,6 +5,7 @@
 
 use crate::accelerator::{self, Choice, Machine};
 use crate::agent_client::AgentClient;
+use crate::beside::Beside;
 use crate::cli::{Accelerator, RunArgs};
 use crate::container_spec::{Disks, Names, StreamPorts, container_spec, extents, mounts};
 use crate::error::{Failure, say};
@@ -21,7 +22,6 @@ use crate::sandbox::{self, NamedFiles, Sandbox};
 use crate::session::signals::Signals;
 use crate::session::terminal;
 use crate::session::{Ending, SupervisorMessage};
-use crate::shares::Shares;
 use crate::streams::Streams;
 use crate::supervisor::{Execs, Job, Supervisor};
 use crate::timings::Clock;
@@ -61,8 +61,8 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
     // Asked now: soon this process walls itself in, and whose wall is which cannot be told any more.
     let around = args.require_walls.then(Around::ask);
     let means = pull::means(args.image(), args.pull, &args.registry, &args.state_dir)?;
-    // It is to reach what this process never will.
-    let mut shares = Shares::start(args)?;
+    // They are to reach what this process never will.
+    let mut beside = Beside::start(args)?;
     jail::confine_launcher(means.registries.is_some()).map_err(Failure::plain)?;
     let signals = Signals::take().map_err(Failure::plain)?;
     let (supervisor_end, terminal_end) = Channel::pair().map_err(Failure::plain)?;
@@ -70,8 +70,7 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
         .name("terminal".to_owned())
         .spawn(move || terminal::attach(&terminal_end, &signals))
         .map_err(Failure::plain)?;
-    let ending = match stages(args, means, around.as_ref(), shares.as_mut(), &supervisor_end, clock)
-    {
+    let ending = match stages(args, means, around.as_ref(), &mut beside, &supervisor_end, clock) {
         Ok(outcome) => outcome.ending(),
         Err(failure) => ending_of(&failure),
     };
@@ -89,7 +88,7 @@ fn stages(
     args: &RunArgs,
     means: Means,
     around: Option<&Around>,
-    mut shares: Option<&mut Shares>,
+    beside: &mut Beside,
     session: &Channel,
     mut clock: Clock,
 ) -> Result<Outcome, Failure> {
@@ -97,6 +96,7 @@ fn stages(
     if let Some(around) = around {
         require_walls(around, &choice)?;
     }
+    beside.connect(choice.link())?;
     let mut files = NamedFiles::open(&plan, args.timings.as_deref())?;
     let timings = files.take_timings();
     close_in(&plan, reach(&choice, &files, means.directory()), means.registries.is_some())?;
@@ -114,11 +114,13 @@ fn stages(
     let names = Names::of_first(id.clone())?;
     let usual = disk_size::resolve("--disk-size", None)?;
     let volumes = OfRun::hold(&plan.sandbox.state_dir, &process.volumes, &usual)?;
-    let spec = spec(&plan, &process, names, &image.file_systems(), &volumes)?;
+    let network = beside.network();
+    let spec = spec(&plan, &process, names, &image.file_systems(), &volumes, network)?;
     let job = job(&plan, &process, &choice, spec);
     clock.reached("image");
 
-    let mut sandbox = Sandbox::create(&plan, &image, id, volumes.give())?;
+    let ports = beside.published()?;
+    let mut sandbox = Sandbox::create(&plan, &image, id, volumes.give(), ports)?;
     let control = sandbox.listen()?;
     let mut streams = Streams::make(&plan)?;
     let (layers, layers_line) = layers_disk(&image)?;
@@ -126,7 +128,7 @@ fn stages(
     let offers = (offers, (line, layers_line));
     let mut parts = sandbox.machine_parts(&plan, files, console, image, offers);
     parts.counted = timings.is_some();
-    parts.shares = shares.as_mut().and_then(|shares| shares.take_connection());
+    beside.give(&mut parts);
     let mut machine = Machine::start(&choice, &parts).map_err(Failure::plain)?;
     // The machine's processes have their own copies: ours would keep streams open that should end.
     drop(parts);
@@ -134,8 +136,7 @@ fn stages(
 
     let agent = AgentClient::new(streams.take_control()?);
     streams.hand_to(session).map_err(Failure::plain)?;
-    let helper = shares.map(|shares| shares.process());
-    let mut supervisor = Supervisor::new(&mut machine, agent, session, job, helper);
+    let mut supervisor = Supervisor::new(&mut machine, agent, session, job, beside.watched());
     supervisor.admit(Execs::new(control, streams.into_line(), layers));
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
@@ -144,19 +145,15 @@ fn stages(
     let outcome = outcome.explained(|| last_words.reason());
     clock.reached("teardown");
 
-    warn_of_no_room(&sandbox);
-    // It has ended as it has: what cannot be written now changes nothing about that.
-    if let Err(failure) = sandbox.end(&outcome) {
-        say(&failure.message());
-    }
+    ended(sandbox, &outcome);
     if let Some(Err(error)) = timings.map(|file| clock.write(&file)) {
         say(&format!("cannot write the timings: {error}"));
     }
     Ok(outcome)
 }
 
-/// Says where there is no room left for what the guest has written.
-fn warn_of_no_room(sandbox: &Sandbox) {
+/// Removes a sandbox, or records how it ended; and says where there is no room left for what the guest has written.
+fn ended(sandbox: Sandbox, outcome: &Outcome) {
     if sandbox.is_out_of_room() {
         crate::error::report(
             &Failure::plain(
@@ -164,6 +161,10 @@ fn warn_of_no_room(sandbox: &Sandbox) {
             )
             .with_hint("free some space in it, or give it a larger volume"),
         );
+    }
+    // It has ended as it has: what cannot be written now changes nothing about that.
+    if let Err(failure) = sandbox.end(outcome) {
+        say(&failure.message());
     }
 }
 
@@ -174,12 +175,13 @@ fn spec(
     names: Names,
     layers: &[u64],
     volumes: &OfRun,
+    network: Option<protocol::Network>,
 ) -> Result<ContainerSpec, Failure> {
     let writable = [vec![plan.sandbox.disk.bytes()], volumes.lengths()].concat();
     let disks = Disks { layers: extents(layers)?, writable: extents(&writable)? };
     let mounts = mounts(plan, process, &disks, |name| volumes.place(name));
     let ports = StreamPorts::for_plan(plan);
-    fitting(container_spec(plan, process, names, disks, mounts, ports))
+    fitting(ContainerSpec { network, ..container_spec(plan, process, names, disks, mounts, ports) })
 }
 
 /// What is to be run, and by whom.

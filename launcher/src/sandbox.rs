@@ -7,7 +7,7 @@ use crate::control::Control;
 use crate::error::{Explain, Failure};
 use crate::outcome::Outcome;
 use crate::plan::RunPlan;
-use crate::state::{OwnSandbox, Record, Sandboxes, Status};
+use crate::state::{OwnSandbox, PublishedPort, Record, Sandboxes, Status};
 use crate::volumes::Held;
 use ext4::Identity;
 use image::Image;
@@ -119,6 +119,7 @@ impl Sandbox {
         image: &Image,
         id: ContainerId,
         volumes: Vec<Held>,
+        ports: Vec<PublishedPort>,
     ) -> Result<Self, Failure> {
         let program = Arc::new(open(Path::new("/proc/self/exe"))?);
         let payload = Payload::locate(&program).map_err(SandboxError::from)?;
@@ -126,7 +127,7 @@ impl Sandbox {
         crate::sandboxes::sweep(&sandboxes)?;
         let name = plan.sandbox.name.as_ref().map(ToString::to_string);
         let command = command_line(plan, image);
-        let record = Record::new(id, name, plan.image.clone(), command);
+        let record = Record::new(id, name, plan.image.clone(), command).with_ports(ports);
         let own = sandboxes.create(&record)?;
         let disk = own.create_upper(!plan.sandbox.remove)?;
         let layout = &plan.sandbox.disk;
@@ -173,6 +174,7 @@ impl Sandbox {
                 .chain(self.volumes.drain(..).map(volume))
                 .collect(),
             shares: None,
+            network: None,
             memory_mib: plan.sandbox.vm.memory_mib,
             vcpus: plan.sandbox.vm.vcpus,
             console,
@@ -192,6 +194,7 @@ impl Sandbox {
             return Ok(self.own.remove()?);
         }
         self.record.status = Status::Exited { exit_code: outcome.exit_code() };
+        self.record.ports.clear();
         Ok(self.own.keep(&self.record)?)
     }
 }

@@ -1,8 +1,10 @@
-//! `ps` and `rm`: what the state directory knows of sandboxes, shown and removed.
+//! `ps`, `port` and `rm`: what the state directory knows of sandboxes, shown and removed.
 
+use crate::cli::port::PortArgs;
 use crate::cli::{PsArgs, RmArgs};
 use crate::error::{Explain, Failure, chain};
-use crate::state::{Record, Sandboxes, StateError, Status};
+use crate::plan::network::{Mistake, inner};
+use crate::state::{PublishedPort, Record, Sandboxes, StateError, Status, Transport};
 use crate::table::{ago, shortened};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -61,6 +63,69 @@ pub fn ps(args: &PsArgs) -> Result<String, Failure> {
     Ok(table(&records, SystemTime::now()))
 }
 
+/// Why it is not known where a port is published.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// It is no port.
+    #[error("{typed:?}: {mistake}")]
+    Typed {
+        /// What was typed.
+        typed: String,
+        /// What is wrong with it.
+        mistake: Mistake,
+    },
+    /// It is not published.
+    #[error("port {inside}/{transport} of {sandbox} is not published")]
+    NotPublished {
+        /// The port.
+        inside: u16,
+        /// Its transport.
+        transport: Transport,
+        /// Whose it is.
+        sandbox: String,
+    },
+}
+
+impl Explain for PortError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            PortError::Typed { .. } => "it is INNER[/tcp|/udp], as in 53/udp".to_owned(),
+            PortError::NotPublished { sandbox, .. } => {
+                format!("cofferdam port {sandbox} lists those that are")
+            }
+        })
+    }
+}
+
+/// What `port` prints on standard output.
+///
+/// # Errors
+/// Where there is no such sandbox, or a port that was asked for is not published.
+pub fn port(args: &PortArgs) -> Result<String, Failure> {
+    let typed = |typed: &String| {
+        let port =
+            inner(typed).map_err(|mistake| PortError::Typed { typed: typed.clone(), mistake });
+        port.map(|(inside, transport)| (inside, Transport::from(transport)))
+    };
+    let asked = args.inner.as_ref().map(typed).transpose()?;
+    let sandboxes = Sandboxes::open(&args.state_dir)?;
+    sweep(&sandboxes)?;
+    let record = sandboxes.record_of(&args.sandbox)?;
+    let Some((inside, transport)) = asked else {
+        let line =
+            |it: &PublishedPort| format!("{}/{} -> {}\n", it.inside, it.transport, it.outside);
+        return Ok(record.ports.iter().map(line).collect());
+    };
+    let fits = |it: &&PublishedPort| (it.inside, it.transport) == (inside, transport);
+    let lines: String =
+        record.ports.iter().filter(fits).map(|it| format!("{}\n", it.outside)).collect();
+    if lines.is_empty() {
+        let sandbox = args.sandbox.clone();
+        return Err(PortError::NotPublished { inside, transport, sandbox }.into());
+    }
+    Ok(lines)
+}
+
 /// Removes sandboxes that have ended; gives what to print on standard output.
 ///
 /// # Errors
@@ -77,8 +142,9 @@ pub fn rm(args: &RmArgs) -> Result<String, Failure> {
 }
 
 fn table(records: &[Record], now: SystemTime) -> String {
-    let mut rows =
-        vec![["SANDBOX", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAME"].map(str::to_owned)];
+    let mut rows = vec![
+        ["SANDBOX", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAME"].map(str::to_owned),
+    ];
     for record in records {
         let created = UNIX_EPOCH + Duration::from_millis(record.created_ms);
         let age = now.duration_since(created).unwrap_or_default();
@@ -92,15 +158,62 @@ fn table(records: &[Record], now: SystemTime) -> String {
             shortened(&record.command.join(" "), 30),
             ago(age),
             status,
+            shortened(&ports(&record.ports), 80),
             shortened(record.name.as_deref().unwrap_or_default(), 64),
         ]);
     }
     crate::table::table(&rows)
 }
 
+/// Published ports as Docker lists them.
+fn ports(published: &[PublishedPort]) -> String {
+    let one = |it: &PublishedPort| format!("{}->{}/{}", it.outside, it.inside, it.transport);
+    published.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn published(inside: u16, transport: Transport, outside: &str) -> PublishedPort {
+        PublishedPort { inside, transport, outside: outside.parse().unwrap() }
+    }
+
+    fn asked(state_dir: &std::path::Path, inner: Option<&str>) -> Result<String, String> {
+        let inner = inner.map(str::to_owned);
+        let args = PortArgs { sandbox: "box".to_owned(), inner, state_dir: state_dir.to_owned() };
+        port(&args).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn ports_are_told_as_docker_tells_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let id = protocol::ContainerId::try_from("ab12".to_owned()).unwrap();
+        let ports = vec![
+            published(80, Transport::Tcp, "0.0.0.0:32768"),
+            published(80, Transport::Tcp, "[::]:32768"),
+            published(53, Transport::Udp, "127.0.0.1:53"),
+        ];
+        let record = Record::new(id, Some("box".to_owned()), "i".to_owned(), Vec::new());
+        let record = record.with_ports(ports);
+        let own = Sandboxes::open(directory.path()).unwrap().create(&record).unwrap();
+        let all = "80/tcp -> 0.0.0.0:32768\n80/tcp -> [::]:32768\n53/udp -> 127.0.0.1:53\n";
+        let ask = |inner| asked(directory.path(), inner);
+        assert_eq!(ask(None).as_deref(), Ok(all));
+        assert_eq!(ask(Some("80")).as_deref(), Ok("0.0.0.0:32768\n[::]:32768\n"));
+        assert_eq!(ask(Some("53/UDP")).as_deref(), Ok("127.0.0.1:53\n"));
+        let refused = ask(Some("53")).unwrap_err();
+        assert!(
+            refused.starts_with("cofferdam: port 53/tcp of box is not published\n"),
+            "{refused}"
+        );
+        let refused = ask(Some("0")).unwrap_err();
+        assert!(refused.starts_with("cofferdam: \"0\": \"0\" is no port\n"), "{refused}");
+        let table = table(&[record], SystemTime::now());
+        assert!(table.contains("0.0.0.0:32768->80/tcp, [::]:32768->80/tcp, 127.0.0.1:53->53/udp"));
+        drop(own);
+        assert!(ask(None).is_err());
+    }
 
     /// A record is a file that anybody may have written.
     #[test]

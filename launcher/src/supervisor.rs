@@ -91,10 +91,10 @@ pub struct Supervisor<'a> {
     machine: &'a mut Machine,
     agent: AgentClient,
     session: &'a Channel,
-    /// A process that the guest relies on beside its machine's own.
-    helper: Option<&'a Child>,
-    /// Until when its machine has to say why, if that process is gone.
-    helper_gone: Option<Instant>,
+    /// Processes that the guest relies on beside its machine's own.
+    beside: Vec<Watched<'a>>,
+    /// Until when its machine has to say why, if one of those is gone.
+    lost: Option<(Instant, Outcome)>,
     job: Job,
     init: ProcessRef,
     stage: Stage,
@@ -111,6 +111,15 @@ pub struct Supervisor<'a> {
     pub timings: Timings,
 }
 
+/// A process that the guest relies on beside its machine's own.
+#[derive(Debug, Clone, Copy)]
+pub struct Watched<'a> {
+    /// The process.
+    pub process: &'a Child,
+    /// What it is that it is gone, while its machine runs.
+    pub lost: fn(&Child) -> Outcome,
+}
+
 type Step = ControlFlow<Outcome>;
 
 impl<'a> Supervisor<'a> {
@@ -120,7 +129,7 @@ impl<'a> Supervisor<'a> {
         agent: AgentClient,
         session: &'a Channel,
         job: Job,
-        helper: Option<&'a Child>,
+        beside: Vec<Watched<'a>>,
     ) -> Self {
         let init =
             ProcessRef { container: Some(job.spec.id.clone()), process: job.spec.init_id.clone() };
@@ -131,8 +140,8 @@ impl<'a> Supervisor<'a> {
             machine,
             agent,
             session,
-            helper,
-            helper_gone: None,
+            beside,
+            lost: None,
             job,
             init,
             stage,
@@ -163,30 +172,34 @@ impl<'a> Supervisor<'a> {
     }
 
     fn step(&mut self) -> Step {
-        let (machine, session, agent, helper, execs) = {
+        let (machine, session, agent, gone, execs) = {
             let mut fds = vec![
                 PollFd::new(self.machine.channel(), PollFlags::IN),
                 PollFd::new(self.session, PollFlags::IN),
             ];
-            let watched = self.helper.filter(|_| self.helper_gone.is_none());
-            let helper =
-                watched.map(|helper| fds.push(PollFd::new(helper.end_event(), PollFlags::IN)));
+            let beside = fds.len();
+            if self.lost.is_none() {
+                let ends = self.beside.iter().map(|it| it.process.end_event());
+                fds.extend(ends.map(|end| PollFd::new(end, PollFlags::IN)));
+            }
             let agent = fds.len();
             if !self.agent_gone {
                 fds.push(PollFd::new(&self.agent, PollFlags::IN));
             }
             let execs = fds.len();
             fds.extend(self.execs.iter().flat_map(Execs::watched));
-            let next = [self.deadline, self.helper_gone].into_iter().flatten().min();
+            let next =
+                [self.deadline, self.lost.as_ref().map(|(at, _)| *at)].into_iter().flatten().min();
             let left = next.map(|at| at.saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left).ok());
             // The only error of poll that can come is an interruption, and then nothing is ready.
             let _ = poll(&mut fds, left.as_ref());
             let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
             let of_execs: Vec<bool> = (execs..fds.len()).map(ready).collect();
+            let gone = (beside..agent).position(ready);
             // Where it is not watched, what stands in its place is somebody else.
             let agent = !self.agent_gone && ready(agent);
-            (ready(0), ready(1), agent, helper.is_some() && ready(2), of_execs)
+            (ready(0), ready(1), agent, gone, of_execs)
         };
         // The agent first: what it said last comes before how its machine ended.
         if agent {
@@ -201,12 +214,12 @@ impl<'a> Supervisor<'a> {
         if let Err(error) = self.on_execs(&execs) {
             return Step::Break(Outcome::Agent(error));
         }
-        if helper {
+        if let Some(beside) = gone.and_then(|index| self.beside.get(index)) {
             // It ends with its machine, too, which then says so in a moment.
-            self.helper_gone = Some(Instant::now() + LAST_WORDS);
+            self.lost = Some((Instant::now() + LAST_WORDS, (beside.lost)(beside.process)));
         }
-        if self.helper_gone.is_some_and(|at| at <= Instant::now()) {
-            return Step::Break(Outcome::SharesLost);
+        if let Some((_, outcome)) = self.lost.take_if(|(at, _)| *at <= Instant::now()) {
+            return Step::Break(outcome);
         }
         if self.deadline.is_some_and(|at| at <= Instant::now()) {
             self.on_deadline()?;

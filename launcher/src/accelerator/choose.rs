@@ -9,6 +9,7 @@ use crate::host::kvm::{self, DEVICE, DeviceOwner};
 use crate::host::place::{QEMU, find_program};
 use crate::jail::SpawnError;
 use crate::jail::probe::{ProbeOutcome, probe};
+use network::config::LinkKind;
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -31,6 +32,14 @@ pub enum Choice {
 }
 
 impl Choice {
+    /// The kind of the link that a guest's network comes by.
+    pub fn link(&self) -> LinkKind {
+        match self {
+            Choice::Kvm(_) => LinkKind::Packets,
+            Choice::Tcg { .. } => LinkKind::Stream,
+        }
+    }
+
     /// How long a machine may take until its agent speaks. A good KVM takes well under a second, TCG a
     /// few: these are for a crowded place.
     pub fn boot_timeout(&self) -> Duration {

@@ -4,9 +4,10 @@ use super::parts::{FileTable, MachineParts};
 use super::{Machine, MachineError};
 use crate::jail::vmm::VmmStart;
 use crate::jail::{Role, spawn};
+use network::config::{GUEST_MAC, MTU};
 use std::fs::File;
 use std::os::fd::AsFd;
-use vmm::{Console, Shares, VmConfig};
+use vmm::{Console, NetworkDevice, Shares, VmConfig};
 
 /// Starts the VMM.
 ///
@@ -26,7 +27,11 @@ pub fn start(device: &File, parts: &MachineParts) -> Result<Machine, MachineErro
             tag: protocol::SHARES_TAG.to_owned(),
             connection: table.add(connection.as_fd()),
         }),
-        network: None,
+        network: parts.network.as_ref().map(|link| NetworkDevice {
+            mac: GUEST_MAC,
+            mtu: MTU,
+            connection: table.add(link.as_fd()),
+        }),
         console: Some(Console {
             heard: parts.console.heard,
             file: table.add(parts.console.file.as_fd()),

@@ -47,6 +47,8 @@ pub struct MachineParts {
     pub writable: Vec<Stretch>,
     /// The machine's end of the connection to whoever shares directories.
     pub shares: Option<OwnedFd>,
+    /// The machine's end of the link to whoever carries its network.
+    pub network: Option<OwnedFd>,
     /// Guest memory, in MiB.
     pub memory_mib: u32,
     /// Virtual CPUs.

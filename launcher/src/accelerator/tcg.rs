@@ -2,7 +2,7 @@
 //! wall. QEMU runs the CPU; our devices process serves block and vsock to it over vhost-user.
 
 use super::parts::{FileTable, MachineParts, Stretch};
-use super::qemu_arguments::qemu_arguments;
+use super::qemu_arguments::{Also, qemu_arguments};
 use super::{Machine, MachineError};
 use crate::jail::devices::DevicesStart;
 use crate::jail::qemu::QemuCommand;
@@ -41,14 +41,14 @@ pub fn start(qemu: &Path, parts: &MachineParts) -> Result<Machine, MachineError>
     let mut files = vec![kernel.as_fd(), initramfs.as_fd()];
     files.extend([layers.as_fd(), upper.as_fd(), vsock.as_fd()]);
     files.push(parts.console.file.as_fd());
-    files.extend(parts.shares.as_ref().map(AsFd::as_fd));
+    files.extend(parts.shares.iter().chain(&parts.network).map(AsFd::as_fd));
     let command = QemuCommand {
         program: qemu.display().to_string(),
         arguments: qemu_arguments(
             parts.memory_mib,
             parts.vcpus,
             parts.console.heard,
-            parts.shares.is_some(),
+            Also { shares: parts.shares.is_some(), network: parts.network.is_some() },
         ),
     };
     let qemu = spawn(Role::Qemu, &command, &files)?;

@@ -136,20 +136,20 @@ pub fn own_filters(place: &Place, seen: &Seen) -> Finding {
 /// Rule 4: our processes' reach by name. Landlock's domain is inherited, so that what holds for the launcher
 /// before it starts another holds for all.
 pub fn closed_in(seen: &Seen) -> Finding {
-    let shares = seen.processes.iter().any(|it| it.name.starts_with("cofferdam-share"));
-    let evidence = match (seen.closed_in, shares) {
-        (true, false) => "the launcher, of which all others come, could not list /",
-        (true, true) => {
-            "the launcher could not list /, nor what comes of it; cofferdam-share has walls of its own, which show nowhere"
-        }
-        (false, _) => "the launcher could list /",
+    let own = ["cofferdam-share", "cofferdam-network"];
+    let own: Vec<&str> = own
+        .into_iter()
+        .filter(|name| seen.processes.iter().any(|it| it.name.starts_with(name)))
+        .collect();
+    let evidence = match (seen.closed_in, own.as_slice()) {
+        (true, []) => "the launcher, of which all others come, could not list /".to_owned(),
+        (true, own) => format!(
+            "the launcher could not list /, nor what comes of it; walls of their own, which show nowhere: {}",
+            own.join(", ")
+        ),
+        (false, _) => "the launcher could list /".to_owned(),
     };
-    finding(
-        "own-landlock",
-        seen.closed_in,
-        evidence.to_owned(),
-        "a kernel and engine with Landlock",
-    )
+    finding("own-landlock", seen.closed_in, evidence, "a kernel and engine with Landlock")
 }
 
 /// Rule 4: nobody of ours gains a privilege.

@@ -12,6 +12,8 @@ pub mod doctor;
 pub mod exec;
 pub mod images;
 pub mod login;
+pub mod network;
+pub mod port;
 pub mod ps;
 pub mod run;
 pub mod volume;
@@ -83,6 +85,8 @@ pub enum Command {
     Cp(cp::CpArgs),
     /// List sandboxes
     Ps(PsArgs),
+    /// Say where a sandbox's ports are published
+    Port(port::PortArgs),
     /// Remove sandboxes that have ended
     Rm(RmArgs),
     /// Print a seccomp profile for the outer container, tighter than Docker's

@@ -4,6 +4,7 @@
 
 use super::DEFAULT_STATE_DIR;
 use super::images::{PullPolicy, RegistryArgs};
+use super::network::NetworkArgs;
 use clap::{ArgAction, Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -103,7 +104,8 @@ pub struct RunArgs {
         allow_hyphen_values = true,
         conflicts_with_all = [
             "name", "accel", "vm_memory", "vm_cpus", "storage", "disk_size", "kernel", "console", "boot_timeout",
-            "timings", "timeout", "stop_signal", "stop_timeout", "require_walls", "audited",
+            "timings", "timeout", "stop_signal", "stop_timeout", "require_walls", "audited", "network", "publish", "egress",
+            "allow", "deny", "dns", "dns_search", "dns_option", "add_host",
         ]
     )]
     pub sandbox: Option<String>,
@@ -153,6 +155,10 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub writable: Vec<String>,
+
+    /// What it is given of the outside.
+    #[command(flatten)]
+    pub network: NetworkArgs,
 
     /// What it may do
     #[arg(long, value_enum, default_value_t, value_name = "WHICH", help_heading = "Privilege")]

@@ -156,8 +156,15 @@ fn help_and_version_are_text_for_stdout() {
 #[test]
 fn the_help_of_run_is_grouped_and_fits_a_terminal() {
     let Ok(Parsed::Text(text)) = parse(["cofferdam", "run", "--help"]) else { panic!() };
-    for heading in ["Process:", "Container:", "Privilege:", "Limits:", "Virtual machine:", "Other:"]
-    {
+    for heading in [
+        "Process:",
+        "Container:",
+        "Network:",
+        "Privilege:",
+        "Limits:",
+        "Virtual machine:",
+        "Other:",
+    ] {
         assert!(text.contains(heading), "{heading}");
     }
     assert!(text.contains("cofferdam run [FLAGS] IMAGE [CMD]..."));

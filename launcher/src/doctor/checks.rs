@@ -3,6 +3,7 @@
 use super::report::{Check, Level, Report, Verdict};
 use crate::capabilities;
 use crate::host::kvm::{DEVICE, KvmFacts};
+use crate::host::network::Kinds;
 use crate::host::place::{LandlockFacts, QEMU};
 use crate::host::process::SeccompMode;
 use crate::host::{KvmProbe, Survey};
@@ -14,6 +15,8 @@ use protocol::CapabilitySet;
 const FEW_DESCRIPTORS: u64 = 256;
 /// Fewer do not do for one sandbox.
 const TOO_FEW_DESCRIPTORS: u64 = 64;
+/// What a network process has open beside its flows.
+const NETWORK_DESCRIPTORS: u64 = 64;
 /// What a small image and its writable disk take.
 const LITTLE_SPACE_BYTES: u64 = 512 * MIB;
 /// In less not even an empty disk and a record fit.
@@ -31,6 +34,7 @@ pub fn examine(survey: &Survey) -> Report {
     checks.push(cpus(survey));
     checks.push(state_dir(survey));
     checks.push(descriptors(survey));
+    checks.push(network(survey));
     checks.extend(process(survey));
     checks.push(landlock(survey));
     checks.push(own_filters(survey));
@@ -287,6 +291,33 @@ fn descriptors(survey: &Survey) -> Check {
         Some(hard) if hard < FEW_DESCRIPTORS => Check::warn(NAME, value, hint),
         _ => Check::ok(NAME, value),
     }
+}
+
+/// What a container's network has here.
+fn network(survey: &Survey) -> Check {
+    const NAME: &str = "network";
+    let out = match survey.network.leads_out {
+        Kinds { ipv4: true, ipv6: true } => "IPv4 and IPv6 lead out",
+        Kinds { ipv4: true, ipv6: false } => "IPv4 leads out",
+        Kinds { ipv4: false, ipv6: true } => "IPv6 leads out",
+        Kinds { ipv4: false, ipv6: false } => "nothing leads out",
+    };
+    let process = &survey.process;
+    let groups = || process.groups.iter().chain([&process.gid]);
+    let has_echo =
+        survey.echo_groups.as_ref().is_some_and(|open| groups().any(|group| open.contains(group)));
+    let echo = if has_echo { "" } else { ", no ping" };
+    let flows = match process.descriptors.1 {
+        None => "as many flows as there is memory for".to_owned(),
+        Some(hard) => format!("up to {} flows", hard.saturating_sub(NETWORK_DESCRIPTORS)),
+    };
+    let value = format!("{out}{echo}, {flows}");
+    // A place that is given no network is given none on purpose, and has nothing to ping.
+    if has_echo || survey.network.leads_out == Kinds::default() {
+        return Check::ok(NAME, value);
+    }
+    let range = "to let a container ping, add --sysctl net.ipv4.ping_group_range=";
+    Check::warn(NAME, value, format!("{range}\"{0} {0}\"", process.gid))
 }
 
 fn processes(survey: &Survey) -> Check {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::host::cgroup::Limits;
 use crate::host::kvm::{DeviceOwner, KvmDevice};
+use crate::host::network::{Kinds, NetworkFacts};
 use crate::host::place::{LandlockFacts, QemuFacts, StateDir, StateDirFacts};
 use crate::host::process::{ProcessFacts, SeccompMode};
 use crate::host::{CpuFacts, HostFacts, MemoryFacts, TerminalFacts};
@@ -45,6 +46,11 @@ fn good() -> Survey {
             descriptors: (Some(1024), Some(1024)),
             ..walled().process
         },
+        network: NetworkFacts {
+            leads_out: Kinds { ipv4: true, ipv6: true },
+            ..NetworkFacts::default()
+        },
+        echo_groups: Some(0..=2000),
         landlock: LandlockFacts::Abi(6),
         own_filters: true,
         state_dir: StateDirFacts {
@@ -300,6 +306,26 @@ fn too_little_memory_or_too_few_descriptors_fail() {
 }
 
 #[test]
+fn what_a_network_has_here_is_said() {
+    let mut survey = good();
+    assert_eq!(check(&survey, "network").value, "IPv4 and IPv6 lead out, up to 960 flows");
+    survey.network.leads_out.ipv6 = false;
+    survey.process.descriptors.1 = None;
+    let said = check(&survey, "network");
+    assert_eq!(said.value, "IPv4 leads out, as many flows as there is memory for");
+    assert_eq!(said.status, Level::Ok);
+    survey.echo_groups = Some(0..=0);
+    let said = check(&survey, "network");
+    assert_eq!(said.status, Level::Warn);
+    assert!(said.value.starts_with("IPv4 leads out, no ping"), "{}", said.value);
+    assert!(said.hint.unwrap().ends_with("net.ipv4.ping_group_range=\"1000 1000\""));
+    survey.network.leads_out.ipv4 = false;
+    let said = check(&survey, "network");
+    assert_eq!(said.status, Level::Ok);
+    assert!(said.value.starts_with("nothing leads out, no ping"), "{}", said.value);
+}
+
+#[test]
 fn the_document_is_stable() {
     let report = examine(&good());
     let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
@@ -321,6 +347,7 @@ fn the_document_is_stable() {
             "cpus",
             "state-directory",
             "descriptors",
+            "network",
             "user",
             "capabilities",
             "no-new-privileges",

@@ -13,6 +13,7 @@ pub mod kvm;
 pub mod mounts;
 mod named;
 mod names;
+pub mod network;
 pub mod place;
 pub mod process;
 mod survey;

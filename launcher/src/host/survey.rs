@@ -3,11 +3,13 @@
 use super::HostFacts;
 use super::cgroup::Limits;
 use super::kvm::{self, KvmFacts};
+use super::network::{self, NetworkFacts};
 use super::place::{self, LandlockFacts, QemuFacts, StateDirFacts};
 use super::process::ProcessFacts;
 use payload::{Payload, PayloadError};
 use rustix::process::{PidfdFlags, pidfd_open};
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Everything that is asked of this place.
@@ -23,6 +25,10 @@ pub struct Survey {
     pub probe: Option<KvmProbe>,
     /// This process.
     pub process: ProcessFacts,
+    /// What this place knows of networks.
+    pub network: NetworkFacts,
+    /// Which groups may send an echo without a privilege; `None` where the kernel does not say.
+    pub echo_groups: Option<RangeInclusive<u32>>,
     /// Landlock.
     pub landlock: LandlockFacts,
     /// Whether a process can filter its own system calls.
@@ -61,6 +67,8 @@ impl Survey {
             kvm: kvm::ask(),
             probe: None,
             process: ProcessFacts::ask(),
+            network: NetworkFacts::ask(),
+            echo_groups: network::echo_groups(),
             landlock: LandlockFacts::ask(),
             own_filters: crate::sys::has_filters(),
             state_dir: StateDirFacts::ask(state_dir),

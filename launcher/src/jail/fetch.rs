@@ -89,7 +89,7 @@ fn ended(child: &mut Child) -> FetchFailure {
 /// one reaches that too.
 pub fn reach() -> Reach<'static> {
     let read = ["/etc/resolv.conf", "/etc/hosts"].map(Into::into).to_vec();
-    Reach { read, network: true, ..Reach::default() }
+    Reach { read, network: Some(Vec::new()), ..Reach::default() }
 }
 
 /// What the process does, to its end.

@@ -6,7 +6,7 @@
 //! | kernel's version | what it adds here |
 //! |---|---|
 //! | 1 (5.13), 2 (5.19), 3 (6.2) | no path, and with 2 and 3 neither a rename across directories nor a truncation |
-//! | 4 (6.7) | no TCP port, but for who fetches |
+//! | 4 (6.7) | no TCP port, but for who fetches, and who carries a network, which listens on what is published alone |
 //! | 5 (6.10) | no ioctl on a device that is opened by name |
 //! | 6 (6.12) | no signal and no abstract socket out of the own domain |
 //!
@@ -16,8 +16,8 @@
 
 use super::walls::Walls;
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::BorrowedFd;
@@ -53,8 +53,8 @@ pub struct Reach<'a> {
     pub below: Vec<(BorrowedFd<'a>, bool)>,
     /// Open these files again, which are open already, for reading and writing.
     pub again: Vec<BorrowedFd<'a>>,
-    /// Connect to any TCP port.
-    pub network: bool,
+    /// Connect to any TCP port, and listen on these; `None` is neither.
+    pub network: Option<Vec<u16>>,
 }
 
 /// Closes the calling process in, for good, as far as the kernel can. Needs no_new_privs.
@@ -69,8 +69,12 @@ pub fn close_in(walls: Walls, reach: &Reach<'_>) -> Result<(), LandlockError> {
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(version))?;
-    if version >= ABI::V4 && !reach.network {
-        rules = rules.handle_access(AccessNet::from_all(version))?;
+    if version >= ABI::V4 {
+        let closed = match reach.network {
+            None => AccessNet::from_all(version),
+            Some(_) => AccessNet::BindTcp.into(),
+        };
+        rules = rules.handle_access(closed)?;
     }
     if version >= ABI::V6 {
         rules = rules.scope(Scope::from_all(version))?;
@@ -116,6 +120,9 @@ impl Reach<'_> {
                 continue;
             };
             rules = more.unwrap_or(rules);
+        }
+        for &port in self.network.iter().flatten().filter(|_| version >= ABI::V4) {
+            rules = rules.add_rule(NetPort::new(port, AccessNet::BindTcp))?;
         }
         Ok(rules)
     }

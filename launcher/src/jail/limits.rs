@@ -26,6 +26,11 @@ const SHARE_DESCRIPTORS: u64 = 1 << 16;
 /// Its memory beside the guest's: what a guest can have it know of files is most of it.
 const SHARE_DATA: u64 = 2048 * MIB;
 
+/// One that carries a network has one for each flow of the guest's: as many as there may be.
+const NETWORK_DESCRIPTORS: u64 = 1 << 20;
+/// Its memory: what waits in each direction of each flow is most of it.
+const NETWORK_DATA: u64 = 512 * MIB;
+
 /// Sets what a process of this role needs no first message to know.
 ///
 /// # Errors
@@ -35,13 +40,18 @@ pub(super) fn at_start(role: Role) -> Result<(), Errno> {
     set(Resource::Msgqueue, 0)?;
     set(Resource::Memlock, 0)?;
     let hard = rustix::process::getrlimit(Resource::Nofile).maximum;
-    let most = if role == Role::Share { SHARE_DESCRIPTORS } else { DESCRIPTORS };
+    let most = match role {
+        Role::Share => SHARE_DESCRIPTORS,
+        Role::Network => NETWORK_DESCRIPTORS,
+        _ => DESCRIPTORS,
+    };
     set(Resource::Nofile, hard.map_or(most, |hard| hard.min(most)))?;
     match role {
         Role::Unpack => set(Resource::As, UNPACK_ADDRESS_SPACE),
         Role::Fetch => set(Resource::As, FETCH_ADDRESS_SPACE),
         Role::Probe => set(Resource::As, PROBE_ADDRESS_SPACE),
         Role::Share => set(Resource::Data, SHARE_DATA),
+        Role::Network => set(Resource::Data, NETWORK_DATA),
         Role::Vmm | Role::Devices | Role::Qemu => Ok(()),
     }
 }
@@ -50,7 +60,7 @@ pub(super) fn at_start(role: Role) -> Result<(), Errno> {
 pub(super) fn heap_reserve(role: Role) -> Option<i32> {
     match role {
         Role::Vmm | Role::Devices => Some(HEAP),
-        Role::Probe | Role::Unpack | Role::Fetch | Role::Share | Role::Qemu => None,
+        Role::Probe | Role::Unpack | Role::Fetch | Role::Share | Role::Network | Role::Qemu => None,
     }
 }
 

@@ -23,6 +23,7 @@ mod filter;
 mod landlock;
 mod limits;
 pub mod machine;
+pub mod network;
 pub mod orphans;
 pub mod probe;
 pub mod qemu;
@@ -83,6 +84,7 @@ pub fn main(role: Role, walls: Option<&str>) -> ExitCode {
         Role::Unpack => Ok(unpack::run(channel)?),
         Role::Fetch => Ok(fetch::run(channel)?),
         Role::Share => share::run(channel),
+        Role::Network => network::run(channel),
         Role::Vmm => vmm::run(channel),
         Role::Devices => Ok(devices::run(channel)?),
         Role::Qemu => qemu::run(channel),
@@ -123,7 +125,7 @@ fn enter(role: Role) -> Result<Channel, JailError> {
         Role::Vmm => List::VmmStart,
         Role::Devices => List::DevicesStart,
         // Their reach is known from their first message.
-        Role::Share | Role::Qemu => return Ok(Channel::from_fd(channel)),
+        Role::Share | Role::Network | Role::Qemu => return Ok(Channel::from_fd(channel)),
     };
     let reach = if role == Role::Fetch { fetch::reach() } else { Reach::default() };
     landlock::close_in(Walls::here(), &reach)?;

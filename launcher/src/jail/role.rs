@@ -13,6 +13,8 @@ pub enum Role {
     Fetch,
     /// Serves directories to the guest.
     Share,
+    /// Carries the guest's network.
+    Network,
     /// Runs the VM on KVM.
     Vmm,
     /// Serves block and vsock to QEMU.
@@ -21,11 +23,12 @@ pub enum Role {
     Qemu,
 }
 
-const ROLES: [(Role, &str); 7] = [
+const ROLES: [(Role, &str); 8] = [
     (Role::Probe, "cofferdam-probe"),
     (Role::Unpack, "cofferdam-unpack"),
     (Role::Fetch, "cofferdam-fetch"),
     (Role::Share, "cofferdam-share"),
+    (Role::Network, "cofferdam-network"),
     (Role::Vmm, "cofferdam-vmm"),
     (Role::Devices, "cofferdam-devices"),
     (Role::Qemu, "cofferdam-qemu"),

@@ -13,6 +13,7 @@ pub mod environment;
 pub mod limits;
 mod mount_point;
 pub mod names;
+pub mod network;
 pub mod process;
 pub mod profile;
 pub mod security;
@@ -369,4 +370,4 @@ fn user(typed: &str) -> Result<String, PlanError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -16,7 +16,7 @@
 
 mod record;
 
-pub use record::{Record, Status};
+pub use record::{PublishedPort, Record, Status, Transport};
 
 use protocol::ContainerId;
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -193,6 +193,15 @@ impl Sandboxes {
         let id = called(self.list()?, wanted)?;
         let path = self.path.join(id.as_str());
         Ok((id, path))
+    }
+
+    /// The record of a sandbox, by its name, its identifier or the beginning of that, in this order.
+    ///
+    /// # Errors
+    /// [`StateError::NotFound`] and [`StateError::Ambiguous`] among others.
+    pub fn record_of(&self, wanted: &str) -> Result<Record, StateError> {
+        let (_, path) = self.directory_of(wanted)?;
+        Record::read(&path)
     }
 
     /// How many bytes of disk a sandbox's writable disk takes; 0 for one without a name.

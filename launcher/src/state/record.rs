@@ -2,10 +2,13 @@
 
 use super::{StateError, at};
 use image::store::open_regular;
+use network::config::Publication;
 use protocol::ContainerId;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 
 const FILE_NAME: &str = "record.json";
@@ -29,6 +32,54 @@ pub struct Record {
     pub command: Vec<String>,
     /// Where it is in its life.
     pub status: Status,
+    /// The ports of this place that lead to its own, while it runs.
+    #[serde(default)]
+    pub ports: Vec<PublishedPort>,
+}
+
+/// A port of this place that leads to one of a sandbox's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    /// The sandbox's port.
+    pub inside: u16,
+    /// Its transport.
+    pub transport: Transport,
+    /// Where it is in this place.
+    pub outside: SocketAddr,
+}
+
+/// A transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        })
+    }
+}
+
+impl From<network::config::Transport> for Transport {
+    fn from(transport: network::config::Transport) -> Self {
+        match transport {
+            network::config::Transport::Tcp => Transport::Tcp,
+            network::config::Transport::Udp => Transport::Udp,
+        }
+    }
+}
+
+impl From<Publication> for PublishedPort {
+    fn from(Publication { outside, inside, transport }: Publication) -> Self {
+        Self { inside, transport: transport.into(), outside }
+    }
 }
 
 /// Where a sandbox is in its life.
@@ -64,7 +115,14 @@ impl Record {
             image,
             command,
             status: Status::Running,
+            ports: Vec::new(),
         }
+    }
+
+    /// The same, with these ports published.
+    #[must_use]
+    pub fn with_ports(self, ports: Vec<PublishedPort>) -> Self {
+        Self { ports, ..self }
     }
 
     pub(super) fn read(directory: &Path) -> Result<Self, StateError> {

@@ -86,6 +86,8 @@ fn container(
     spec.rootfs.layers = added.map_err(|error| crate::error::chain(&error))?;
     spec.rootfs.upper = first.rootfs.upper;
     spec.init.stdio = stdio;
+    // The machine's one interface is the first container's.
+    spec.network = None;
     Ok(spec)
 }
 

@@ -13,6 +13,7 @@
 //!                      └ qemu.list           and QEMU's own -sandbox within
 //!   copier.list                                      of `cofferdam cp`, which starts nothing
 //!   share-start.list  ⊇  share-main, share, watch    of a process that is not the launcher's, but beside it
+//!   network-start.list ⊇ network, watch              the same
 //! ```
 //! Filters add up: a thread may do what every list that it is behind allows.
 //!
@@ -65,6 +66,10 @@ pub enum List {
     ShareMain,
     /// Its thread that answers what a guest asks of them.
     Share,
+    /// The process that carries a network, whatever it does.
+    NetworkStart,
+    /// Its main thread while it serves.
+    Network,
     /// QEMU.
     Qemu,
     /// What copies to or from a sandbox.
@@ -95,6 +100,8 @@ impl List {
             Self::ShareStart => "share-start",
             Self::ShareMain => "share-main",
             Self::Share => "share",
+            Self::NetworkStart => "network-start",
+            Self::Network => "network",
             Self::Qemu => "qemu",
             Self::Copier => "copier",
         }
@@ -121,6 +128,8 @@ impl List {
             Self::ShareStart => &SHARE_START,
             Self::ShareMain => &SHARE_MAIN,
             Self::Share => &SHARE,
+            Self::NetworkStart => &NETWORK_START,
+            Self::Network => &NETWORK,
             Self::Qemu => &QEMU,
             Self::Copier => &COPIER,
         }
@@ -133,6 +142,7 @@ pub fn all_calls() -> impl Iterator<Item = &'static str> {
         include_str!("launcher.list"),
         include_str!("launcher-fetching.list"),
         include_str!("share-start.list"),
+        include_str!("network-start.list"),
         include_str!("copier.list"),
     ];
     let calls = lists.into_iter().flat_map(str::lines).filter_map(|line| line.split('#').next());

@@ -65,6 +65,9 @@ fn each_list_is_within_those_around_it() {
     for inner in ["share", "share-main", "vhost-user", "watch"] {
         within(inner, "share-start");
     }
+    for inner in ["network", "watch"] {
+        within(inner, "network-start");
+    }
 }
 
 /// What a filter answers to a call whose arguments are all zero.
@@ -92,7 +95,7 @@ fn answer(program: &[sock_filter], number: u32) -> u32 {
 /// The search that a list is compiled to finds every call, and no other.
 #[test]
 fn each_list_allows_what_stands_on_it() {
-    const LISTS: [(&str, List); 15] = [
+    const LISTS: [(&str, List); 17] = [
         ("launcher", List::Launcher),
         ("probe", List::Probe),
         ("unpack", List::Unpack),
@@ -107,6 +110,8 @@ fn each_list_allows_what_stands_on_it() {
         ("devices-start", List::DevicesStart),
         ("devices-main", List::DevicesMain),
         ("vhost-user", List::VhostUser),
+        ("network-start", List::NetworkStart),
+        ("network", List::Network),
         ("qemu", List::Qemu),
     ];
     for (name, list) in LISTS {

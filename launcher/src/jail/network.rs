@@ -1,0 +1,82 @@
+//! The network process: carries what a guest sends to the sockets that it becomes, and opens the ports that are published.
+//!
+//! It is started before the launcher walls itself in, and so is not within the launcher's walls: it reaches what nobody else
+//! does. Its own are as narrow: sockets of two families and two kinds, and no file.
+//!
+//! ```text
+//!   NetworkStart ──▶ walls ──▶ NetworkConnect + the link's end ──▶ Ready, or why not ──▶ serves until the link ends
+//! ```
+
+use super::channel::{Channel, ChannelError};
+use super::filter::List;
+use super::landlock::{Reach, close_in};
+use super::machine::watch_launcher;
+use super::walls::Walls;
+use super::{JailError, filter_calls};
+use ::network::config::{Config, Publication};
+use ::network::{Network, NetworkError};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The first message: what has to be known for the walls.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NetworkStart {
+    /// The TCP ports that it is going to listen on; 0 is any.
+    pub tcp_ports: Vec<u16>,
+}
+
+/// The second message, once it is known who runs the machine. Its open file is the link's end.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NetworkConnect {
+    /// What it does.
+    pub config: Config,
+}
+
+/// What the process answers, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NetworkEvent {
+    /// It serves; these are the published ports, each with the number that it has got.
+    Ready(Vec<Publication>),
+    /// A port is not to be had.
+    NotPublished {
+        /// Which.
+        publication: Publication,
+        /// Why not: the kernel's number.
+        errno: i32,
+    },
+    /// It does not work, for another reason.
+    Failed(String),
+}
+
+/// What the process does, until its link ends, or the launcher.
+///
+/// # Errors
+/// Where the launcher cannot be heard or told, or the process not be walled in.
+pub fn run(channel: Channel) -> Result<(), JailError> {
+    let (NetworkStart { tcp_ports }, _) = channel.receive()?;
+    close_in(Walls::here(), &Reach { network: Some(tcp_ports), ..Reach::default() })?;
+    filter_calls(List::NetworkStart)?;
+    #[cfg(feature = "trial")]
+    super::trial::attempt(super::Role::Network.process_name());
+    let (NetworkConnect { config }, descriptors) = channel.receive()?;
+    let link = descriptors.into_iter().next().ok_or(ChannelError::Closed)?;
+    let network = match Network::new(&config, link) {
+        Ok(network) => network,
+        Err(error) => return Ok(channel.send(&refusal(&error), &[])?),
+    };
+    channel.send(&NetworkEvent::Ready(network.publications()), &[])?;
+    let channel = Arc::new(channel);
+    watch_launcher(&channel);
+    super::confine_thread(List::Network);
+    let served = network.serve();
+    crate::sys::exit_now(i32::from(served.is_err()));
+}
+
+fn refusal(error: &NetworkError) -> NetworkEvent {
+    if let NetworkError::Publish { publication, source } = error
+        && let Some(errno) = source.raw_os_error()
+    {
+        return NetworkEvent::NotPublished { publication: *publication, errno };
+    }
+    NetworkEvent::Failed(crate::error::chain(error))
+}
