@@ -11,11 +11,13 @@ use crate::harness::strace::Trace;
 use crate::harness::{Accelerator, Output, World};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpListener;
 use std::time::Duration;
 use syscalls::Sysno;
 
 cases! {
-    Both: a_run, an_exec, a_copy, a_joined_container, a_kept_disk, a_console, a_discard, a_reset_device, a_share, a_stopped_sandbox,
+    Both: a_run, an_exec, a_copy, a_joined_container, a_kept_disk, a_console, a_discard, a_reset_device, a_share, a_network, a_stopped_sandbox,
         interrupted_waits, a_swept_store, an_outer_init;
     Tcg: a_pull;
     Kvm: a_crash, a_probe, a_slow_clock, a_lost_launcher;
@@ -196,6 +198,25 @@ fn a_share(world: &World) {
     let (output, trace) = sandbox.traced(&["sh", "-c", script], &[]);
     output.exits(0);
     holds(world, "a_share", &trace);
+}
+
+/// A guest that speaks to this place over each transport, asks for a name, and is spoken to by a port that is published.
+fn a_network(world: &World) {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = server.local_addr().expect("its number").port();
+    let answered = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept()?;
+        stream.write_all(b"from here\n")
+    });
+    let script = format!(
+        "nc -w 9 192.0.0.1 {port} < /dev/null; ping -c 1 -W 5 192.0.0.1 > /dev/null; nslookup localhost. > /dev/null; true"
+    );
+    let flags = ["--allow", "loopback", "-p", "127.0.0.1::80", "-p", "127.0.0.1::53/udp"];
+    let sandbox = world.sandbox().flags(&flags);
+    let (output, trace) = sandbox.traced(&["sh", "-c", &script], &[]);
+    output.prints("from here");
+    answered.join().expect("a thread").expect("an answer");
+    holds(world, "a_network", &trace);
 }
 
 /// A sandbox all of whose processes are stopped for a moment, as a user's Ctrl-Z or a freezer does.

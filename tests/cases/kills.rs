@@ -72,7 +72,7 @@ impl Stage {
             Kind::Launcher => {
                 &[Self::Starting, Self::Unpacking, Self::Booting, Self::Ending, Self::Running]
             }
-            Kind::Vmm | Kind::Qemu | Kind::Devices | Kind::Share => {
+            Kind::Vmm | Kind::Qemu | Kind::Devices | Kind::Share | Kind::Network => {
                 &[Self::Booting, Self::Running, Self::Ending]
             }
             Kind::Unpack => &[Self::Unpacking],

@@ -18,6 +18,8 @@ pub enum Kind {
     Devices,
     /// Serves shared directories.
     Share,
+    /// Carries a network.
+    Network,
     /// Makes a file system of a layer.
     Unpack,
     /// Tries KVM.
@@ -35,6 +37,7 @@ impl Kind {
             ("cofferdam-devices", Self::Devices),
             ("cofferdam-unpack", Self::Unpack),
             ("cofferdam-share", Self::Share),
+            ("cofferdam-network", Self::Network),
             ("cofferdam-probe", Self::Probe),
         ]
         .into_iter()

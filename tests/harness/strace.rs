@@ -269,6 +269,10 @@ impl Thread {
             ("share", 1, None) => "share-main".to_owned(),
             ("share", 1, Some(name)) if name == "file-system" => "share".to_owned(),
             ("share", 1, Some(name)) => name.clone(),
+            // So does this one.
+            ("network", 0, _) => "network-start".to_owned(),
+            ("network", 1, None) => "network".to_owned(),
+            ("network", 1, Some(name)) => name.clone(),
             ("vmm" | "devices", 1, _) => format!("{process}-start"),
             ("vmm" | "devices", 2, None) => format!("{process}-main"),
             ("vmm" | "devices", 2, Some(name)) => name.clone(),

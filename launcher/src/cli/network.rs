@@ -27,8 +27,16 @@ pub enum Egress {
 /// What was typed about the network.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct NetworkArgs {
-    /// Give it a network, or none
-    #[arg(long, value_enum, default_value_t, value_name = "WHICH", help_heading = "Network")]
+    /// What this place reaches (default), or none
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHICH",
+        help_heading = "Network",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub network: NetworkKind,
     /// Publish ports, as in 8080:80, 127.0.0.1:53:53/udp, 80
     #[arg(
@@ -39,8 +47,16 @@ pub struct NetworkArgs {
         allow_hyphen_values = true
     )]
     pub publish: Vec<String>,
-    /// What becomes of what no rule is about
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT", help_heading = "Network")]
+    /// What becomes of what no rule is about: allow (default) or deny
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHAT",
+        help_heading = "Network",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub egress: Egress,
     /// Open it to an address, a network, loopback (this place's) or all
     #[arg(long, value_name = "WHAT[:PORT]", help_heading = "Network", allow_hyphen_values = true)]

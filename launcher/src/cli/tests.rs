@@ -1,3 +1,4 @@
+use super::network::{Egress, NetworkKind};
 use super::*;
 
 fn run(arguments: &[&str]) -> RunArgs {
@@ -103,6 +104,19 @@ fn every_flag_keeps_what_was_typed() {
 }
 
 #[test]
+fn flags_of_the_network_keep_what_was_typed() {
+    let args =
+        run(&["-p80", "--publish", "[::1]:1:2/udp", "--dns-opt", "-x", "--egress=deny", "i"]);
+    assert_eq!(args.network.publish, ["80", "[::1]:1:2/udp"]);
+    assert_eq!(args.network.dns_option, ["-x"]);
+    assert_eq!((args.network.network, args.network.egress), (NetworkKind::Default, Egress::Deny));
+    for flag in ["--network=none", "-p80", "--allow=all", "--egress=deny", "--add-host=a:1.1.1.1"] {
+        let said = refused(&["run", "--sandbox", "s", flag, "i"]);
+        assert!(said.contains("cannot be used with"), "{flag}: {said}");
+    }
+}
+
+#[test]
 fn defaults_are_dockers_or_ours() {
     let args = run(&["image"]);
     assert_eq!(args.accel, Accelerator::Auto);
@@ -114,8 +128,8 @@ fn defaults_are_dockers_or_ours() {
 fn mistakes_are_two_lines_and_exit_code_125() {
     for (arguments, expected) in [
         (
-            &["run", "--detatch", "image"][..],
-            "cofferdam: unexpected argument '--detatch' found\nhint: see cofferdam run --help\n",
+            &["run", "--frobnicate", "image"][..],
+            "cofferdam: unexpected argument '--frobnicate' found\nhint: see cofferdam run --help\n",
         ),
         (
             &["run", "--memori", "1g", "image"],

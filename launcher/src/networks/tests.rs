@@ -4,17 +4,20 @@ use crate::jail::start;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// A network whose process does nothing, and the end of the channel that it would speak on.
+/// A network of a process that has ended, and the end of the channel that it would speak on.
 fn network() -> (GuestNetwork, Channel) {
     let (ours, theirs) = Channel::pair().unwrap();
-    let mut command = Command::new("/bin/cat");
-    // It ends with its end of the channel, as ours does.
-    command.stdin(Stdio::from(theirs.as_fd().try_clone_to_owned().unwrap()));
-    let process = start(command, ours).unwrap();
+    let mut command = Command::new("/bin/true");
+    command.stdin(Stdio::null());
+    (network_of(command, ours), theirs)
+}
+
+fn network_of(command: Command, channel: Channel) -> GuestNetwork {
+    let process = start(command, channel).unwrap();
     let args = crate::plan::tests::args(&["-p", "127.0.0.1:80:8080"]);
     let plan = NetworkPlan::resolve(&args, &NetworkFacts::default()).unwrap();
     let link = Link::Any([LinkKind::Packets, LinkKind::Stream].map(|it| pair(it).unwrap()).into());
-    (GuestNetwork { plan, link, process }, theirs)
+    GuestNetwork { plan, link, process }
 }
 
 #[test]
@@ -67,8 +70,11 @@ fn a_port_that_is_not_to_be_had_is_named_with_what_helps() {
 
 #[test]
 fn one_that_is_dropped_before_its_machine_is_not_waited_for() {
-    let (network, theirs) = network();
-    drop(theirs);
+    let (ours, theirs) = Channel::pair().unwrap();
+    // It ends with its channel, as our own does.
+    let mut command = Command::new("/bin/cat");
+    command.stdin(Stdio::from(theirs.into_fd()));
+    let network = network_of(command, ours);
     let begun = Instant::now();
     drop(network);
     assert!(begun.elapsed() < LAST_MOMENTS, "{:?}", begun.elapsed());
