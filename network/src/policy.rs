@@ -78,6 +78,8 @@ impl Rule {
 
     fn is_about(&self, to: Target<'_>) -> bool {
         let wanted = match &self.whom {
+            // Whoever opens all there is does not mean what is closed to all.
+            Whom::Network(_, 0) if self.open && is_closed(to.address) => return false,
             Whom::Network(network, bits) => return is_within(to.address, (*network, *bits)),
             Whom::Name(wanted) => wanted,
         };

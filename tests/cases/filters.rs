@@ -6,13 +6,13 @@ use crate::harness::copied::Tree;
 use crate::harness::filter_list::{FilterList, all_lists};
 use crate::harness::living::Living;
 use crate::harness::names::NameServer;
+use crate::harness::nets::{self, Kinds, Nets};
 use crate::harness::registry::{Door, Registry};
 use crate::harness::strace::Trace;
 use crate::harness::{Accelerator, Output, World};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 use syscalls::Sysno;
 
@@ -200,23 +200,51 @@ fn a_share(world: &World) {
     holds(world, "a_share", &trace);
 }
 
-/// A guest that speaks to this place over each transport, asks for a name, and is spoken to by a port that is published.
+/// A guest that speaks to this place by each transport and kind of address, is refused, and is spoken to by published ports;
+/// and for a while one end of its link after the other does not take what comes.
 fn a_network(world: &World) {
-    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = server.local_addr().expect("its number").port();
-    let answered = std::thread::spawn(move || {
-        let (mut stream, _) = server.accept()?;
-        stream.write_all(b"from here\n")
-    });
+    let nets = Nets::new(world, Kinds::Both);
+    let echo = nets::ECHO;
     let script = format!(
-        "nc -w 9 192.0.0.1 {port} < /dev/null; ping -c 1 -W 5 192.0.0.1 > /dev/null; nslookup localhost. > /dev/null; true"
+        "n() {{ guest-tool net \"$@\"; }}; guest-tool net serve 80 > /dev/null & \
+         n echo udp 198.51.100.1:{echo} 9; n echo udp [2001:db8:77::1]:{echo} 9; n echo tcp [2001:db8:77::1]:{echo} 9; \
+         n try tcp 192.0.0.1:9; n try udp 198.51.100.1:9; n reset 198.51.100.1:{echo}; ping -c 1 -W 9 198.51.100.1 > /dev/null; \
+         for it in 1 2 3 4 5 6; do n echo tcp 198.51.100.1:{echo} 6000000; done"
     );
-    let flags = ["--allow", "loopback", "-p", "127.0.0.1::80", "-p", "127.0.0.1::53/udp"];
-    let sandbox = world.sandbox().flags(&flags);
-    let (output, trace) = sandbox.traced(&["sh", "-c", &script], &[]);
-    output.prints("from here");
-    answered.join().expect("a thread").expect("an answer");
+    let flags = ["-p", "127.0.0.1::80", "-p", "127.0.0.1:2053:80/udp", "-p", "127.0.0.1:2080:80"];
+    let sandbox = nets.sandbox(world).flags(&flags);
+    let deed = |processes: &[Pid]| {
+        nets.inside(|| {
+            let asked =
+                UdpSocket::bind("127.0.0.1:0").and_then(|it| it.send_to(b"?", "127.0.0.1:2053"));
+            asked.expect("a datagram goes");
+            TcpStream::connect("127.0.0.1:2080").expect("a port is open");
+        });
+        for _ in 0..3 {
+            for name in ["cofferdam-network", "cofferdam-vmm", "qemu"] {
+                stop_for_a_moment(processes, name);
+            }
+        }
+    };
+    let (output, trace) = sandbox.traced_while(&["sh", "-c", &script], &[], deed);
+    let expected =
+        format!("echoed 9\nechoed 9\nechoed 9\nrefused\nrefused{}", "\nechoed 6000000".repeat(6));
+    output.prints(&expected);
     holds(world, "a_network", &trace);
+}
+
+/// Stops those of these processes that are called so, while the others go on.
+fn stop_for_a_moment(processes: &[Pid], name: &str) {
+    let is_called = |pid: &&Pid| {
+        let words =
+            std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+        words.windows(name.len()).take(64).any(|window| window == name.as_bytes())
+    };
+    let called: Vec<Pid> = processes.iter().filter(is_called).copied().collect();
+    for signal in [Signal::STOP, Signal::CONT] {
+        called.iter().for_each(|pid| _ = kill_process(*pid, signal));
+        std::thread::sleep(Duration::from_millis(400));
+    }
 }
 
 /// A sandbox all of whose processes are stopped for a moment, as a user's Ctrl-Z or a freezer does.

@@ -15,9 +15,9 @@ cases! {
 }
 
 /// Runs a script in a sandbox of such a place, with `$S` and `$S6` for its servers.
-fn sh(nets: &Nets, sandbox: &Sandbox<'_>, script: &str) -> Output {
+fn sh(sandbox: &Sandbox<'_>, script: &str) -> Output {
     let script = format!("S={SERVER} S6={SERVER6}\nnet() {{ guest-tool net \"$@\"; }}\n{script}");
-    nets.start(sandbox, &["sh", "-c", &script]).wait()
+    sandbox.run(&["sh", "-c", &script])
 }
 
 /// Streams both ways, whole; datagrams; echoes; and each end as it is.
@@ -35,7 +35,7 @@ fn a_network(world: &World) {
         "echoed 9000001\nechoed 3000001\nechoed 0\nechoed 5\nechoed 1400\nechoed 65507\nechoed 0\npong\npong\n\
          refused\nrefused\nreset\n{PLACE}\ndefault via 192.0.0.1\n192.0.0.0/29 dev eth0\n1\n65520\n1"
     );
-    sh(&nets, &world.sandbox(), &script).prints(&expected);
+    sh(&nets.sandbox(world), &script).prints(&expected);
 }
 
 fn ipv4_alone(world: &World) {
@@ -43,7 +43,7 @@ fn ipv4_alone(world: &World) {
     let script = format!(
         "net echo tcp $S:{ECHO} 100; net try tcp [$S6]:{ECHO}; wget -q -O - -T 5 http://server.test:{WHO} 2>&1 | grep -c resolve; nslookup server.test | grep -c {SERVER}"
     );
-    sh(&nets, &world.sandbox(), &script).prints("echoed 100\nunreachable\n0\n1");
+    sh(&nets.sandbox(world), &script).prints("echoed 100\nunreachable\n0\n1");
 }
 
 fn ipv6_alone(world: &World) {
@@ -51,7 +51,7 @@ fn ipv6_alone(world: &World) {
     let script = format!(
         "net echo tcp [$S6]:{ECHO} 100; net try tcp $S:{ECHO}; nslookup server.test | grep -c {SERVER6}"
     );
-    sh(&nets, &world.sandbox(), &script).prints("echoed 100\nunreachable\n1");
+    sh(&nets.sandbox(world), &script).prints("echoed 100\nunreachable\n1");
 }
 
 /// Names are what they are outside, and what is added.
@@ -60,15 +60,15 @@ fn names(world: &World) {
     let script = "cat /etc/resolv.conf; nslookup -type=a short | grep -c 198.51.100.1; nslookup alias.test | grep -c 198.51.100.3
                   nslookup nowhere.test > /dev/null 2>&1 || echo none; ping -c 1 -W 9 added | grep -o '(198.51.100.3)' | head -1
                   grep -c gate /etc/hosts";
-    let sandbox = world.sandbox().flags(&[
+    let sandbox = nets.sandbox(world).flags(&[
         "--add-host",
         "added:198.51.100.3",
         "--add-host",
         "gate:host-gateway",
     ]);
-    sh(&nets, &sandbox, script)
+    sh(&sandbox, script)
         .prints("nameserver 192.0.0.3\nsearch home.test\n1\n1\nnone\n(198.51.100.3)\n1");
-    let sandbox = world.sandbox().flags(&[
+    let sandbox = nets.sandbox(world).flags(&[
         "--dns",
         SERVER,
         "--dns-search",
@@ -76,23 +76,24 @@ fn names(world: &World) {
         "--dns-option",
         "ndots:3",
     ]);
-    sh(&nets, &sandbox, "cat /etc/resolv.conf; nslookup other.test | grep -c 198.51.100.3")
+    sh(&sandbox, "cat /etc/resolv.conf; nslookup other.test | grep -c 198.51.100.3")
         .prints("nameserver 192.0.0.3\nsearch x.test\noptions ndots:3\n1");
 }
 
 fn none_at_all(world: &World) {
     let nets = Nets::new(world, Kinds::Both);
     let script = format!("ls /sys/class/net; net try tcp $S:{ECHO}; wc -c < /etc/resolv.conf");
-    sh(&nets, &world.sandbox().flags(&["--network", "none"]), &script).prints("lo\nunreachable\n0");
+    sh(&nets.sandbox(world).flags(&["--network", "none"]), &script).prints("lo\nunreachable\n0");
 }
 
 /// Whoever comes to a published port comes to the container, and is who they are.
 fn published_ports(world: &World) {
     let nets = Nets::new(world, Kinds::Both);
     let flags = ["-p", "8080:80", "-p", "8080:80/udp", "-p", "127.0.0.1:9000-9001:80-81"];
-    let sandbox = world.sandbox().flags(&flags);
-    let script = "guest-tool net serve 80 & guest-tool net serve 81";
-    let running = nets.start(&sandbox, &["sh", "-c", script]);
+    let sandbox = nets.sandbox(world).flags(&flags);
+    // A shell that is PID 1 ends by a signal only if it wants to.
+    let script = "trap 'exit 0' TERM; guest-tool net serve 80 & guest-tool net serve 81 & wait";
+    let running = sandbox.start(&["sh", "-c", script]);
     let ask = |to: &str| {
         let mut stream = TcpStream::connect(to)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -155,7 +156,7 @@ fn every_way_round(world: &World) {
         "0.0.0.0:7",
     ];
     let listener = nets.inside(|| std::net::TcpListener::bind("[::]:7").unwrap());
-    let output = sh(&nets, &world.sandbox(), &tries(&closed));
+    let output = sh(&nets.sandbox(world), &tries(&closed));
     output.prints(&vec!["refused"; closed.len()].join("\n"));
     drop(listener);
     // By addresses and ports.
@@ -163,7 +164,7 @@ fn every_way_round(world: &World) {
     let script = format!(
         "net echo tcp $S:{ECHO} 10\nnet try tcp $S:{WHO}\nnet try tcp {OTHER}:{ECHO}\nnet try udp $S:1\nnet try tcp [$S6]:{ECHO}"
     );
-    let output = sh(&nets, &world.sandbox().loud().flags(&flags), &script);
+    let output = sh(&nets.sandbox(world).loud().flags(&flags), &script);
     output.prints("echoed 10\nrefused\nrefused\nunreachable\nrefused");
     // By names, as they are told.
     let flags = [
@@ -181,6 +182,6 @@ fn every_way_round(world: &World) {
          nslookup -type=a other.test > /dev/null; net try tcp {OTHER}:{WHO}; net try tcp $S:{WHO}
          nslookup -type=a rebound.test > /dev/null; nslookup -type=a private.test > /dev/null; net try tcp 10.9.9.9:7; net try tcp 192.0.0.1:7"
     );
-    let output = sh(&nets, &world.sandbox().flags(&flags), &script);
+    let output = sh(&nets.sandbox(world).flags(&flags), &script);
     output.prints("refused\nrefused\nopen\nrefused\nrefused\nrefused");
 }

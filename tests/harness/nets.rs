@@ -8,7 +8,7 @@
 //! ```
 
 use super::World;
-use super::product::{Running, Sandbox};
+use super::product::Sandbox;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -74,6 +74,10 @@ impl Nets {
             "link", "add", "c0", "netns", inside, "type", "veth", "peer", "name", "c1", "netns",
             outside,
         ]);
+        // As every engine has it in a container.
+        let pings =
+            nets.inside(|| fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"));
+        pings.unwrap();
         let mut addresses = Vec::new();
         if kinds != Kinds::V6 {
             addresses.extend([
@@ -172,16 +176,13 @@ impl Nets {
         command
     }
 
-    /// Starts a sandbox in the place.
-    pub fn start(&self, sandbox: &Sandbox<'_>, command: &[&str]) -> Running {
-        let program = sandbox.program(command);
+    /// A run in the place.
+    pub fn sandbox<'w>(&self, world: &'w World) -> Sandbox<'w> {
         let namespace = format!("--net=/run/netns/{}", self.inside);
         let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
-        let mut placed = Command::new("nsenter");
-        placed.args([&namespace, "unshare", "--mount", "sh", "-c", script]);
-        placed.arg(&self.names).arg(program.get_program()).args(program.get_args());
-        placed.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        Running::start(placed, sandbox.input.clone())
+        let names = self.names.display().to_string();
+        let words = ["nsenter", &namespace, "unshare", "--mount", "sh", "-c", script, &names];
+        world.sandbox().within(&words.map(str::to_owned))
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Sandbox<'w> {
     pub(super) input: Option<Vec<u8>>,
     pub(super) environment: Vec<(String, String)>,
     pub(super) product: PathBuf,
+    /// What it is started by, if not directly.
+    within: Vec<String>,
 }
 
 impl World {
@@ -63,6 +65,7 @@ impl World {
             input: None,
             environment: Vec::new(),
             product: self.product.clone(),
+            within: Vec::new(),
         }
         .trying(self.trial.as_deref().unwrap_or_default())
     }
@@ -113,6 +116,21 @@ impl Sandbox<'_> {
     pub fn accel(mut self, name: &str) -> Self {
         name.clone_into(&mut self.accelerator);
         self
+    }
+
+    /// Started by these words, which become what follows them.
+    pub fn within(mut self, words: &[String]) -> Self {
+        self.within = words.to_vec();
+        self
+    }
+
+    /// A command, started as this run is.
+    pub fn placed(&self, command: Command) -> Command {
+        let Some((first, rest)) = self.within.split_first() else { return command };
+        let mut placed = Command::new(first);
+        placed.args(rest).arg(command.get_program()).args(command.get_args());
+        placed.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        placed
     }
 
     /// Another size of the machine.
@@ -167,7 +185,7 @@ impl Sandbox<'_> {
         let mut program = Command::new(&self.product);
         let environment = self.environment.iter().map(|(name, value)| (name, value));
         program.args(arguments).envs(environment);
-        program
+        self.placed(program)
     }
 
     /// Its command line.

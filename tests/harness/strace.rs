@@ -142,7 +142,7 @@ impl Sandbox<'_> {
         let arguments = self.clone().flags(&["--boot-timeout", "150"]).arguments(command);
         let mut strace = strace(log, options, &self.product, &arguments);
         strace.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        strace
+        self.placed(strace)
     }
 }
 

@@ -80,7 +80,8 @@ fn the_first_rule_that_fits_decides() {
     // All of a kind of address, and one alone.
     let all =
         Policy { rules: vec![rule(false, "1.2.3.4", 32), rule(true, "0.0.0.0", 0)], open: false };
-    assert!(may(&all, "169.254.169.254") && !may(&all, "1.2.3.4") && !may(&all, "::2"));
+    assert!(may(&all, "1.2.3.5") && !may(&all, "1.2.3.4") && !may(&all, "2606::2"));
+    assert!(!may(&all, "169.254.169.254"), "it is not meant");
     // What is closed for IPv4 is closed in any disguise, and what is open needs both to be.
     let denied = Policy { rules: vec![rule(false, "1.1.1.0", 24)], open: true };
     assert!(!may(&denied, "64:ff9b::1.1.1.1") && !may(&denied, "2002:101:101::"));

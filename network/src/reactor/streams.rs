@@ -139,7 +139,11 @@ impl Reactor {
         let mut inside = TcpToGuest { link: &mut self.link, key };
         match streams.told(events, now, &mut inside) {
             Ok(()) => self.see_to(id),
-            Err(Errno::CONNREFUSED | Errno::CONNRESET) => {
+            Err(errno @ (Errno::CONNREFUSED | Errno::CONNRESET)) => {
+                if errno == Errno::CONNRESET {
+                    // It stood already.
+                    streams.connection.answered(now, &mut inside);
+                }
                 streams.connection.refuse(&mut inside);
                 self.forget(id);
             }
