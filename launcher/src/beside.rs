@@ -6,7 +6,7 @@
 use crate::accelerator::MachineParts;
 use crate::cli::RunArgs;
 use crate::error::Failure;
-use crate::networks::{GuestNetwork, LinkError};
+use crate::networks::{self, GuestNetwork, LinkError};
 use crate::outcome::Outcome;
 use crate::shares::Shares;
 use crate::state::PublishedPort;
@@ -57,15 +57,17 @@ impl Beside {
         parts.network = self.network.as_mut().and_then(GuestNetwork::take_link);
     }
 
-    /// What is to be watched while the machine runs.
-    pub fn watched(&self) -> Vec<Watched<'_>> {
-        let shares = self
-            .shares
-            .iter()
-            .map(|shares| Watched { process: shares.process(), lost: |_| Outcome::SharesLost });
+    /// What is to be watched while the machine runs. `quiet` is that what they say is not to be printed.
+    pub fn watched(&self, quiet: bool) -> Vec<Watched<'_>> {
+        let shares = self.shares.iter().map(|shares| Watched {
+            process: shares.process(),
+            lost: |_| Outcome::SharesLost,
+            hear: |_| false,
+        });
         let network = self.network.iter().map(|network| Watched {
             process: network.process(),
             lost: |process| Outcome::NetworkLost(process.last_words()),
+            hear: if quiet { networks::pass_over } else { networks::tell },
         });
         shares.chain(network).collect()
     }

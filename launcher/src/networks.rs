@@ -6,11 +6,12 @@
 //! runs the machine, for a link is of another kind to each.
 
 use crate::cli::RunArgs;
-use crate::error::{Explain, Failure};
+use crate::error::{Explain, Failure, say};
 use crate::host::network::NetworkFacts;
 use crate::jail::network::{NetworkConnect, NetworkEvent, NetworkStart};
 use crate::jail::{Child, Role, spawn};
 use crate::plan::network::{NetworkPlan, is_wanted, name_of};
+use network::Refusal;
 use network::config::{LinkKind, Publication};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
@@ -148,7 +149,8 @@ impl GuestNetwork {
                 Err(LinkError::Publish { publication, source: Errno::from_raw_os_error(errno) })
             }
             Ok((NetworkEvent::Failed(why), _)) => Err(LinkError::Failed(why)),
-            Err(_) => Err(self.gone()),
+            // It refuses nothing before it serves.
+            Ok((NetworkEvent::Refused(_), _)) | Err(_) => Err(self.gone()),
         }
     }
 
@@ -182,6 +184,35 @@ impl Drop for GuestNetwork {
         // Fails only where it has ended.
         let _ = rustix::net::shutdown(self.process.channel(), Shutdown::Both);
         self.process.end(LAST_MOMENTS);
+    }
+}
+
+/// Hears what the process says while it serves, and tells it; false where it is not to be understood.
+pub fn tell(process: &Child) -> bool {
+    heard(process).map(|refusal| say(&told(&refusal))).is_some()
+}
+
+/// Hears it, and does not tell.
+pub fn pass_over(process: &Child) -> bool {
+    heard(process).is_some()
+}
+
+fn heard(process: &Child) -> Option<Refusal> {
+    match process.channel().receive::<NetworkEvent>() {
+        Ok((NetworkEvent::Refused(refusal), _)) => Some(refusal),
+        _ => None,
+    }
+}
+
+/// A refusal in words. The name is a guest's, and is cleaned as it is printed.
+fn told(Refusal { to, transport, name }: &Refusal) -> String {
+    let place = match transport {
+        Some(transport) => format!("{to}/{}", name_of(*transport)),
+        None => format!("an echo of {}", to.ip()),
+    };
+    match name {
+        Some(name) => format!("refused to the sandbox: {name} ({place})"),
+        None => format!("refused to the sandbox: {place}"),
     }
 }
 

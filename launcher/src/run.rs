@@ -136,7 +136,8 @@ fn stages(
 
     let agent = AgentClient::new(streams.take_control()?);
     streams.hand_to(session).map_err(Failure::plain)?;
-    let mut supervisor = Supervisor::new(&mut machine, agent, session, job, beside.watched());
+    let mut supervisor =
+        Supervisor::new(&mut machine, agent, session, job, beside.watched(plan.sandbox.quiet));
     supervisor.admit(Execs::new(control, streams.into_line(), layers));
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);

@@ -118,6 +118,19 @@ pub struct Watched<'a> {
     pub process: &'a Child,
     /// What it is that it is gone, while its machine runs.
     pub lost: fn(&Child) -> Outcome,
+    /// Hears what it says; false where it is not to be understood, and as good as gone.
+    pub hear: fn(&Child) -> bool,
+}
+
+impl Watched<'_> {
+    /// Its end, and its word.
+    fn events(&self) -> [PollFd<'_>; 2] {
+        let Self { process, .. } = self;
+        [
+            PollFd::new(process.end_event(), PollFlags::IN),
+            PollFd::new(process.channel(), PollFlags::IN),
+        ]
+    }
 }
 
 type Step = ControlFlow<Outcome>;
@@ -172,15 +185,14 @@ impl<'a> Supervisor<'a> {
     }
 
     fn step(&mut self) -> Step {
-        let (machine, session, agent, gone, execs) = {
+        let (machine, session, agent, beside, execs) = {
             let mut fds = vec![
                 PollFd::new(self.machine.channel(), PollFlags::IN),
                 PollFd::new(self.session, PollFlags::IN),
             ];
             let beside = fds.len();
             if self.lost.is_none() {
-                let ends = self.beside.iter().map(|it| it.process.end_event());
-                fds.extend(ends.map(|end| PollFd::new(end, PollFlags::IN)));
+                fds.extend(self.beside.iter().flat_map(Watched::events));
             }
             let agent = fds.len();
             if !self.agent_gone {
@@ -196,10 +208,10 @@ impl<'a> Supervisor<'a> {
             let _ = poll(&mut fds, left.as_ref());
             let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
             let of_execs: Vec<bool> = (execs..fds.len()).map(ready).collect();
-            let gone = (beside..agent).position(ready);
+            let of_beside: Vec<bool> = (beside..agent).map(ready).collect();
             // Where it is not watched, what stands in its place is somebody else.
             let agent = !self.agent_gone && ready(agent);
-            (ready(0), ready(1), agent, gone, of_execs)
+            (ready(0), ready(1), agent, of_beside, of_execs)
         };
         // The agent first: what it said last comes before how its machine ended.
         if agent {
@@ -214,10 +226,7 @@ impl<'a> Supervisor<'a> {
         if let Err(error) = self.on_execs(&execs) {
             return Step::Break(Outcome::Agent(error));
         }
-        if let Some(beside) = gone.and_then(|index| self.beside.get(index)) {
-            // It ends with its machine, too, which then says so in a moment.
-            self.lost = Some((Instant::now() + LAST_WORDS, (beside.lost)(beside.process)));
-        }
+        self.on_beside(&beside);
         if let Some((_, outcome)) = self.lost.take_if(|(at, _)| *at <= Instant::now()) {
             return Step::Break(outcome);
         }
@@ -225,6 +234,18 @@ impl<'a> Supervisor<'a> {
             self.on_deadline()?;
         }
         Step::Continue(())
+    }
+
+    /// What has become of the processes beside the machine's: of each, whether it has ended, and whether it has said something.
+    fn on_beside(&mut self, events: &[bool]) {
+        for (beside, event) in self.beside.iter().zip(events.chunks(2)) {
+            let [has_ended, speaks] = [0, 1].map(|index| event.get(index) == Some(&true));
+            let is_gone = has_ended || (speaks && !(beside.hear)(beside.process));
+            if is_gone && self.lost.is_none() {
+                // It ends with its machine, too, which then says so in a moment.
+                self.lost = Some((Instant::now() + LAST_WORDS, (beside.lost)(beside.process)));
+            }
+        }
     }
 
     fn on_agent(&mut self) -> Step {

@@ -4,7 +4,7 @@
 //! does. Its own are as narrow: sockets of two families and two kinds, and no file.
 //!
 //! ```text
-//!   NetworkStart ──▶ walls ──▶ NetworkConnect + the link's end ──▶ Ready, or why not ──▶ serves until the link ends
+//!   NetworkStart ──▶ walls ──▶ NetworkConnect + the link's end ──▶ Ready, or why not ──▶ serves, and says what it refuses
 //! ```
 
 use super::channel::{Channel, ChannelError};
@@ -14,7 +14,7 @@ use super::machine::watch_launcher;
 use super::walls::Walls;
 use super::{JailError, filter_calls};
 use ::network::config::{Config, Publication};
-use ::network::{Network, NetworkError};
+use ::network::{Network, NetworkError, Refusal};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub struct NetworkConnect {
     pub config: Config,
 }
 
-/// What the process answers, once.
+/// What the process says: once whether it serves, and then what it refuses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkEvent {
     /// It serves; these are the published ports, each with the number that it has got.
@@ -46,6 +46,8 @@ pub enum NetworkEvent {
     },
     /// It does not work, for another reason.
     Failed(String),
+    /// The guest wanted what is closed to it.
+    Refused(Refusal),
 }
 
 /// What the process does, until its link ends, or the launcher.
@@ -60,13 +62,17 @@ pub fn run(channel: Channel) -> Result<(), JailError> {
     super::trial::attempt(super::Role::Network.process_name());
     let (NetworkConnect { config }, descriptors) = channel.receive()?;
     let link = descriptors.into_iter().next().ok_or(ChannelError::Closed)?;
-    let network = match Network::new(&config, link) {
+    let mut network = match Network::new(&config, link) {
         Ok(network) => network,
         Err(error) => return Ok(channel.send(&refusal(&error), &[])?),
     };
     channel.send(&NetworkEvent::Ready(network.publications()), &[])?;
     let channel = Arc::new(channel);
     watch_launcher(&channel);
+    network.tell_refusals(Box::new(move |refusal| {
+        // Nobody to tell is the end of all this, as whoever watches sees.
+        let _ = channel.send(&NetworkEvent::Refused(refusal.clone()), &[]);
+    }));
     super::confine_thread(List::Network);
     let served = network.serve();
     crate::sys::exit_now(i32::from(served.is_err()));

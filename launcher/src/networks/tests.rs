@@ -79,3 +79,28 @@ fn one_that_is_dropped_before_its_machine_is_not_waited_for() {
     drop(network);
     assert!(begun.elapsed() < LAST_MOMENTS, "{:?}", begun.elapsed());
 }
+
+#[test]
+fn what_is_refused_is_told_with_the_name_it_was_for() {
+    let refusal = |transport, name: Option<&str>| {
+        let to = "169.254.169.254:80".parse().unwrap();
+        told(&Refusal { to, transport, name: name.map(str::to_owned) })
+    };
+    let (tcp, name) = (Some(network::config::Transport::Tcp), Some("metadata.test"));
+    let expected = "refused to the sandbox: metadata.test (169.254.169.254:80/tcp)";
+    assert_eq!(refusal(tcp, name), expected);
+    assert_eq!(refusal(tcp, None), "refused to the sandbox: 169.254.169.254:80/tcp");
+    assert_eq!(refusal(None, None), "refused to the sandbox: an echo of 169.254.169.254");
+}
+
+#[test]
+fn a_process_is_heard_until_it_is_not_to_be_understood() {
+    let (network, theirs) = network();
+    let refusal = Refusal { to: "1.2.3.4:5".parse().unwrap(), transport: None, name: None };
+    theirs.send(&NetworkEvent::Refused(refusal), &[]).unwrap();
+    assert!(pass_over(network.process()));
+    theirs.send(&NetworkEvent::Ready(Vec::new()), &[]).unwrap();
+    assert!(!pass_over(network.process()));
+    drop(theirs);
+    assert!(!pass_over(network.process()));
+}

@@ -190,9 +190,15 @@ fn the_container_has_a_gateway_where_one_is_needed() {
     assert_eq!(gateways(&NetworkFacts { leads_out, ..nothing }, &[]), [ipv6]);
 }
 
+fn refused_so(cases: &[(&[&str], &str)]) {
+    for (line, said) in cases {
+        assert_eq!(refusal(line), format!("cofferdam: {said}"), "{line:?}");
+    }
+}
+
 #[test]
-fn what_cannot_be_is_refused_with_what_helps() {
-    for (line, said) in [
+fn what_cannot_be_published_is_refused_with_what_helps() {
+    refused_so(&[
         (
             &["-p", "0"][..],
             "--publish \"0\": \"0\" is no port\nhint: a port is a number from 1 to 65535\n",
@@ -227,6 +233,12 @@ fn what_cannot_be_is_refused_with_what_helps() {
              hint: each port of this place leads to one of the container's\n",
         ),
         (&["-p", "1-1000:1-1000"], "2000 published ports are over the limit of 1024\n"),
+    ]);
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_what_helps() {
+    refused_so(&[
         (
             &["--allow", "a.*.example.org:443"],
             "--allow \"a.*.example.org:443\": \"a.*.example.org\" is no address\n\
@@ -266,9 +278,7 @@ fn what_cannot_be_is_refused_with_what_helps() {
             &["--network", "none", "-p", "80"],
             "--publish is about a network, and --network none gives it none\nhint: leave one of them out\n",
         ),
-    ] {
-        assert_eq!(refusal(line), format!("cofferdam: {said}"), "{line:?}");
-    }
+    ]);
     assert!(!is_wanted(&args(&["--network", "none", "--egress", "deny"])).unwrap());
     assert!(is_wanted(&args(&["--network", "bridge"])).unwrap());
 }
