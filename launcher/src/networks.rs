@@ -15,7 +15,10 @@ use network::Refusal;
 use network::config::{LinkKind, Publication};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long the process may take until the ports are open. It has nothing to wait for.
@@ -39,6 +42,15 @@ pub enum LinkError {
         /// Why not.
         #[source]
         source: Errno,
+    },
+    /// There is no file for its frames.
+    #[error("cannot write what passes to {}", .path.display())]
+    Capture {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// The process says why not.
     #[error("cannot carry the network: {0}")]
@@ -72,6 +84,8 @@ impl Explain for LinkError {
 pub struct GuestNetwork {
     plan: NetworkPlan,
     link: Link,
+    /// Where all frames are written.
+    capture: Option<File>,
     process: Child,
 }
 
@@ -108,8 +122,9 @@ impl GuestNetwork {
         let pairs = [LinkKind::Packets, LinkKind::Stream].into_iter().map(pair);
         let pairs = pairs.collect::<Result<_, _>>().map_err(LinkError::Connect)?;
         let start = NetworkStart { tcp_ports: plan.tcp_ports() };
+        let capture = args.network.pcap.as_deref().map(created).transpose()?;
         let process = spawn(Role::Network, &start, &[]).map_err(Failure::plain)?;
-        Ok(Some(Self { plan, link: Link::Any(pairs), process }))
+        Ok(Some(Self { plan, link: Link::Any(pairs), capture, process }))
     }
 
     /// Gives the process its end of a link of this kind. It opens the ports while others do what else is to be done.
@@ -122,7 +137,10 @@ impl GuestNetwork {
         };
         for Pair { kind, ours, theirs } in pairs.into_iter().filter(|pair| pair.kind == kind) {
             let connect = NetworkConnect { config: self.plan.config(kind) };
-            let sent = self.process.channel().send(&connect, &[theirs.as_fd()]);
+            let files: Vec<BorrowedFd<'_>> = std::iter::once(theirs.as_fd())
+                .chain(self.capture.iter().map(AsFd::as_fd))
+                .collect();
+            let sent = self.process.channel().send(&connect, &files);
             sent.map_err(|_| self.gone())?;
             self.link = Link::Ours(ours);
         }
@@ -214,6 +232,10 @@ fn told(Refusal { to, transport, name }: &Refusal) -> String {
         Some(name) => format!("refused to the sandbox: {name} ({place})"),
         None => format!("refused to the sandbox: {place}"),
     }
+}
+
+fn created(path: &Path) -> Result<File, LinkError> {
+    File::create(path).map_err(|source| LinkError::Capture { path: path.to_owned(), source })
 }
 
 /// Both ends of a link.

@@ -37,6 +37,17 @@ pub struct Config {
     pub policy: Policy,
     /// What of the guest is open to the outside.
     pub published: Vec<Publication>,
+    /// How much of it there may be.
+    pub limits: Limits,
+}
+
+/// How much of a network there may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The most flows at a time; without, what the limit of descriptors has room for.
+    pub flows: Option<u32>,
+    /// The most bytes in a second, each way.
+    pub bytes_per_second: Option<u64>,
 }
 
 /// How frames come.

@@ -74,7 +74,7 @@ pub fn guest(like: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{LinkKind, Policy, Rule, Whom};
+    use crate::config::{Limits, LinkKind, Policy, Rule, Whom};
 
     fn config(rules: Vec<Rule>) -> Config {
         Config {
@@ -82,6 +82,7 @@ mod tests {
             name_servers: vec!["127.0.0.11:53".parse().unwrap(), "[::1]:5353".parse().unwrap()],
             policy: Policy { rules, open: true },
             published: Vec::new(),
+            limits: Limits::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 cases! {
-    Both: the_launcher, unpacking, the_share_process;
+    Both: the_launcher, unpacking, the_share_process, the_network_process;
     Kvm: the_vmm, the_probe_of_a_good_kvm;
     Tcg: the_emulator, its_devices;
     OpenKvm: the_probe;
@@ -34,6 +34,10 @@ fn its_devices(world: &World) {
 
 fn the_share_process(world: &World) {
     kills(world, Kind::Share, 1, false);
+}
+
+fn the_network_process(world: &World) {
+    kills(world, Kind::Network, 1, false);
 }
 
 fn unpacking(world: &World) {

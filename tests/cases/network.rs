@@ -1,16 +1,17 @@
 //! The network of a sandbox: what leads out and in, and what does not.
 
 use crate::cases;
-use crate::harness::World;
+use crate::harness::leftovers::{self, Kind};
 use crate::harness::nets::{ECHO, Kinds, Nets, OTHER, PLACE, PLACE6, RESET, SERVER, SERVER6, WHO};
 use crate::harness::product::{Output, Sandbox};
+use crate::harness::{Running, World};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 cases! {
     Both: a_network, published_ports;
-    Guest: ipv4_alone, ipv6_alone, names, none_at_all, every_way_round;
+    Guest: many_connections_leave_nothing, ipv4_alone, ipv6_alone, names, none_at_all, every_way_round;
     Tcg: what_cannot_be_published_is_said;
 }
 
@@ -103,9 +104,9 @@ fn published_ports(world: &World) {
         stream.read_to_string(&mut text)?;
         Ok::<_, std::io::Error>(text)
     };
-    let deadline = std::time::Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + Duration::from_secs(90);
     while !nets.inside(|| ask("127.0.0.1:9001")).is_ok_and(|text| text.ends_with("hello")) {
-        assert!(std::time::Instant::now() < deadline, "nobody serves");
+        assert!(Instant::now() < deadline, "nobody serves");
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(nets.outside(|| ask(&format!("{PLACE}:8080"))).unwrap(), format!("{SERVER} hello"));
@@ -129,6 +130,52 @@ fn published_ports(world: &World) {
     assert_eq!(datagram, (format!("{SERVER} hello"), format!("{PLACE}:8080")));
     running.signal(rustix::process::Signal::TERM);
     running.wait();
+}
+
+fn many_connections_leave_nothing(world: &World) {
+    connections(world, 20_000);
+}
+
+/// So many connections, one after the other, and datagrams of as many ports: what carries them holds no more afterwards.
+pub fn connections(world: &World, count: u32) {
+    const ROUNDS: u32 = 10;
+    let nets = Nets::new(world, Kinds::V4);
+    let script = format!(
+        "for it in $(seq {ROUNDS}); do guest-tool net many {SERVER}:{WHO} {} && echo done && sleep 3; done",
+        count / ROUNDS
+    );
+    let out = world.scratch_file("stdout");
+    let program = nets.sandbox(world).program(&["sh", "-c", &script]);
+    let running = Running::watched(program, std::fs::File::create(&out).unwrap());
+    let round = |number: usize| {
+        let deadline = Instant::now() + Duration::from_secs(60 + u64::from(count / 20));
+        while std::fs::read_to_string(&out).unwrap().lines().count() < number {
+            assert!(Instant::now() < deadline, "round {number} is not done");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        let family = leftovers::family(running.pid());
+        let carrier = family.iter().find(|it| it.kind == Some(Kind::Network)).expect("it runs");
+        held(carrier.pid)
+    };
+    let (first, rounds) = (round(1), usize::try_from(ROUNDS).unwrap());
+    let last = round(rounds);
+    running.wait().exits(0);
+    assert_eq!(last.0, first.0, "descriptors");
+    assert!(
+        last.1 <= first.1 + 256,
+        "{} KiB resident, and {} after the first round",
+        last.1,
+        first.1
+    );
+}
+
+/// Its descriptors, and what it has in memory, in KiB.
+fn held(pid: u32) -> (usize, u64) {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    (descriptors, resident.trim().trim_end_matches(" kB").parse().unwrap())
 }
 
 fn what_cannot_be_published_is_said(world: &World) {

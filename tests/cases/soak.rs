@@ -1,6 +1,6 @@
 //! Long runs, for `make soak` alone: many sandboxes, many kills, much data.
 
-use super::{filters, kills, limits, mutations, real_images, repeat};
+use super::{filters, kills, limits, mutations, network, real_images, repeat};
 use crate::cases;
 use crate::harness::kernel::{Misdeed, tiny};
 use crate::harness::{Kind, Random, World, image};
@@ -17,11 +17,14 @@ pub const MISTAKEN: [u32; 2] = [9000, 1000];
 /// Bytes through standard input to standard output.
 pub const BYTES: u64 = 1 << 30;
 
+/// Connections, one after the other.
+pub const CONNECTIONS: u32 = 1_000_000;
+
 cases! {
-    Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, kills_of_the_share_process, a_gibibyte_comes_back,
+    Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, kills_of_the_share_process, kills_of_the_network_process, a_gibibyte_comes_back,
         all_the_cpus_there_can_be, each_call_taken_off_its_list_is_missed;
     Kvm: kills_of_the_vmm, kills_of_the_probe_of_a_good_kvm, a_hang_at_boot_without_a_word_of_it;
-    Tcg: kills_of_the_emulator, kills_of_its_devices, mistaken_archives, mistaken_answers,
+    Tcg: kills_of_the_emulator, kills_of_its_devices, a_million_connections, mistaken_archives, mistaken_answers,
         real_images_are_what_umoci_makes;
     OpenKvm: kills_of_the_probe;
 }
@@ -65,6 +68,14 @@ fn kills_of_unpacking(world: &World) {
 
 fn kills_of_the_share_process(world: &World) {
     kills(world, Kind::Share);
+}
+
+fn kills_of_the_network_process(world: &World) {
+    kills(world, Kind::Network);
+}
+
+fn a_million_connections(world: &World) {
+    network::connections(world, CONNECTIONS);
 }
 
 fn kills_of_the_vmm(world: &World) {

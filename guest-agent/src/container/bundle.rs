@@ -88,10 +88,10 @@ pub struct Surroundings<'a> {
 /// The names of the files that Docker, and the agent, put into a container's /etc.
 pub const ETC_FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 
-/// What Docker sets in a network namespace of the container's own: users other than root may serve low
-/// ports and send echo requests.
-const LOW_PORTS: (&str, &str) = ("net.ipv4.ip_unprivileged_port_start", "0");
-const ECHO_REQUESTS: (&str, &str) = ("net.ipv4.ping_group_range", "0 2147483647");
+/// What Docker sets in a network namespace of the container's own: users other than root may serve low ports …
+pub const LOW_PORTS: (&str, &str) = ("net.ipv4.ip_unprivileged_port_start", "0");
+/// … and send echo requests.
+pub const ECHO_REQUESTS: (&str, &str) = ("net.ipv4.ping_group_range", "0 2147483647");
 /// The same where there are no more groups: the kernel refuses those that have no meaning.
 const ECHO_REQUESTS_IN_RANGE: (&str, &str) = ("net.ipv4.ping_group_range", "0 65535");
 
@@ -109,7 +109,9 @@ pub fn runtime_spec(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<S
     let mut linux = linux;
     // The limits are the agent's own writing: libcontainer is left with nothing to apply.
     linux.set_resources(None);
-    let own_network = spec.namespaces.network == NamespaceRef::New;
+    // One that is there already has been set by whoever has made it. And libcontainer would want to see it again, by a number
+    // that is nobody's then, for each further process.
+    let own_network = spec.namespaces.network == NamespaceRef::New && around.network.is_none();
     let echo = if around.users.is_some() { ECHO_REQUESTS_IN_RANGE } else { ECHO_REQUESTS };
     linux.set_sysctl(own_network.then(|| {
         [LOW_PORTS, echo].map(|(name, value)| (name.to_owned(), value.to_owned())).into()

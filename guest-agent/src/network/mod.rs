@@ -16,6 +16,7 @@
 
 mod message;
 
+use crate::container::bundle::{ECHO_REQUESTS, LOW_PORTS};
 use crate::error::{OsError, Tried, one_line};
 use crate::sys::{self, ChildPid};
 use message::{Answer, Change, Device};
@@ -144,6 +145,10 @@ fn bring(
 ) -> Result<(), OsError> {
     guest.change(&[Change::Move(namespace.as_raw_fd())], device)?;
     enter(namespace)?;
+    for (name, value) in [LOW_PORTS, ECHO_REQUESTS] {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        fs::write(&path, value).tried("write", format_args!("{value} to {path}"))?;
+    }
     // The loopback interface is brought up from within, as where there is no other.
     configure(&Netlink::open()?, device, message::NAME, network, &[])
 }

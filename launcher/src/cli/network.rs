@@ -2,6 +2,7 @@
 //! the outside to the container.
 
 use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 
 /// Whether there is a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -64,6 +65,15 @@ pub struct NetworkArgs {
     /// Close it to the same, whatever is allowed
     #[arg(long, value_name = "WHAT[:PORT]", help_heading = "Network", allow_hyphen_values = true)]
     pub deny: Vec<String>,
+    /// Bytes a second that pass each way, at most (10m)
+    #[arg(long, value_name = "SIZE", help_heading = "Network", allow_hyphen_values = true)]
+    pub bandwidth: Option<String>,
+    /// Connections and other flows at a time, at most
+    #[arg(long, value_name = "COUNT", help_heading = "Network", allow_hyphen_values = true)]
+    pub limit_connections: Option<String>,
+    /// Write what passes to a file, for tcpdump or Wireshark
+    #[arg(long, value_name = "FILE", help_heading = "Network", allow_hyphen_values = true)]
+    pub pcap: Option<PathBuf>,
     /// Ask this server for names [default: as this place does]
     #[arg(long, value_name = "ADDRESS", help_heading = "Network", allow_hyphen_values = true)]
     pub dns: Vec<String>,

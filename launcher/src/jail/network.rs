@@ -25,7 +25,8 @@ pub struct NetworkStart {
     pub tcp_ports: Vec<u16>,
 }
 
-/// The second message, once it is known who runs the machine. Its open file is the link's end.
+/// The second message, once it is known who runs the machine. Its open files are the link's end and, where there is one, the
+/// file to which all frames are written.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct NetworkConnect {
     /// What it does.
@@ -61,11 +62,15 @@ pub fn run(channel: Channel) -> Result<(), JailError> {
     #[cfg(feature = "trial")]
     super::trial::attempt(super::Role::Network.process_name());
     let (NetworkConnect { config }, descriptors) = channel.receive()?;
-    let link = descriptors.into_iter().next().ok_or(ChannelError::Closed)?;
+    let mut descriptors = descriptors.into_iter();
+    let link = descriptors.next().ok_or(ChannelError::Closed)?;
     let mut network = match Network::new(&config, link) {
         Ok(network) => network,
         Err(error) => return Ok(channel.send(&refusal(&error), &[])?),
     };
+    if let Some(file) = descriptors.next() {
+        network.capture(file);
+    }
     channel.send(&NetworkEvent::Ready(network.publications()), &[])?;
     let channel = Arc::new(channel);
     watch_launcher(&channel);

@@ -17,7 +17,7 @@ fn network_of(command: Command, channel: Channel) -> GuestNetwork {
     let args = crate::plan::tests::args(&["-p", "127.0.0.1:80:8080"]);
     let plan = NetworkPlan::resolve(&args, &NetworkFacts::default()).unwrap();
     let link = Link::Any([LinkKind::Packets, LinkKind::Stream].map(|it| pair(it).unwrap()).into());
-    GuestNetwork { plan, link, process }
+    GuestNetwork { plan, link, capture: None, process }
 }
 
 #[test]

@@ -5,13 +5,18 @@
 //! Who asks [`Link::has_room`] before they make a frame that can be made later, and reads frames only while it holds, keeps
 //! what waits here to a few frames: a guest that takes none of its own is then sent none, and heard no more.
 
+mod capture;
 mod packets;
+mod rate;
 mod stream;
 
 use crate::config::LinkKind;
+use capture::Capture;
 use packets::Packets;
+use rate::{Rate, Way};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 use stream::Stream;
 
 /// The longest frame: an Ethernet header with a VLAN tag, and an IP packet.
@@ -30,56 +35,82 @@ pub struct Offload {
 
 /// A link.
 #[derive(Debug)]
-pub enum Link {
-    /// Of our own VMM.
+pub struct Link {
+    socket: Socket,
+    rate: Option<Rate>,
+    capture: Option<Capture>,
+}
+
+/// How frames pass.
+#[derive(Debug)]
+enum Socket {
+    /// To our own VMM.
     Packets(Packets),
-    /// Of QEMU.
+    /// To QEMU.
     Stream(Stream),
 }
 
 impl Link {
-    /// A link by this socket.
-    pub fn new(kind: LinkKind, socket: OwnedFd) -> Self {
-        match kind {
-            LinkKind::Packets => Self::Packets(Packets::new(socket)),
-            LinkKind::Stream => Self::Stream(Stream::new(socket)),
-        }
+    /// A link by this socket, of so many bytes a second each way at most.
+    pub fn new(kind: LinkKind, socket: OwnedFd, bytes_per_second: Option<u64>) -> Self {
+        let socket = match kind {
+            LinkKind::Packets => Socket::Packets(Packets::new(socket)),
+            LinkKind::Stream => Socket::Stream(Stream::new(socket)),
+        };
+        let rate = bytes_per_second.map(|rate| Rate::new(rate, Instant::now()));
+        Self { socket, rate, capture: None }
+    }
+
+    /// Writes all that passes to a file.
+    pub fn capture(&mut self, file: OwnedFd) {
+        self.capture = Some(Capture::new(file));
     }
 
     /// The socket.
     pub fn socket(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Packets(link) => link.socket.as_fd(),
-            Self::Stream(link) => link.socket.as_fd(),
+        match &self.socket {
+            Socket::Packets(link) => link.socket.as_fd(),
+            Socket::Stream(link) => link.socket.as_fd(),
         }
     }
 
     /// Whether it takes an [`Offload`].
     pub fn offloads(&self) -> bool {
-        matches!(self, Self::Packets(_))
+        matches!(self.socket, Socket::Packets(_))
     }
 
     /// Whether nothing waits to be sent.
     pub fn has_room(&self) -> bool {
-        match self {
-            Self::Packets(link) => link.waiting.is_empty(),
-            Self::Stream(link) => link.waiting.is_empty(),
+        match &self.socket {
+            Socket::Packets(link) => link.waiting.is_empty(),
+            Socket::Stream(link) => link.waiting.is_empty(),
         }
+    }
+
+    /// How long nothing may pass, because too much has.
+    pub fn rest(&mut self, now: Instant) -> Option<Duration> {
+        self.rate.as_mut()?.wait(now)
     }
 
     /// Sends a frame, `header` and `payload`; what does not fit waits.
     pub fn send(&mut self, header: &[u8], payload: &[u8], offload: Option<Offload>) {
-        match self {
-            Self::Packets(link) => link.send(header, payload, offload),
-            Self::Stream(link) => link.send(header, payload),
+        if let Some(rate) = &mut self.rate {
+            rate.count(Way::In, header.len() + payload.len());
+        }
+        if let Some(capture) = &mut self.capture {
+            capture.add([header, payload]);
+        }
+        match &mut self.socket {
+            Socket::Packets(link) => link.send(header, payload, offload),
+            Socket::Stream(link) => link.send(header, payload),
         }
     }
 
     /// Sends what waits, as far as it fits.
     pub fn flush(&mut self) {
-        match self {
-            Self::Packets(link) => link.flush(),
-            Self::Stream(link) => link.flush(),
+        match &mut self.socket {
+            Socket::Packets(link) => link.flush(),
+            Socket::Stream(link) => link.flush(),
         }
     }
 
@@ -88,10 +119,17 @@ impl Link {
     /// # Errors
     /// Where the guest's end is gone, or speaks something else.
     pub fn receive<'l>(&mut self, frame: &'l mut Frame) -> io::Result<Option<&'l [u8]>> {
-        match self {
-            Self::Packets(link) => link.receive(frame),
-            Self::Stream(link) => link.receive(frame),
+        let received = match &mut self.socket {
+            Socket::Packets(link) => link.receive(frame),
+            Socket::Stream(link) => link.receive(frame),
+        }?;
+        if let (Some(rate), Some(frame)) = (&mut self.rate, received) {
+            rate.count(Way::Out, frame.len());
         }
+        if let (Some(capture), Some(frame)) = (&mut self.capture, received) {
+            capture.add([frame, &[]]);
+        }
+        Ok(received)
     }
 }
 

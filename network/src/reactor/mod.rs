@@ -97,20 +97,22 @@ impl Reactor {
     /// [`NetworkError`].
     pub fn new(config: &Config, link: OwnedFd) -> Result<Self, NetworkError> {
         let watch = |errno: Errno| NetworkError::Watch(errno.into());
-        let link = Link::new(config.link, link);
+        let link = Link::new(config.link, link, config.limits.bytes_per_second);
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(watch)?;
         epoll::add(&epoll, link.socket(), EventData::new_u64(LINK), EventFlags::IN)
             .map_err(watch)?;
         let published = published::open(config, &epoll)?;
         let most = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let most = usize::try_from(most.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(MOST_FLOWS);
+        let wanted = config.limits.flows.and_then(|flows| usize::try_from(flows).ok());
+        let most = most.min(wanted.unwrap_or(MOST_FLOWS)).min(MOST_FLOWS);
         Ok(Self {
             config: config.clone(),
             link,
             epoll,
             published,
             is_open: true,
-            flows: Table::new(most.min(MOST_FLOWS)),
+            flows: Table::new(most),
             queue: VecDeque::new(),
             alarms: BinaryHeap::new(),
             fragments: Fragments::default(),
@@ -127,6 +129,11 @@ impl Reactor {
     /// The published ports, as they are.
     pub fn publications(&self) -> Vec<Publication> {
         self.published.iter().map(|it| it.publication).collect()
+    }
+
+    /// Writes all frames to a file, as libpcap's tools read it.
+    pub fn capture(&mut self, file: OwnedFd) {
+        self.link.capture(file);
     }
 
     /// Has somebody hear of what is refused.
@@ -148,6 +155,12 @@ impl Reactor {
     /// # Errors
     /// Where nothing can be watched any more.
     pub fn turn(&mut self) -> io::Result<bool> {
+        if let Some(rest) = self.link.rest(Instant::now()) {
+            // Whatever comes meanwhile waits where it is.
+            let rest = Timespec::try_from(rest).unwrap_or_default();
+            let _ = poll(&mut [], Some(&rest));
+            return Ok(true);
+        }
         let mut events = std::mem::take(&mut self.events);
         events.0.clear();
         if self.link.has_room() {

@@ -2,8 +2,8 @@
 
 use network::Network;
 use network::config::{
-    Config, GATEWAY_IPV4, GATEWAY_IPV6, GUEST_IPV4, GUEST_IPV6, LinkKind, Policy, Rule, Transport,
-    Whom,
+    Config, GATEWAY_IPV4, GATEWAY_IPV6, GUEST_IPV4, GUEST_IPV6, Limits, LinkKind, Policy, Rule,
+    Transport, Whom,
 };
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use std::net::{IpAddr, TcpListener};
@@ -55,6 +55,7 @@ fn config(port: u16) -> Config {
             open: false,
         },
         published: Vec::new(),
+        limits: Limits::default(),
     }
 }
 

@@ -7,11 +7,12 @@ mod rule;
 
 pub use publish::inner;
 
+use super::size;
 use crate::cli::RunArgs;
 use crate::cli::network::{Egress, NetworkArgs, NetworkKind};
 use crate::error::Explain;
 use crate::host::network::{Kinds, MAX_NAME_SERVERS, NetworkFacts};
-use network::config::{self, Config, LinkKind, Policy, Publication, Transport, Whom};
+use network::config::{self, Config, Limits, LinkKind, Policy, Publication, Transport, Whom};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
@@ -35,6 +36,8 @@ pub struct NetworkPlan {
     pub policy: Policy,
     /// What of it is open to the outside.
     pub published: Vec<Publication>,
+    /// How much of it there may be.
+    pub limits: Limits,
     /// What the container is given.
     pub guest: protocol::Network,
 }
@@ -69,6 +72,12 @@ pub enum Mistake {
     /// No name and address.
     #[error("it is not NAME:ADDRESS")]
     NoHost,
+    /// A size that is none, or nothing.
+    #[error("{0:?} is no amount of bytes")]
+    Amount(String),
+    /// A number that is none, or nothing.
+    #[error("{0:?} is no number of connections")]
+    Count(String),
     /// An option with what would end its line.
     #[error("it is no option of a resolver")]
     Option,
@@ -125,6 +134,8 @@ impl Explain for NetworkError {
             Mistake::OwnLoopback => "this place's is called loopback: --allow loopback:5432".into(),
             Mistake::Name(_) => "a name is letters, digits, '-', '_' and '.'".into(),
             Mistake::NoHost => "for example --add-host db:10.0.0.7".into(),
+            Mistake::Amount(_) => size::SIZE_HINT.into(),
+            Mistake::Count(_) => "for example --limit-connections 1000".into(),
             Mistake::Option => "for example --dns-option ndots:1".into(),
             Mistake::Address(_) if *flag == "--publish" => {
                 "it is [[IP:]OUTER:]INNER[/udp], as in 127.0.0.1:8080:80".into()
@@ -177,6 +188,14 @@ pub fn is_wanted(args: &RunArgs) -> Result<bool, NetworkError> {
         ("--dns-option", &typed.dns_option),
         ("--add-host", &typed.add_host),
     ];
+    let others = [
+        ("--bandwidth", typed.bandwidth.is_some()),
+        ("--limit-connections", typed.limit_connections.is_some()),
+        ("--pcap", typed.pcap.is_some()),
+    ];
+    if let Some((flag, _)) = others.into_iter().find(|(_, typed)| *typed) {
+        return Err(NetworkError::None(flag));
+    }
     match flags.into_iter().find(|(_, typed)| !typed.is_empty()) {
         Some((flag, _)) => Err(NetworkError::None(flag)),
         None => Ok(false),
@@ -204,7 +223,8 @@ impl NetworkPlan {
             resolv_conf: resolv_conf(typed, facts, name_servers.len())?,
             hosts: hosts(typed, facts)?,
         };
-        Ok(Self { name_servers, policy, published, guest })
+        let limits = limits(typed)?;
+        Ok(Self { name_servers, policy, published, limits, guest })
     }
 
     /// What the network process is told.
@@ -214,6 +234,7 @@ impl NetworkPlan {
             name_servers: self.name_servers.clone(),
             policy: self.policy.clone(),
             published: self.published.clone(),
+            limits: self.limits,
         }
     }
 
@@ -252,6 +273,25 @@ fn name_servers(
     limit("name servers (--dns)", typed.len(), MAX_NAME_SERVERS)?;
     let servers = if typed.is_empty() { &facts.resolver.name_servers } else { &typed };
     Ok(servers.iter().map(|&server| SocketAddr::new(server, DNS_PORT)).collect())
+}
+
+fn limits(typed: &NetworkArgs) -> Result<Limits, NetworkError> {
+    let read = |flag, typed: &Option<String>, read: fn(&str) -> Result<u64, Mistake>| {
+        Ok::<_, NetworkError>(each(flag, typed.as_slice(), read)?.pop())
+    };
+    let amount = |text: &str| match size::parse(text) {
+        Ok(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err(Mistake::Amount(text.to_owned())),
+    };
+    let count = |text: &str| match text.parse::<u32>() {
+        Ok(count) if count > 0 => Ok(count.into()),
+        _ => Err(Mistake::Count(text.to_owned())),
+    };
+    let flows = read("--limit-connections", &typed.limit_connections, count)?;
+    Ok(Limits {
+        flows: flows.and_then(|flows| flows.try_into().ok()),
+        bytes_per_second: read("--bandwidth", &typed.bandwidth, amount)?,
+    })
 }
 
 fn policy(typed: &NetworkArgs) -> Result<Policy, NetworkError> {

@@ -176,6 +176,13 @@ fn rules_may_be_about_names() {
 }
 
 #[test]
+fn there_may_be_limits() {
+    let limits = plan(&["--bandwidth", "10m", "--limit-connections", "7"]).limits;
+    assert_eq!((limits.flows, limits.bytes_per_second), (Some(7), Some(10 << 20)));
+    assert_eq!(plan(&[]).limits, Limits::default());
+}
+
+#[test]
 fn the_container_has_a_gateway_where_one_is_needed() {
     let nothing = NetworkFacts { has_ipv6: true, ..NetworkFacts::default() };
     let gateways = |facts: &NetworkFacts, line: &[&str]| {
@@ -269,6 +276,14 @@ fn what_cannot_be_is_refused_with_what_helps() {
         (
             &["--dns-search", "a b"],
             "--dns-search \"a b\": \"a b\" is no name of a host\nhint: a name is letters, digits, '-', '_' and '.'\n",
+        ),
+        (
+            &["--bandwidth", "fast"],
+            "--bandwidth \"fast\": \"fast\" is no amount of bytes\nhint: a size is a number with an optional unit b, k, m, g or t, as in 512m\n",
+        ),
+        (
+            &["--limit-connections", "0"],
+            "--limit-connections \"0\": \"0\" is no number of connections\nhint: for example --limit-connections 1000\n",
         ),
         (
             &["--add-host", "db"],
