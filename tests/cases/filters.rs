@@ -211,8 +211,10 @@ fn a_network(world: &World) {
          n try tcp 192.0.0.1:9; n try udp 198.51.100.1:9; n reset 198.51.100.1:{echo}; ping -c 1 -W 9 198.51.100.1 > /dev/null; \
          for it in 1 2 3 4 5 6; do n echo tcp 198.51.100.1:{echo} 6000000; done"
     );
+    let capture = world.scratch_file("capture").display().to_string();
     let flags = ["-p", "127.0.0.1::80", "-p", "127.0.0.1:2053:80/udp", "-p", "127.0.0.1:2080:80"];
-    let sandbox = nets.sandbox(world).flags(&flags);
+    let sandbox =
+        nets.sandbox(world).flags(&flags).flags(&["--bandwidth", "8m", "--pcap", &capture]);
     let deed = |processes: &[Pid]| {
         nets.inside(|| {
             let asked =

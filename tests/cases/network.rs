@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 cases! {
     Both: a_network, published_ports;
-    Guest: many_connections_leave_nothing, ipv4_alone, ipv6_alone, names, none_at_all, every_way_round;
+    Guest: many_connections_leave_nothing, ipv4_alone, ipv6_alone, names, none_at_all, every_way_round, limits_and_a_capture;
     Tcg: what_cannot_be_published_is_said;
 }
 
@@ -130,6 +130,27 @@ fn published_ports(world: &World) {
     assert_eq!(datagram, (format!("{SERVER} hello"), format!("{PLACE}:8080")));
     running.signal(rustix::process::Signal::TERM);
     running.wait();
+}
+
+/// No faster than may be, no more at a time, and all of it on record.
+fn limits_and_a_capture(world: &World) {
+    let nets = Nets::new(world, Kinds::V4);
+    let capture = world.scratch_file("capture");
+    let path = capture.display().to_string();
+    let script = format!(
+        "net echo tcp $S:{ECHO} 500000; read up rest < /proc/uptime; net echo tcp $S:{ECHO} 1000000; read now rest < /proc/uptime
+         [ $(( ${{now%.*}} - ${{up%.*}} )) -ge 3 ] && echo slow
+         for it in 1 2; do net hold $S:{ECHO} 1 & done; sleep 2; nc -w 2 $S {WHO} || echo full"
+    );
+    let flags = ["--bandwidth", "256k", "--limit-connections", "2", "--pcap", &path];
+    sh(&nets.sandbox(world).flags(&flags), &script)
+        .prints("echoed 500000\nechoed 1000000\nslow\nfull");
+    let bytes = std::fs::read(&capture).unwrap();
+    assert_eq!(bytes[..4], 0xa1b2_3c4d_u32.to_ne_bytes());
+    assert!(bytes.len() > 3_000_000, "{}", bytes.len());
+    sh(&nets.sandbox(world).flags(&["--pcap", "/nowhere/x"]), "true")
+        .exits(125)
+        .complains(&["/nowhere/x"]);
 }
 
 fn many_connections_leave_nothing(world: &World) {

@@ -5,6 +5,7 @@
 //!   try tcp|udp ADDRESS:PORT            says how a first attempt ends
 //!   reset ADDRESS:PORT                  connects, and breaks off
 //!   many ADDRESS:PORT COUNT             connects so often, one after the other, and reads to the end each time
+//!   hold ADDRESS:PORT COUNT             opens so many, and keeps them for a minute
 //!   serve PORT                          TCP and UDP: says who has come, and echoes, for ever
 //! ```
 
@@ -38,6 +39,13 @@ pub fn run(words: &[&str]) -> io::Result<()> {
             for _ in 0..number(count)? {
                 TcpStream::connect_timeout(&address(to)?, PATIENCE)?.read_to_end(&mut Vec::new())?;
             }
+            Ok(())
+        }
+        ["hold", to, count] => {
+            let open = |_| TcpStream::connect_timeout(&address(to)?, PATIENCE);
+            let held = (0..number(count)?).map(open).collect::<io::Result<Vec<_>>>()?;
+            thread::sleep(Duration::from_secs(60));
+            drop(held);
             Ok(())
         }
         ["serve", port] => serve(port.parse().map_err(|_| wrong())?),
