@@ -21,11 +21,14 @@ fn limits_and_network_settings_are_dockers(world: &World) {
 }
 
 fn files_of_etc(world: &World) {
-    let script = "cat /etc/hostname; grep -c localhost /etc/hosts; grep -w box /etc/hosts; \
-                  wc -c < /etc/resolv.conf; ping -c 1 box > /dev/null && echo answers; \
+    // Name servers are this machine's: `network::names` has some of its own.
+    let script = "cat /etc/hostname; grep -c localhost /etc/hosts; grep -w box /etc/hosts; ping -c 1 box > /dev/null && echo answers; \
                   echo '1.2.3.4 x' >> /etc/hosts && echo writable";
-    let expected = "box\n2\n127.0.1.1\tbox\n0\nanswers\nwritable";
+    let expected = "box\n2\n192.0.0.2\tbox\nfdcf:6665:7264:616d::2\tbox\nanswers\nwritable";
     world.sh(&["--hostname", "box"], script).prints(expected);
+    let alone = ["--hostname", "box", "--network", "none"];
+    let script = format!("wc -c < /etc/resolv.conf; {script}");
+    world.sh(&alone, &script).prints("0\nbox\n2\n127.0.1.1\tbox\nanswers\nwritable");
 }
 
 fn files_of_etc_are_read_only_with_the_root(world: &World) {

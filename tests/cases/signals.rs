@@ -255,7 +255,7 @@ fn children_have_nothing_of_the_terminal(world: &World) {
         }
         count += 1;
     }
-    assert_eq!(count, 2, "QEMU and its devices");
+    assert_eq!(count, 3, "QEMU, its devices, and the network");
     signal(launcher, Signal::TERM);
     assert_eq!(terminal.ends(), 9);
 }

@@ -105,11 +105,11 @@ impl Nets {
         }
         let server = if kinds == Kinds::V6 { SERVER6 } else { SERVER };
         fs::write(&nets.names, format!("nameserver {server}\nsearch home.test\n")).unwrap();
-        nets.served()
+        nets.served(server)
     }
 
-    /// Starts the servers outside.
-    fn served(mut self) -> Self {
+    /// Starts the servers outside; names are asked of this address.
+    fn served(mut self, names: &str) -> Self {
         self.outside(|| {
             serve(ECHO, |mut stream| {
                 let mut reader = stream.try_clone()?;
@@ -149,10 +149,8 @@ impl Nets {
         let mut command = self.command_outside("dnsmasq");
         self.server = Some(command.args(words).stderr(Stdio::null()).spawn().unwrap());
         let begun = Instant::now();
-        while self.outside(|| {
-            UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 53)).is_ok()
-                && UdpSocket::bind(("0.0.0.0", 53)).is_ok()
-        }) {
+        let asked = SocketAddr::new(names.parse().expect("an address"), 53);
+        while self.outside(|| TcpStream::connect(asked).is_err()) {
             assert!(begun.elapsed() < Duration::from_secs(20), "dnsmasq does not listen");
             thread::sleep(Duration::from_millis(20));
         }

@@ -86,7 +86,7 @@ impl Reactor {
                 self.add_streams(key, streams);
             }
             Err(Errno::CONNREFUSED) => connection.refuse(&mut inside),
-            Err(errno) => self.say_unreachable(key, errno),
+            Err(errno) => self.say_unreachable(key, syn.seq_number, errno),
         }
     }
 
@@ -94,8 +94,8 @@ impl Reactor {
         self.add(Flow::new(key, Kind::Streams(streams), self.now), EVENTS)
     }
 
-    /// Says that whoever the guest asked for cannot be reached, where it is that.
-    fn say_unreachable(&mut self, key: Key, errno: Errno) {
+    /// Says that whoever the guest asked for by this SYN cannot be reached, where it is that.
+    fn say_unreachable(&mut self, key: Key, syn: TcpSeqNumber, errno: Errno) {
         let why = match errno {
             Errno::NETUNREACH | Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL => Unreachable::Network,
             Errno::HOSTUNREACH | Errno::HOSTDOWN => Unreachable::Host,
@@ -103,9 +103,11 @@ impl Reactor {
             // It has waited as long itself, or asks again.
             _ => return,
         };
-        let quoted = [key.guest.port(), key.other.port(), 0, 0].map(u16::to_be_bytes);
+        // Without its number a guest takes it for a stranger's word.
+        let ports = [key.guest.port(), key.other.port()].map(u16::to_be_bytes);
+        let quoted = [ports.as_flattened(), &syn.0.to_be_bytes()].concat();
         let ends = (key.guest.ip(), key.other.ip());
-        let quoted = (key.protocol, quoted.as_flattened());
+        let quoted = (key.protocol, quoted.as_slice());
         Emit { link: &mut self.link }.unreachable(ends, quoted, why);
     }
 
@@ -148,7 +150,8 @@ impl Reactor {
                 self.forget(id);
             }
             Err(errno) => {
-                self.say_unreachable(key, errno);
+                let syn = streams.connection.asked_by();
+                self.say_unreachable(key, syn, errno);
                 self.forget(id);
             }
         }

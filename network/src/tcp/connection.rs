@@ -88,6 +88,11 @@ impl Connection {
         }
     }
 
+    /// The number of the SYN by which the guest has asked, while it has said nothing more.
+    pub fn asked_by(&self) -> TcpSeqNumber {
+        TcpSeqNumber(self.from_guest.wanted.0.wrapping_sub(1))
+    }
+
     /// How far it is.
     pub fn state(&self) -> State {
         self.state

@@ -212,7 +212,7 @@ impl NetworkPlan {
         let name_servers = name_servers(typed, facts)?;
         let policy = policy(typed)?;
         let published = published(typed, facts.has_ipv6)?;
-        let gateways = gateways(&policy, &published, facts.leads_out);
+        let gateways = gateways(&policy, facts.leads_out);
         let guest = protocol::Network {
             mtu: config::MTU,
             addresses: vec![
@@ -318,15 +318,14 @@ fn published(typed: &NetworkArgs, has_ipv6: bool) -> Result<Vec<Publication>, Ne
     }
 }
 
-/// Whom the container sends to what is beyond its link: for each kind of address that leads out, by which this place's
-/// loopback is open, or by which it is reached.
-fn gateways(policy: &Policy, published: &[Publication], leads_out: Kinds) -> Vec<IpAddr> {
+/// Whom the container sends to what is beyond its link: for each kind of address that leads out, or by which this place's
+/// loopback is open. Who comes to a published port by another kind comes from loopback, and that is on the link.
+fn gateways(policy: &Policy, leads_out: Kinds) -> Vec<IpAddr> {
     let is_needed = |gateway: IpAddr, leads_out: bool| {
         let is_named = |rule: &config::Rule| {
             rule.open && matches!(rule.whom, Whom::Network(address, _) if address == gateway)
         };
-        let is_reached = |it: &Publication| it.outside.is_ipv4() == gateway.is_ipv4();
-        leads_out || policy.rules.iter().any(is_named) || published.iter().any(is_reached)
+        leads_out || policy.rules.iter().any(is_named)
     };
     let kinds = [
         (config::GATEWAY_IPV4.into(), leads_out.ipv4),

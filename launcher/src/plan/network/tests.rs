@@ -191,8 +191,7 @@ fn the_container_has_a_gateway_where_one_is_needed() {
     let (ipv4, ipv6) = (IpAddr::from(GATEWAY_IPV4), IpAddr::from(GATEWAY_IPV6));
     assert!(gateways(&nothing, &["--deny", "loopback", "--allow", "10.0.0.1"]).is_empty());
     assert_eq!(gateways(&nothing, &["--allow", "loopback:80"]), [ipv4, ipv6]);
-    assert_eq!(gateways(&nothing, &["-p", "127.0.0.1:80:80"]), [ipv4]);
-    assert_eq!(gateways(&nothing, &["-p", "[::1]:80:80"]), [ipv6]);
+    assert!(gateways(&nothing, &["-p", "80:80"]).is_empty(), "who comes there is on its link");
     let leads_out = Kinds { ipv4: false, ipv6: true };
     assert_eq!(gateways(&NetworkFacts { leads_out, ..nothing }, &[]), [ipv6]);
 }
