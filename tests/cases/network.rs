@@ -49,12 +49,10 @@ fn ipv4_alone(world: &World) {
 
 fn ipv6_alone(world: &World) {
     let nets = Nets::new(world, Kinds::V6);
-    let script = format!(
-        "net echo tcp [$S6]:{ECHO} 100; net try tcp $S:{ECHO}; for it in 1 2 3; do nslookup server.test | grep -q {SERVER6} && echo 1 && break; done"
-    );
+    let script = format!("net echo tcp [$S6]:{ECHO} 100; net try tcp $S:{ECHO}");
     // Without a route, and with one that leads to the gateway, who says that there is none.
     for flags in [["-p", "81:81"], ["--allow", "loopback"]] {
-        sh(&nets.sandbox(world).flags(&flags), &script).prints("echoed 100\nunreachable\n1");
+        sh(&nets.sandbox(world).flags(&flags), &script).prints("echoed 100\nunreachable");
     }
 }
 
