@@ -42,24 +42,27 @@ fn a_network(world: &World) {
 fn ipv4_alone(world: &World) {
     let nets = Nets::new(world, Kinds::V4);
     let script = format!(
-        "net echo tcp $S:{ECHO} 100; net try tcp [$S6]:{ECHO}; wget -q -O - -T 5 http://server.test:{WHO} 2>&1 | grep -c resolve; nslookup server.test | grep -c {SERVER}"
+        "net echo tcp $S:{ECHO} 100; net try tcp [$S6]:{ECHO}; wget -q -O - -T 5 http://server.test:{WHO} 2>&1 | grep -c resolve; nslookup -type=a server.test | grep -c {SERVER}"
     );
     sh(&nets.sandbox(world), &script).prints("echoed 100\nunreachable\n0\n1");
 }
 
 fn ipv6_alone(world: &World) {
     let nets = Nets::new(world, Kinds::V6);
-    let script = format!("net echo tcp [$S6]:{ECHO} 100; net try tcp $S:{ECHO}");
+    // Of one kind alone: where the guest's clock is coarse, busybox asks for both by one number, and hears one answer.
+    let script = format!(
+        "net echo tcp [$S6]:{ECHO} 100; net try tcp $S:{ECHO}; nslookup -type=aaaa server.test | grep -c {SERVER6}"
+    );
     // Without a route, and with one that leads to the gateway, who says that there is none.
     for flags in [["-p", "81:81"], ["--allow", "loopback"]] {
-        sh(&nets.sandbox(world).flags(&flags), &script).prints("echoed 100\nunreachable");
+        sh(&nets.sandbox(world).flags(&flags), &script).prints("echoed 100\nunreachable\n1");
     }
 }
 
 /// Names are what they are outside, and what is added.
 fn names(world: &World) {
     let nets = Nets::new(world, Kinds::Both);
-    let script = "cat /etc/resolv.conf; nslookup -type=a short | grep -c 198.51.100.1; nslookup alias.test | grep -c 198.51.100.3
+    let script = "cat /etc/resolv.conf; nslookup -type=a short | grep -c 198.51.100.1; nslookup -type=a alias.test | grep -c 198.51.100.3
                   nslookup nowhere.test > /dev/null 2>&1 || echo none; ping -c 1 -W 9 added | grep -o '(198.51.100.3)' | head -1
                   grep -c gate /etc/hosts";
     let sandbox = nets.sandbox(world).flags(&[
@@ -78,7 +81,7 @@ fn names(world: &World) {
         "--dns-option",
         "ndots:3",
     ]);
-    sh(&sandbox, "cat /etc/resolv.conf; nslookup other.test | grep -c 198.51.100.3")
+    sh(&sandbox, "cat /etc/resolv.conf; nslookup -type=a other.test | grep -c 198.51.100.3")
         .prints("nameserver 192.0.0.3\nsearch x.test\noptions ndots:3\n1");
 }
 
