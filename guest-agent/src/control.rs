@@ -111,6 +111,11 @@ pub fn serve(requests: &mut Requests, agent: &Arc<Agent>) -> Result<(), ControlE
             Request::Run { process, spec } => crate::agent::run_process(agent, process, *spec),
             Request::Signal { process, signal } => agent.supervisor.signal(&process, signal),
             Request::Resize { process, size } => agent.supervisor.resize(&process, size),
+            Request::Measure(container) => {
+                if let Some(usage) = crate::cgroup::usage::of(&container) {
+                    agent.control.tell(&Event::Measured { container, usage });
+                }
+            }
             Request::PowerOff => {
                 power::release(agent);
                 agent.control.tell(&Event::PoweringOff);

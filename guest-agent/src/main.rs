@@ -42,6 +42,9 @@ fn main() {
     if arguments.first().is_some_and(|name| name == process::copier::COPIER_NAME) {
         process::copier::run(&arguments);
     }
+    if arguments.first().is_some_and(|name| name == process::docker_ports::WATCH_NAME) {
+        process::docker_ports::run(&arguments);
+    }
     if let Some(socket) = process::starter::recognise(&arguments) {
         process::starter::run(socket);
     }

@@ -8,9 +8,10 @@ use crate::cli::RunArgs;
 use crate::error::Failure;
 use crate::networks::{self, GuestNetwork, LinkError};
 use crate::outcome::Outcome;
+use crate::plan::network::DockerPublishing;
 use crate::shares::Shares;
 use crate::state::PublishedPort;
-use crate::supervisor::Watched;
+use crate::supervisor::{Orders, Watched};
 use network::config::LinkKind;
 
 /// Those that a sandbox has.
@@ -57,18 +58,28 @@ impl Beside {
         parts.network = self.network.as_mut().and_then(GuestNetwork::take_link);
     }
 
-    /// What is to be watched while the machine runs. `quiet` is that what they say is not to be printed.
-    pub fn watched(&self, quiet: bool) -> Vec<Watched<'_>> {
+    /// What is to be watched while the machine runs.
+    pub fn watched(&self) -> Vec<Watched<'_>> {
         let shares = self.shares.iter().map(|shares| Watched {
             process: shares.process(),
             lost: |_| Outcome::SharesLost,
-            hear: |_| false,
+            hear: |_| None,
         });
         let network = self.network.iter().map(|network| Watched {
             process: network.process(),
             lost: |process| Outcome::NetworkLost(process.last_words()),
-            hear: if quiet { networks::pass_over } else { networks::tell },
+            hear: networks::heard,
         });
         shares.chain(network).collect()
+    }
+
+    /// The way to whoever carries the network, while the machine runs. `quiet` is that what they refuse is not told.
+    pub fn orders(&self, quiet: bool) -> Option<Orders<'_>> {
+        self.network.as_ref().map(|network| Orders::new(network.process(), quiet))
+    }
+
+    /// How what Docker publishes in the container is published, if it is.
+    pub fn docker_ports(&self) -> Option<DockerPublishing> {
+        self.network.as_ref().and_then(GuestNetwork::docker_ports)
     }
 }

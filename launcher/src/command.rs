@@ -50,6 +50,7 @@ pub fn main() -> ExitCode {
         Ok(Parsed::Command(Command::Port(args))) => {
             confined().and_then(|()| sandboxes::port(&args)).and_then(|text| print(&text))
         }
+        Ok(Parsed::Command(Command::Stats(args))) => crate::stats::stats(&args),
         Ok(Parsed::Command(Command::Rm(args))) => {
             confined().and_then(|()| sandboxes::rm(&args)).and_then(|text| print(&text))
         }

@@ -34,6 +34,9 @@ pub enum ControlError {
     /// Its supervisor is gone.
     #[error("sandbox {0} was lost: its cofferdam is gone")]
     Lost(ContainerId),
+    /// It says nothing, for so many seconds.
+    #[error("sandbox {0} did not answer within {1} s")]
+    Silent(ContainerId, u64),
     /// Its supervisor does not take what it was asked, or says what makes no sense.
     #[error("cannot speak to the cofferdam of sandbox {0}")]
     Channel(ContainerId, #[source] ChannelError),
@@ -46,7 +49,7 @@ impl Explain for ControlError {
             Self::Channel(_, ChannelError::TooLong) => {
                 Some("write what is long to a file that the container reads".into())
             }
-            Self::Channel(..) => None,
+            Self::Channel(..) | Self::Silent(..) => None,
         }
     }
 }
@@ -83,6 +86,17 @@ impl RunningSandbox {
     /// Where it says nothing any more, or what makes no sense.
     pub fn hear<T: DeserializeOwned>(&self) -> Result<(T, Vec<OwnedFd>), ControlError> {
         self.channel.receive().map_err(|error| self.failed(error))
+    }
+
+    /// Whose identifier it is.
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The number of its supervisor's process, as this process sees it; `None` where it does not.
+    pub fn supervisor(&self) -> Option<u32> {
+        let peer = rustix::net::sockopt::socket_peercred(&self.channel).ok()?;
+        u32::try_from(peer.pid.as_raw_nonzero().get()).ok()
     }
 
     /// The way to it.

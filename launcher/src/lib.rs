@@ -47,6 +47,7 @@ pub mod seccomp;
 pub mod session;
 mod shares;
 pub mod state;
+mod stats;
 pub mod streams;
 pub mod supervisor;
 mod sys;

@@ -9,10 +9,10 @@ use crate::cli::RunArgs;
 use crate::error::{Explain, Failure, say};
 use crate::host::network::NetworkFacts;
 use crate::jail::network::{NetworkConnect, NetworkEvent, NetworkStart};
-use crate::jail::{Child, Role, spawn};
-use crate::plan::network::{NetworkPlan, is_wanted, name_of};
-use network::Refusal;
+use crate::jail::{Child, Listen, Role, spawn};
+use crate::plan::network::{DockerPublishing, NetworkPlan, is_wanted, name_of};
 use network::config::{LinkKind, Publication};
+use network::{Refusal, Word};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 use std::fs::File;
@@ -121,7 +121,11 @@ impl GuestNetwork {
         // Made now, because this process's walls let it say of no socket how much that holds.
         let pairs = [LinkKind::Packets, LinkKind::Stream].into_iter().map(pair);
         let pairs = pairs.collect::<Result<_, _>>().map_err(LinkError::Connect)?;
-        let start = NetworkStart { tcp_ports: plan.tcp_ports() };
+        let listen = match plan.docker_ports {
+            Some(_) => Listen::Anywhere,
+            None => Listen::On(plan.tcp_ports()),
+        };
+        let start = NetworkStart { listen };
         let capture = args.network.pcap.as_deref().map(created).transpose()?;
         let process = spawn(Role::Network, &start, &[]).map_err(Failure::plain)?;
         Ok(Some(Self { plan, link: Link::Any(pairs), capture, process }))
@@ -167,8 +171,8 @@ impl GuestNetwork {
                 Err(LinkError::Publish { publication, source: Errno::from_raw_os_error(errno) })
             }
             Ok((NetworkEvent::Failed(why), _)) => Err(LinkError::Failed(why)),
-            // It refuses nothing before it serves.
-            Ok((NetworkEvent::Refused(_), _)) | Err(_) => Err(self.gone()),
+            // It has nothing else to say before it serves.
+            Ok((NetworkEvent::Word(_), _)) | Err(_) => Err(self.gone()),
         }
     }
 
@@ -178,6 +182,11 @@ impl GuestNetwork {
             Link::Ours(link) => Some(link),
             Link::Any(_) | Link::Taken => None,
         }
+    }
+
+    /// How what Docker publishes in the container is published, if it is.
+    pub fn docker_ports(&self) -> Option<DockerPublishing> {
+        self.plan.docker_ports
     }
 
     /// What the container is given.
@@ -205,24 +214,19 @@ impl Drop for GuestNetwork {
     }
 }
 
-/// Hears what the process says while it serves, and tells it; false where it is not to be understood.
-pub fn tell(process: &Child) -> bool {
-    heard(process).map(|refusal| say(&told(&refusal))).is_some()
-}
-
-/// Hears it, and does not tell.
-pub fn pass_over(process: &Child) -> bool {
-    heard(process).is_some()
-}
-
-fn heard(process: &Child) -> Option<Refusal> {
+/// Hears what the process says while it serves; `None` where it is not to be understood.
+pub fn heard(process: &Child) -> Option<Word> {
     match process.channel().receive::<NetworkEvent>() {
-        Ok((NetworkEvent::Refused(refusal), _)) => Some(refusal),
+        Ok((NetworkEvent::Word(word), _)) => Some(word),
         _ => None,
     }
 }
 
-/// A refusal in words. The name is a guest's, and is cleaned as it is printed.
+/// Tells the user of a refusal. The name is a guest's, and is cleaned as it is printed.
+pub fn tell(refusal: &Refusal) {
+    say(&told(refusal));
+}
+
 fn told(Refusal { to, transport, name }: &Refusal) -> String {
     let place = match transport {
         Some(transport) => format!("{to}/{}", name_of(*transport)),

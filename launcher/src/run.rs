@@ -23,7 +23,7 @@ use crate::session::signals::Signals;
 use crate::session::terminal;
 use crate::session::{Ending, SupervisorMessage};
 use crate::streams::Streams;
-use crate::supervisor::{Execs, Job, Supervisor};
+use crate::supervisor::{DockerPorts, Execs, Job, Neighbours, Supervisor};
 use crate::timings::Clock;
 use crate::volumes::OfRun;
 use protocol::{ContainerSpec, Program, Request};
@@ -136,11 +136,17 @@ fn stages(
 
     let agent = AgentClient::new(streams.take_control()?);
     streams.hand_to(session).map_err(Failure::plain)?;
-    let mut supervisor =
-        Supervisor::new(&mut machine, agent, session, job, beside.watched(plan.sandbox.quiet));
+    let docker = beside.docker_ports().map(|how| {
+        // A record that cannot be written is one that says less.
+        DockerPorts::new(how, Box::new(|ports| drop(sandbox.publishes_besides(ports))))
+    });
+    let orders = beside.orders(plan.sandbox.quiet);
+    let neighbours = Neighbours { processes: beside.watched(), orders, docker };
+    let mut supervisor = Supervisor::new(&mut machine, agent, session, job, neighbours);
     supervisor.admit(Execs::new(control, streams.into_line(), layers));
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
+    drop(supervisor);
     clock.counted(machine.take_counts());
     drop(machine);
     let outcome = outcome.explained(|| last_words.reason());

@@ -7,7 +7,7 @@ use crate::control::Control;
 use crate::error::{Explain, Failure};
 use crate::outcome::Outcome;
 use crate::plan::RunPlan;
-use crate::state::{OwnSandbox, PublishedPort, Record, Sandboxes, Status};
+use crate::state::{OwnSandbox, PublishedPort, Record, Sandboxes, StateError, Status};
 use crate::volumes::Held;
 use ext4::Identity;
 use image::Image;
@@ -101,6 +101,8 @@ impl NamedFiles {
 pub struct Sandbox {
     own: OwnSandbox,
     record: Record,
+    /// The ports that were published from the first.
+    ports: Vec<PublishedPort>,
     program: Arc<File>,
     payload: Payload,
     upper: Stretch,
@@ -127,14 +129,14 @@ impl Sandbox {
         crate::sandboxes::sweep(&sandboxes)?;
         let name = plan.sandbox.name.as_ref().map(ToString::to_string);
         let command = command_line(plan, image);
-        let record = Record::new(id, name, plan.image.clone(), command).with_ports(ports);
+        let record = Record::new(id, name, plan.image.clone(), command).with_ports(ports.clone());
         let own = sandboxes.create(&record)?;
         let disk = own.create_upper(!plan.sandbox.remove)?;
         let layout = &plan.sandbox.disk;
         ext4::format(&disk, layout, &disk_identity()?).map_err(SandboxError::Disk)?;
         let upper = Stretch { file: Arc::new(disk), offset: 0, length: layout.bytes() };
         let remove = plan.sandbox.remove;
-        Ok(Self { own, record, program, payload, upper, volumes, remove })
+        Ok(Self { own, record, ports, program, payload, upper, volumes, remove })
     }
 
     /// Where others come to it, as long as it is there.
@@ -183,6 +185,15 @@ impl Sandbox {
             line,
             layers_line,
         }
+    }
+
+    /// Records that these ports are published, besides those from the first.
+    ///
+    /// # Errors
+    /// Where the state directory cannot be written.
+    pub fn publishes_besides(&mut self, ports: Vec<PublishedPort>) -> Result<(), StateError> {
+        self.record.ports = [self.ports.clone(), ports].concat();
+        self.own.say(&self.record)
     }
 
     /// Removes it, or records how it ended.

@@ -10,13 +10,19 @@
 //! ```
 
 mod asked;
+mod docker_ports;
 mod execs;
+mod neighbours;
+mod orders;
 
+pub use docker_ports::{DockerPorts, Reader as DockerPortsReader};
 pub use execs::Execs;
+use execs::Ways;
+pub use neighbours::{Neighbours, Watched};
+pub use orders::Orders;
 
 use crate::accelerator::Machine;
 use crate::agent_client::{AgentClient, AgentError};
-use crate::jail::Child;
 use crate::jail::channel::{Channel, ChannelError};
 use crate::jail::machine::MachineEvent;
 use crate::outcome::Outcome;
@@ -92,7 +98,7 @@ pub struct Supervisor<'a> {
     agent: AgentClient,
     session: &'a Channel,
     /// Processes that the guest relies on beside its machine's own.
-    beside: Vec<Watched<'a>>,
+    beside: Neighbours<'a>,
     /// Until when its machine has to say why, if one of those is gone.
     lost: Option<(Instant, Outcome)>,
     job: Job,
@@ -111,28 +117,6 @@ pub struct Supervisor<'a> {
     pub timings: Timings,
 }
 
-/// A process that the guest relies on beside its machine's own.
-#[derive(Debug, Clone, Copy)]
-pub struct Watched<'a> {
-    /// The process.
-    pub process: &'a Child,
-    /// What it is that it is gone, while its machine runs.
-    pub lost: fn(&Child) -> Outcome,
-    /// Hears what it says; false where it is not to be understood, and as good as gone.
-    pub hear: fn(&Child) -> bool,
-}
-
-impl Watched<'_> {
-    /// Its end, and its word.
-    fn events(&self) -> [PollFd<'_>; 2] {
-        let Self { process, .. } = self;
-        [
-            PollFd::new(process.end_event(), PollFlags::IN),
-            PollFd::new(process.channel(), PollFlags::IN),
-        ]
-    }
-}
-
 type Step = ControlFlow<Outcome>;
 
 impl<'a> Supervisor<'a> {
@@ -142,7 +126,7 @@ impl<'a> Supervisor<'a> {
         agent: AgentClient,
         session: &'a Channel,
         job: Job,
-        beside: Vec<Watched<'a>>,
+        beside: Neighbours<'a>,
     ) -> Self {
         let init =
             ProcessRef { container: Some(job.spec.id.clone()), process: job.spec.init_id.clone() };
@@ -192,7 +176,7 @@ impl<'a> Supervisor<'a> {
             ];
             let beside = fds.len();
             if self.lost.is_none() {
-                fds.extend(self.beside.iter().flat_map(Watched::events));
+                fds.extend(self.beside.watched());
             }
             let agent = fds.len();
             if !self.agent_gone {
@@ -236,15 +220,13 @@ impl<'a> Supervisor<'a> {
         Step::Continue(())
     }
 
-    /// What has become of the processes beside the machine's: of each, whether it has ended, and whether it has said something.
-    fn on_beside(&mut self, events: &[bool]) {
-        for (beside, event) in self.beside.iter().zip(events.chunks(2)) {
-            let [has_ended, speaks] = [0, 1].map(|index| event.get(index) == Some(&true));
-            let is_gone = has_ended || (speaks && !(beside.hear)(beside.process));
-            if is_gone && self.lost.is_none() {
-                // It ends with its machine, too, which then says so in a moment.
-                self.lost = Some((Instant::now() + LAST_WORDS, (beside.lost)(beside.process)));
-            }
+    /// What has become of the processes beside the machine's.
+    fn on_beside(&mut self, ready: &[bool]) {
+        if ready.contains(&true)
+            && let Some(outcome) = self.beside.hear(ready, self.execs.as_mut())
+        {
+            // It ends with its machine, too, which then says so in a moment.
+            self.lost = Some((Instant::now() + LAST_WORDS, outcome));
         }
     }
 
@@ -290,7 +272,8 @@ impl<'a> Supervisor<'a> {
         };
         let runs = matches!(self.stage, Stage::Running);
         let first = runs.then_some((&self.init, &self.job.spec));
-        match execs.hear(ready, first, &self.agent) {
+        let orders = self.beside.orders.as_mut();
+        match execs.hear(ready, &mut Ways { first, agent: &self.agent, orders }) {
             // How that came about is seen where it is read.
             Err(AgentError::Closed) => Ok(()),
             other => other,
@@ -312,6 +295,7 @@ impl<'a> Supervisor<'a> {
                 self.deadline = self.job.timeout.map(|timeout| Instant::now() + timeout);
                 // The terminal side may be gone: the session's end is noticed where it is read.
                 let _ = self.session.send(&SupervisorMessage::Started, &[]);
+                self.watch_docker()?;
             }
             (Stage::Starting, Event::Failed { process, failure }) if process == self.init => {
                 return self.end(Outcome::NotStarted(failure));
@@ -341,6 +325,16 @@ impl<'a> Supervisor<'a> {
             }
         }
         Ok(Step::Continue(()))
+    }
+
+    /// Has Docker's ports watched in the container, where that is wanted.
+    fn watch_docker(&mut self) -> Result<(), AgentError> {
+        if let (Some(docker), Some(execs)) = (&mut self.beside.docker, &mut self.execs)
+            && let Some(said) = execs.watch_docker((&self.init, &self.job.spec), &self.agent)?
+        {
+            docker.listen_to(said);
+        }
+        Ok(())
     }
 
     /// The outcome is known: what the machine holds of the output goes first, however slow its reader.

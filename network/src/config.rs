@@ -60,7 +60,7 @@ pub enum LinkKind {
 }
 
 /// A transport.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Transport {
     /// TCP.
     Tcp,
@@ -102,7 +102,7 @@ pub enum Whom {
 }
 
 /// A port outside that leads to one of the guest's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Publication {
     /// Where it is outside; port 0 is any that is free.
     pub outside: SocketAddr,

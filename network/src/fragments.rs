@@ -93,7 +93,14 @@ mod tests {
 
     fn packet(body: &[u8]) -> IpPacket<'_> {
         let address = IpAddr::from([10, 0, 0, 1]);
-        IpPacket { source: address, target: address, protocol: Protocol::Udp, body, piece: None }
+        IpPacket {
+            source: address,
+            target: address,
+            protocol: Protocol::Udp,
+            body,
+            piece: None,
+            may_be_cut: true,
+        }
     }
 
     proptest! {

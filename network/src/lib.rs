@@ -12,6 +12,7 @@ mod fragments;
 mod link;
 mod names;
 mod outside;
+mod owner;
 mod packet;
 mod policy;
 mod reactor;
@@ -19,8 +20,9 @@ mod refusals;
 mod route;
 mod tcp;
 
+pub use owner::{Counts, Order, Owner, Passed, Word};
 pub use reactor::Reactor as Network;
-pub use refusals::{Refusal, Tell};
+pub use refusals::Refusal;
 
 use config::Publication;
 use std::io;

@@ -8,15 +8,17 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::{
-    set_ipv6_v6only, set_socket_keepalive, set_socket_linger, set_socket_reuseaddr, set_tcp_nodelay,
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, ip_mtu, ipv6_mtu, set_ip_mtu_discover,
+    set_ipv6_mtu_discover, set_ipv6_v6only, set_socket_keepalive, set_socket_linger,
+    set_socket_reuseaddr, set_tcp_nodelay,
 };
 use rustix::net::{
-    AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, bind, connect, ipproto, listen,
-    send, shutdown, socket_with,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, bind, connect,
+    getsockname, ipproto, listen, recv, send, shutdown, socket_with,
 };
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
@@ -46,11 +48,48 @@ pub fn prepare(socket: &OwnedFd) -> Result<(), Errno> {
     set_socket_keepalive(socket, true)
 }
 
-/// A socket for datagrams to and from this place alone.
-pub fn udp(to: SocketAddr) -> Result<OwnedFd, Errno> {
+/// A socket for datagrams to and from this place alone, by the port of a `sibling` where there is one.
+pub fn udp(to: SocketAddr, sibling: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Errno> {
     let socket = socket_with(family(to.ip()), SocketType::DGRAM, FLAGS, None)?;
+    if let Some(sibling) = sibling {
+        // Of the other kind of address it may be another's: then this one gets a port of its own.
+        let _ = share_port(&socket, to, sibling);
+    }
     connect(&socket, &to)?;
+    if sibling.is_some() {
+        // Between its port and its peer it has been open to anybody.
+        while recv(&socket, &mut [0u8; 1], RecvFlags::DONTWAIT | RecvFlags::TRUNC).is_ok() {}
+    }
     Ok(socket)
+}
+
+/// Binds a socket to the port of another. The kernel gives each what comes from its peer.
+fn share_port(socket: &OwnedFd, to: SocketAddr, sibling: BorrowedFd<'_>) -> Result<(), Errno> {
+    let any: IpAddr = match to.ip() {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let port = SocketAddr::try_from(getsockname(sibling)?)?.port();
+    // Only now: a port that is not asked for by its number is given to nobody who may share it.
+    set_socket_reuseaddr(sibling, true)?;
+    set_socket_reuseaddr(socket, true)?;
+    bind(socket, &SocketAddr::new(any, port))
+}
+
+/// Has datagrams sent whole or not at all, or else cut where they are too long.
+pub fn keep_whole(socket: &OwnedFd, to: SocketAddr, whole: bool) -> Result<(), Errno> {
+    match (to, whole) {
+        (SocketAddr::V4(_), true) => set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DO),
+        (SocketAddr::V4(_), false) => set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::WANT),
+        (SocketAddr::V6(_), true) => set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DO),
+        (SocketAddr::V6(_), false) => set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::WANT),
+    }
+}
+
+/// The longest packet that gets to a socket's peer, as far as the kernel knows.
+pub fn path_mtu(socket: &OwnedFd, to: SocketAddr) -> Option<u16> {
+    let most = if to.is_ipv4() { ip_mtu(socket) } else { ipv6_mtu(socket) };
+    u16::try_from(most.ok()?).ok()
 }
 
 /// A socket for echoes to and from this address alone, where the kernel lets its user have one.

@@ -1,4 +1,4 @@
-//! What a guest wanted and was refused: each is told once.
+//! What a guest wanted and was refused: each is told once, and all are counted.
 //!
 //! Owns: what was told already, as far as a bound. Never does: let a guest decide how much is told.
 
@@ -21,55 +21,46 @@ pub struct Refusal {
     pub name: Option<String>,
 }
 
-/// Whoever hears of refusals.
-pub type Tell = Box<dyn FnMut(&Refusal) + Send>;
-
 /// All that was refused.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Refusals {
     told: HashSet<(SocketAddr, Option<Transport>)>,
-    tell: Option<Tell>,
+    count: u64,
 }
 
 impl Refusals {
-    /// Has somebody hear of them.
-    pub fn tell(&mut self, tell: Tell) {
-        self.tell = Some(tell);
-    }
-
-    /// Something is refused.
-    pub fn add(&mut self, to: SocketAddr, transport: Option<Transport>, name: Option<&str>) {
+    /// Something is refused: what is to be told of it.
+    pub fn add(
+        &mut self,
+        to: SocketAddr,
+        transport: Option<Transport>,
+        name: Option<&str>,
+    ) -> Option<Refusal> {
+        self.count += 1;
         let is_new = self.told.len() < MOST_TOLD && self.told.insert((to, transport));
-        if let Some(tell) = self.tell.as_mut().filter(|_| is_new) {
-            tell(&Refusal { to, transport, name: name.map(str::to_owned) });
-        }
+        is_new.then(|| Refusal { to, transport, name: name.map(str::to_owned) })
     }
-}
 
-impl std::fmt::Debug for Refusals {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} refusals told", self.told.len())
+    /// How often something was.
+    pub fn count(&self) -> u64 {
+        self.count
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
 
     #[test]
     fn each_is_told_once_and_not_without_end() {
-        let told = Arc::new(Mutex::new(Vec::new()));
         let mut refusals = Refusals::default();
-        let hears = Arc::clone(&told);
-        refusals.tell(Box::new(move |it| hears.lock().unwrap().push(it.clone())));
         let to = |port: u16| SocketAddr::from(([10, 0, 0, 1], port));
-        refusals.add(to(1), Some(Transport::Tcp), Some("a.b"));
-        refusals.add(to(1), Some(Transport::Tcp), None);
-        refusals.add(to(1), None, None);
-        assert_eq!(told.lock().unwrap().len(), 2);
-        assert_eq!(told.lock().unwrap()[0].name.as_deref(), Some("a.b"));
-        (2..1000).for_each(|port| refusals.add(to(port), Some(Transport::Udp), None));
-        assert_eq!(told.lock().unwrap().len(), MOST_TOLD);
+        let told = refusals.add(to(1), Some(Transport::Tcp), Some("a.b")).unwrap();
+        assert_eq!((told.to, told.name.as_deref()), (to(1), Some("a.b")));
+        assert_eq!(refusals.add(to(1), Some(Transport::Tcp), None), None);
+        assert!(refusals.add(to(1), None, None).is_some());
+        let more = (2..1000).filter_map(|port| refusals.add(to(port), Some(Transport::Udp), None));
+        assert_eq!(more.count(), MOST_TOLD - 2);
+        assert_eq!(refusals.count(), 3 + 998);
     }
 }

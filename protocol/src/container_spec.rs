@@ -244,6 +244,9 @@ pub enum Program {
         /// Give files the owners that they have in the archive, and not root.
         owners: bool,
     },
+    /// The agent's own watch over a Docker daemon of the container's: says on its standard output which ports that
+    /// publishes, whenever that changes. Only as a further process.
+    DockerPorts,
 }
 
 /// A set of capabilities: bit n stands for the capability numbered n in linux/capability.h.

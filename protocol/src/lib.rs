@@ -40,6 +40,7 @@ mod message;
 mod network;
 pub mod port;
 mod testimony;
+mod usage;
 
 pub use container_spec::{
     AppArmor, Capabilities, CapabilitySet, ContainerSpec, DeviceAccess, DiskExtent, FIRST_USER_ID,
@@ -52,3 +53,4 @@ pub use identifier::{ContainerId, IdentifierError, ProcessId, ProcessRef};
 pub use message::{Event, Failure, FailureKind, Request};
 pub use network::Network;
 pub use testimony::Testimony;
+pub use usage::Usage;

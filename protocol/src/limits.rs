@@ -63,7 +63,10 @@ impl Request {
         match self {
             Request::Start(spec) => check_container(spec)?,
             Request::Run { spec, .. } => check_process(spec)?,
-            Request::Signal { .. } | Request::Resize { .. } | Request::PowerOff => {}
+            Request::Signal { .. }
+            | Request::Resize { .. }
+            | Request::Measure(_)
+            | Request::PowerOff => {}
         }
         encode(self).map_err(|error| match error {
             FrameError::TooLong(bytes) => RequestError::TooLong { what: self.longest(), bytes },
@@ -86,7 +89,10 @@ impl Request {
                 parts
             }
             Request::Run { spec, .. } => of_process(spec),
-            Request::Signal { .. } | Request::Resize { .. } | Request::PowerOff => Vec::new(),
+            Request::Signal { .. }
+            | Request::Resize { .. }
+            | Request::Measure(_)
+            | Request::PowerOff => Vec::new(),
         };
         parts.into_iter().max_by_key(|(_, bytes)| *bytes).map_or("names", |(what, _)| what)
     }

@@ -1,6 +1,6 @@
 //! What is said after the handshake: closed enums, one frame each.
 
-use crate::{ContainerSpec, ExitStatus, ProcessRef, ProcessSpec, TerminalSize};
+use crate::{ContainerId, ContainerSpec, ExitStatus, ProcessRef, ProcessSpec, TerminalSize, Usage};
 use serde::{Deserialize, Serialize};
 
 /// From the launcher to the agent.
@@ -31,6 +31,8 @@ pub enum Request {
     },
     /// Kill what still runs, sync and unmount the disks, say `PoweringOff`, and reset the machine.
     PowerOff,
+    /// Say what a container uses. Answered by `Measured`, unless there is none.
+    Measure(ContainerId),
 }
 
 /// From the agent to the launcher: a claim, not a fact.
@@ -61,6 +63,13 @@ pub enum Event {
     },
     /// Everything is synced; the next thing that happens is a reset of the machine.
     PoweringOff,
+    /// What a container uses.
+    Measured {
+        /// Which.
+        container: ContainerId,
+        /// That.
+        usage: Usage,
+    },
 }
 
 /// Why a process could not be started.

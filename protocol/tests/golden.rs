@@ -13,7 +13,7 @@ use std::fmt::Debug;
 /// With another version, other bytes are right: change both together.
 #[test]
 fn these_are_the_bytes_of_this_version() {
-    assert_eq!(PROTOCOL_VERSION, 7);
+    assert_eq!(PROTOCOL_VERSION, 8);
 }
 
 /// Encodes, compares with `parts` (their length goes before them), and decodes again.
@@ -142,7 +142,7 @@ fn the_handshake() {
         agent_started_ns: 1000,
     };
     pinned(&hello, &["04 03302e31 04362e3132 e807"]);
-    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["07 8001"]);
+    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["08 8001"]);
 }
 
 #[derive(Debug)]
@@ -187,9 +187,9 @@ fn other_versions_are_told_by_their_version() {
     assert!(matches!(greeted(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Err(Refused::Version(u32::MAX))));
     assert!(matches!(greeted(&[0]), Err(Refused::Version(0))));
     // Of this version, but malformed; and no version at all.
-    assert!(matches!(greeted(&[7, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
+    assert!(matches!(greeted(&[8, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
     assert!(matches!(greeted(&[0xff; 8]), Err(Refused::Frame(FrameError::Malformed(_)))));
-    assert_eq!(greeted(&[7, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
+    assert_eq!(greeted(&[8, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
 }
 
 #[test]
@@ -203,6 +203,8 @@ fn requests() {
     pinned(&Request::Signal { process: process(), signal: 15 }, &["02", PROCESS, "0f"]);
     pinned(&Request::Resize { process: process(), size }, &["03", PROCESS, "18 c801"]);
     pinned(&Request::PowerOff, &["04"]);
+    let container = ContainerId::try_from("box".to_owned()).unwrap();
+    pinned(&Request::Measure(container), &["05 03626f78"]);
 }
 
 #[test]
@@ -219,6 +221,18 @@ fn events() {
     pinned(&exited(ExitStatus::Code(42)), &["02", IN_THE_GUEST, "00 2a 01"]);
     pinned(&exited(ExitStatus::Signal(9)), &["02", IN_THE_GUEST, "01 09 01"]);
     pinned(&Event::PoweringOff, &["03"]);
+    let usage = Usage {
+        cpu_ns: 1,
+        memory_bytes: 2,
+        memory_max: Some(300),
+        tasks: 4,
+        read_bytes: 5,
+        written_bytes: 6,
+        guest_bytes: 7,
+        guest_available_bytes: 8,
+    };
+    let container = ContainerId::try_from("box".to_owned()).unwrap();
+    pinned(&Event::Measured { container, usage }, &["04 03626f78 01 02 01ac02 04 05 06 07 08"]);
 }
 
 /// The variants that no message above holds, each by its index.

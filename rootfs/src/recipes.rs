@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod docker;
 pub mod files;
 pub mod outer;
 pub mod small;

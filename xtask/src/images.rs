@@ -9,7 +9,7 @@ use anyhow::Result;
 use rootfs::debian::{self, Tree};
 use rootfs::image_config::ImageConfig;
 use rootfs::layer::{Layer, LayerBuilder, Owner};
-use rootfs::recipes::{bench, demo, files, outer, small};
+use rootfs::recipes::{bench, demo, docker, files, outer, small};
 use rootfs::{docker_archive, oci_directory};
 
 use crate::digest::Inputs;
@@ -26,6 +26,7 @@ const RECIPES: &[&str] = &[
     include_str!("../../rootfs/src/oci_directory.rs"),
     include_str!("../../rootfs/src/recipes/bench.rs"),
     include_str!("../../rootfs/src/recipes/demo.rs"),
+    include_str!("../../rootfs/src/recipes/docker.rs"),
     include_str!("../../rootfs/src/recipes/small.rs"),
     demo::JOB,
 ];
@@ -47,13 +48,15 @@ pub enum Name {
     Demo,
     /// `cofferdam bench`.
     Bench,
+    /// Docker in Docker.
+    Docker,
     /// Measuring work on files
     Files,
 }
 
 impl Name {
     /// Those that tests and the demo use.
-    pub const ALL: [Self; 3] = [Self::Small, Self::Demo, Self::Bench];
+    pub const ALL: [Self; 4] = [Self::Small, Self::Demo, Self::Bench, Self::Docker];
 
     /// Builds it, where it is not in the cache.
     ///
@@ -64,6 +67,7 @@ impl Name {
             Self::Small => small(workspace),
             Self::Demo => demo(workspace),
             Self::Bench => plain(workspace, "bench", &bench::TREE),
+            Self::Docker => plain(workspace, "docker", &docker::TREE),
             Self::Files => plain(workspace, "files", &files::TREE),
         }
     }

@@ -3,6 +3,7 @@
 //! Follows Documentation/admin-guide/cgroup-v2.rst.
 
 pub mod devices;
+pub mod usage;
 
 use crate::early::{CGROUP_ROOT, SANDBOX_CGROUP};
 use crate::error::{OsError, Tried};

@@ -16,7 +16,7 @@
 
 use super::identity::{Databases, Identity};
 use super::launch::Reports;
-use super::{copier, program, reaper, surroundings, witness};
+use super::{copier, docker_ports, program, reaper, surroundings, witness};
 use crate::apparmor;
 use crate::error::{OsError, Tried, setup_failure};
 use crate::sys::{self, CapabilityState};
@@ -173,6 +173,10 @@ impl BecomeProcess {
         let own = match self.process.program {
             Program::Named => None,
             Program::Witness => Some((witness::arguments(), "the witness")),
+            Program::DockerPorts => {
+                let arguments = docker_ports::arguments(&self.process.args)?;
+                Some((arguments, "the watch over Docker"))
+            }
             program => Some((copier::arguments(program, &self.process.args)?, "the copier")),
         };
         if let Some((arguments, what)) = own {

@@ -2,6 +2,7 @@
 
 pub mod become_process;
 pub mod copier;
+pub mod docker_ports;
 pub mod identity;
 pub mod launch;
 pub mod limits;

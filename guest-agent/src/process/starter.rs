@@ -103,8 +103,11 @@ fn plain(
     apparmor: AppArmor,
     reports: &Rc<Reports>,
 ) -> Result<BecomeProcess, StartError> {
-    let copies = matches!(process.program, Program::Pack { .. } | Program::Unpack { .. });
-    let agent = if copies { Some(Rc::new(open_agent()?)) } else { None };
+    let is_ours = matches!(
+        process.program,
+        Program::Pack { .. } | Program::Unpack { .. } | Program::DockerPorts
+    );
+    let agent = if is_ours { Some(Rc::new(open_agent()?)) } else { None };
     Ok(BecomeProcess {
         process: Rc::new(process),
         filter: filter(seccomp)?,

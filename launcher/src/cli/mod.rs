@@ -16,6 +16,7 @@ pub mod network;
 pub mod port;
 pub mod ps;
 pub mod run;
+pub mod stats;
 pub mod volume;
 
 pub use audit::AuditArgs;
@@ -85,6 +86,8 @@ pub enum Command {
     Cp(cp::CpArgs),
     /// List sandboxes
     Ps(PsArgs),
+    /// Say what sandboxes use that run
+    Stats(stats::StatsArgs),
     /// Say where a sandbox's ports are published
     Port(port::PortArgs),
     /// Remove sandboxes that have ended

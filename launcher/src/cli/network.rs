@@ -25,6 +25,9 @@ pub enum Egress {
     Deny,
 }
 
+/// What `--publish-docker` means without an address. It is none.
+pub const WHERE_DOCKER_DOES: &str = "docker";
+
 /// What was typed about the network.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct NetworkArgs {
@@ -48,6 +51,16 @@ pub struct NetworkArgs {
         allow_hyphen_values = true
     )]
     pub publish: Vec<String>,
+    /// Publish what Docker in the container does, as it appears
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        help_heading = "Network",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = WHERE_DOCKER_DOES
+    )]
+    pub publish_docker: Option<String>,
     /// What becomes of what no rule is about: allow (default) or deny
     #[arg(
         long,

@@ -27,6 +27,46 @@ pub fn of(ancestor: u32) -> Vec<Relative> {
     living.collect()
 }
 
+/// Clock ticks in a second, as the kernel shows them (USER_HZ of x86).
+pub const TICKS_PER_SECOND: u64 = 100;
+
+/// What a process and all its descendants take of this machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// CPU time, in clock ticks.
+    pub ticks: u64,
+    /// Memory, in bytes: what is each one's own, and once what they share.
+    pub memory_bytes: u64,
+}
+
+/// What the process `ancestor` and all its descendants that live take.
+pub fn taken(ancestor: u32) -> Taken {
+    let processes = all();
+    let parents = processes.iter().map(|(&pid, status)| (pid, parent(status))).collect();
+    let mut taken = Taken::default();
+    let mut shared = 0;
+    for pid in related(ancestor, &parents) {
+        let Some(status) = processes.get(&pid) else { continue };
+        let kib = |name| {
+            let value = field(status, name)?.strip_suffix("kB")?;
+            value.trim().parse::<u64>().ok()?.checked_mul(1024)
+        };
+        taken.memory_bytes += kib("RssAnon").unwrap_or(0);
+        shared = shared.max(kib("RssShmem").unwrap_or(0));
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        taken.ticks += ticks(&stat).unwrap_or(0);
+    }
+    taken.memory_bytes += shared;
+    taken
+}
+
+/// The CPU time in a /proc/PID/stat: fields 14 and 15, of which the second is a name that may hold anything.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut times = rest.split_whitespace().skip(11).map(str::parse::<u64>);
+    times.next()?.ok()?.checked_add(times.next()?.ok()?)
+}
+
 /// The status of every process that can be seen.
 fn all() -> BTreeMap<u32, String> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -2,7 +2,7 @@
 //! file that each answer goes into.
 
 use super::channel::{Channel, ChannelError};
-use super::{Child, Reach, Role, spawn};
+use super::{Child, Listen, Reach, Role, spawn};
 use image::Fetcher;
 use image::fetch::{Access, Ask, FetchError, FetchFailure, Fetched, Line};
 use image::layer::Quoted;
@@ -89,7 +89,7 @@ fn ended(child: &mut Child) -> FetchFailure {
 /// one reaches that too.
 pub fn reach() -> Reach<'static> {
     let read = ["/etc/resolv.conf", "/etc/hosts"].map(Into::into).to_vec();
-    Reach { read, network: Some(Vec::new()), ..Reach::default() }
+    Reach { read, network: Some(Listen::On(Vec::new())), ..Reach::default() }
 }
 
 /// What the process does, to its end.

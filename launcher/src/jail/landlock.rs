@@ -6,7 +6,8 @@
 //! | kernel's version | what it adds here |
 //! |---|---|
 //! | 1 (5.13), 2 (5.19), 3 (6.2) | no path, and with 2 and 3 neither a rename across directories nor a truncation |
-//! | 4 (6.7) | no TCP port, but for who fetches, and who carries a network, which listens on what is published alone |
+//! | 4 (6.7) | no TCP port, but for who fetches, and who carries a network, which listens on what is published alone,
+//! | | unless what Docker publishes in there is published as it appears |
 //! | 5 (6.10) | no ioctl on a device that is opened by name |
 //! | 6 (6.12) | no signal and no abstract socket out of the own domain |
 //!
@@ -20,6 +21,7 @@ use landlock::{
     Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
@@ -53,8 +55,17 @@ pub struct Reach<'a> {
     pub below: Vec<(BorrowedFd<'a>, bool)>,
     /// Open these files again, which are open already, for reading and writing.
     pub again: Vec<BorrowedFd<'a>>,
-    /// Connect to any TCP port, and listen on these; `None` is neither.
-    pub network: Option<Vec<u16>>,
+    /// Connect to any TCP port, and listen as this says; `None` is neither.
+    pub network: Option<Listen>,
+}
+
+/// On which TCP ports a process may listen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Listen {
+    /// On these; 0 is any that is free.
+    On(Vec<u16>),
+    /// On any.
+    Anywhere,
 }
 
 /// Closes the calling process in, for good, as far as the kernel can. Needs no_new_privs.
@@ -70,11 +81,11 @@ pub fn close_in(walls: Walls, reach: &Reach<'_>) -> Result<(), LandlockError> {
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(version))?;
     if version >= ABI::V4 {
-        let closed = match reach.network {
-            None => AccessNet::from_all(version),
-            Some(_) => AccessNet::BindTcp.into(),
+        rules = match reach.network {
+            None => rules.handle_access(AccessNet::from_all(version))?,
+            Some(Listen::On(_)) => rules.handle_access(AccessNet::BindTcp)?,
+            Some(Listen::Anywhere) => rules,
         };
-        rules = rules.handle_access(closed)?;
     }
     if version >= ABI::V6 {
         rules = rules.scope(Scope::from_all(version))?;
@@ -121,8 +132,12 @@ impl Reach<'_> {
             };
             rules = more.unwrap_or(rules);
         }
-        for &port in self.network.iter().flatten().filter(|_| version >= ABI::V4) {
-            rules = rules.add_rule(NetPort::new(port, AccessNet::BindTcp))?;
+        if let Some(Listen::On(ports)) = &self.network
+            && version >= ABI::V4
+        {
+            for &port in ports {
+                rules = rules.add_rule(NetPort::new(port, AccessNet::BindTcp))?;
+            }
         }
         Ok(rules)
     }

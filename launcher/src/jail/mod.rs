@@ -37,7 +37,7 @@ pub mod vmm;
 pub mod walls;
 
 pub use filter::all_calls;
-pub use landlock::{LandlockError, Reach};
+pub use landlock::{LandlockError, Listen, Reach};
 pub use role::Role;
 #[cfg(test)]
 pub(crate) use spawn::start;

@@ -4,36 +4,35 @@
 //! does. Its own are as narrow: sockets of two families and two kinds, and no file.
 //!
 //! ```text
-//!   NetworkStart ──▶ walls ──▶ NetworkConnect + the link's end ──▶ Ready, or why not ──▶ serves, and says what it refuses
+//!   NetworkStart ──▶ walls ──▶ NetworkConnect + the link's end ──▶ Ready, or why not ──▶ serves: orders in, words out
 //! ```
 
 use super::channel::{Channel, ChannelError};
 use super::filter::List;
-use super::landlock::{Reach, close_in};
-use super::machine::watch_launcher;
+use super::landlock::{Listen, Reach, close_in};
 use super::walls::Walls;
 use super::{JailError, filter_calls};
 use ::network::config::{Config, Publication};
-use ::network::{Network, NetworkError, Refusal};
+use ::network::{Network, NetworkError, Order, Owner, Word};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// The first message: what has to be known for the walls.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct NetworkStart {
-    /// The TCP ports that it is going to listen on; 0 is any.
-    pub tcp_ports: Vec<u16>,
+    /// The TCP ports that it is going to listen on.
+    pub listen: Listen,
 }
 
 /// The second message, once it is known who runs the machine. Its open files are the link's end and, where there is one, the
-/// file to which all frames are written.
+/// file to which all frames are written. Each further one is an [`Order`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct NetworkConnect {
     /// What it does.
     pub config: Config,
 }
 
-/// What the process says: once whether it serves, and then what it refuses.
+/// What the process says: once whether it serves, and then what there is to say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkEvent {
     /// It serves; these are the published ports, each with the number that it has got.
@@ -47,8 +46,26 @@ pub enum NetworkEvent {
     },
     /// It does not work, for another reason.
     Failed(String),
-    /// The guest wanted what is closed to it.
-    Refused(Refusal),
+    /// While it serves.
+    Word(Word),
+}
+
+/// Whose network it is.
+struct Launcher(Channel);
+
+impl Owner for Launcher {
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn order(&mut self) -> Option<Order> {
+        self.0.receive().ok().map(|(order, _)| order)
+    }
+
+    fn tell(&mut self, word: Word) {
+        // Nobody to tell is the end of all this, as is seen where orders come.
+        let _ = self.0.send(&NetworkEvent::Word(word), &[]);
+    }
 }
 
 /// What the process does, until its link ends, or the launcher.
@@ -56,8 +73,8 @@ pub enum NetworkEvent {
 /// # Errors
 /// Where the launcher cannot be heard or told, or the process not be walled in.
 pub fn run(channel: Channel) -> Result<(), JailError> {
-    let (NetworkStart { tcp_ports }, _) = channel.receive()?;
-    close_in(Walls::here(), &Reach { network: Some(tcp_ports), ..Reach::default() })?;
+    let (NetworkStart { listen }, _) = channel.receive()?;
+    close_in(Walls::here(), &Reach { network: Some(listen), ..Reach::default() })?;
     filter_calls(List::NetworkStart)?;
     #[cfg(feature = "trial")]
     super::trial::attempt(super::Role::Network.process_name());
@@ -72,17 +89,11 @@ pub fn run(channel: Channel) -> Result<(), JailError> {
         network.capture(file);
     }
     channel.send(&NetworkEvent::Ready(network.publications()), &[])?;
-    let channel = Arc::new(channel);
-    watch_launcher(&channel);
-    network.tell_refusals(Box::new(move |refusal| {
-        // Nobody to tell is the end of all this, as whoever watches sees.
-        let _ = channel.send(&NetworkEvent::Refused(refusal.clone()), &[]);
-    }));
+    // Where it cannot be watched, this process ends as it is begun, and that is noticed.
+    let obeys = network.obey(Box::new(Launcher(channel)));
     super::confine_thread(List::Network);
-    // What the allocator's lock may ask for at any moment is asked for once, so that a trace of any run shows it.
-    std::sync::Condvar::new().notify_one();
-    let served = network.serve();
-    crate::sys::exit_now(i32::from(served.is_err()));
+    let served = obeys.is_ok() && network.serve().is_ok();
+    crate::sys::exit_now(i32::from(!served));
 }
 
 fn refusal(error: &NetworkError) -> NetworkEvent {

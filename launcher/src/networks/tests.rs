@@ -97,10 +97,11 @@ fn what_is_refused_is_told_with_the_name_it_was_for() {
 fn a_process_is_heard_until_it_is_not_to_be_understood() {
     let (network, theirs) = network();
     let refusal = Refusal { to: "1.2.3.4:5".parse().unwrap(), transport: None, name: None };
-    theirs.send(&NetworkEvent::Refused(refusal), &[]).unwrap();
-    assert!(pass_over(network.process()));
+    let word = Word::Refused(refusal);
+    theirs.send(&NetworkEvent::Word(word.clone()), &[]).unwrap();
+    assert_eq!(heard(network.process()), Some(word));
     theirs.send(&NetworkEvent::Ready(Vec::new()), &[]).unwrap();
-    assert!(!pass_over(network.process()));
+    assert_eq!(heard(network.process()), None);
     drop(theirs);
-    assert!(!pass_over(network.process()));
+    assert_eq!(heard(network.process()), None);
 }

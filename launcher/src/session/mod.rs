@@ -17,7 +17,8 @@ pub mod relay;
 pub mod signals;
 pub mod terminal;
 
-use protocol::{ContainerSpec, TerminalSize};
+use network::Counts;
+use protocol::{ContainerSpec, TerminalSize, Usage};
 use serde::{Deserialize, Serialize};
 
 /// From the terminal side.
@@ -38,6 +39,8 @@ pub enum ControlRequest {
     Exec(ExecRequest),
     /// A further container is wanted, of whatever image: its layers come as open files beside the message.
     Container(Box<ContainerRequest>),
+    /// What the sandbox uses is wanted.
+    Measure,
     /// Something is to be copied: the archive is on standard output, or expected on standard input.
     Copy(CopyRequest),
 }
@@ -98,8 +101,19 @@ pub enum SupervisorMessage {
     Streams(StreamKind),
     /// The process runs.
     Started,
+    /// What was measured.
+    Measured(Box<Measured>),
     /// It is over. The streams end by themselves.
     Ended(Ending),
+}
+
+/// What a sandbox uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Its first container, as the guest says.
+    pub usage: Usage,
+    /// Its network, if it has one.
+    pub network: Option<Counts>,
 }
 
 /// Which streams come with [`SupervisorMessage::Streams`].

@@ -65,6 +65,8 @@ pub fn attach(channel: &Channel, signals: &Signals) -> Result<Ending, ChannelErr
                         resize(channel)?;
                     }
                 }
+                // Nobody has asked for it here.
+                (SupervisorMessage::Measured(_), _) => {}
                 (SupervisorMessage::Ended(ending), _) => return finish(ending, attached, signals),
             }
         }

@@ -230,6 +230,14 @@ impl OwnSandbox {
         &self.path
     }
 
+    /// Says more of it, while it runs.
+    ///
+    /// # Errors
+    /// Where the record cannot be written.
+    pub fn say(&self, record: &Record) -> Result<(), StateError> {
+        record.write(&self.path)
+    }
+
     /// Keeps it, with a record that says how it ended.
     ///
     /// # Errors

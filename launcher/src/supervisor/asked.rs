@@ -10,6 +10,7 @@ use protocol::{
     Capabilities, CapabilitySet, ContainerSpec, MountSource, ProcessId, ProcessRef, ProcessSpec,
     Program, Request, Stdio,
 };
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 /// The sandbox's own container, and its first process.
@@ -54,6 +55,8 @@ impl Means<'_> {
             }
             ControlRequest::Exec(request) => another(&first.init, request, stdio),
             ControlRequest::Copy(request) => copier(&first.init, request, stdio),
+            // That is for whoever knows it to say.
+            ControlRequest::Measure => return Err("that starts no process".to_owned()),
             ControlRequest::Container(request) => {
                 let spec = container(self.layers, *request, files, first, stdio)?;
                 let process =
@@ -98,7 +101,7 @@ fn streams(
 ) -> Result<(StreamKind, Vec<OwnedFd>, Stdio), rustix::io::Errno> {
     let (terminal, input) = match request {
         ControlRequest::Exec(request) => (request.terminal, request.interactive),
-        ControlRequest::Copy(CopyRequest::Out { .. }) => (None, false),
+        ControlRequest::Copy(CopyRequest::Out { .. }) | ControlRequest::Measure => (None, false),
         ControlRequest::Copy(CopyRequest::In { .. }) => (None, true),
         ControlRequest::Container(request) => match request.spec.init.stdio {
             Stdio::Terminal { size, input, .. } => (Some(size), input),
@@ -163,6 +166,33 @@ fn copier(template: &ProcessSpec, request: CopyRequest, stdio: Stdio) -> Process
         rlimits: template.rlimits.clone(),
         stdio,
     }
+}
+
+/// The agent's watch over a Docker daemon in the first container, and where that says which ports it publishes. It may do
+/// nothing that any process of its root's may not.
+pub fn docker_watch(
+    line: &mut Line,
+    first: &ContainerSpec,
+) -> Result<(ProcessSpec, OwnedFd), rustix::io::Errno> {
+    let (said, stdout_port) = line.offer()?;
+    // Nobody reads what it has to say besides.
+    let (_, stderr_port) = line.offer()?;
+    let is_ipv4 = |address: &&(IpAddr, u8)| address.0.is_ipv4();
+    let addresses = first.network.as_ref().map(|network| network.addresses.as_slice());
+    let address = addresses.unwrap_or_default().iter().find(is_ipv4);
+    let spec = ProcessSpec {
+        program: Program::DockerPorts,
+        args: address.iter().map(|(address, _)| address.to_string()).collect(),
+        env: Vec::new(),
+        cwd: "/".to_owned(),
+        user: "0:0".to_owned(),
+        capabilities: Capabilities::default(),
+        no_new_privileges: true,
+        root_refused: false,
+        rlimits: first.init.rlimits.clone(),
+        stdio: Stdio::Pipes { stdin_port: None, stdout_port, stderr_port },
+    };
+    Ok((spec, said))
 }
 
 /// One like its first, but for what was asked for.

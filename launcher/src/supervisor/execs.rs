@@ -1,23 +1,28 @@
-//! Further processes of a sandbox, and further containers, each for somebody who came by its socket.
+//! Further processes of a sandbox, and further containers, each for somebody who came by its socket; and what a sandbox
+//! uses, for who wants to know.
 //!
 //! Owns: who came, what they are told, and the names of their processes. Never does: let them have a say in the
 //! sandbox's own end. Whoever goes away leaves their process behind, as with Docker.
 
-use super::SIGNALS;
-use super::asked::{Asked, First, Means};
+use super::asked::{self, Asked, First, Means};
+use super::{Orders, SIGNALS};
 use crate::agent_client::{AgentClient, AgentError};
 use crate::control::Control;
+use crate::error::say;
 use crate::jail::channel::{Channel, ChannelError};
 use crate::layers_disk::LayersDisk;
 use crate::outcome::Outcome;
-use crate::session::{ControlRequest, Ending, SupervisorMessage, TerminalMessage};
+use crate::session::{ControlRequest, Ending, Measured, SupervisorMessage, TerminalMessage};
 use crate::streams::Line;
-use protocol::{Event, ExitStatus, ProcessRef, Request};
+use network::{Counts, Order};
+use protocol::{Event, ExitStatus, ProcessId, ProcessRef, Request, Usage};
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// So many at a time.
 const MOST: usize = 64;
+/// The name of the agent's watch over Docker. Whoever comes has a process of another.
+const WATCH: &str = "docker-ports";
 /// What a process ends with whose sandbox is gone.
 const KILLED: u8 = 137;
 
@@ -33,6 +38,25 @@ struct Exec {
     is_container: bool,
     /// They have been told how it ended, and have nothing more to say.
     is_over: bool,
+    /// What they want to know, as far as it is known.
+    measures: Option<Partly>,
+}
+
+/// What a sandbox uses, as far as it is known. Whether there is a network is always.
+#[derive(Debug, Clone, Copy, Default)]
+struct Partly {
+    usage: Option<Usage>,
+    network: Option<Option<Counts>>,
+}
+
+/// Whom what is wanted is passed on to.
+pub struct Ways<'w, 'o> {
+    /// The sandbox's own container, where it runs.
+    pub first: Option<First<'w>>,
+    /// The agent.
+    pub agent: &'w AgentClient,
+    /// Whoever carries its network, if it has one.
+    pub orders: Option<&'w mut Orders<'o>>,
 }
 
 impl Exec {
@@ -40,6 +64,22 @@ impl Exec {
         if let Some(channel) = &self.channel {
             // A handful of messages fit whether they are read or not. Who is gone is noticed where it is read.
             let _ = channel.send(message, &[]);
+        }
+    }
+
+    /// Somebody who has come, or nobody, for whom a process of the sandbox's own is.
+    fn new(channel: Option<Channel>) -> Self {
+        Self { channel, process: None, is_container: false, is_over: false, measures: None }
+    }
+
+    /// Takes in what they want to know, and tells it once it is all there.
+    fn learn(&mut self, more: Partly) {
+        let Some(known) = &mut self.measures else { return };
+        known.usage = known.usage.or(more.usage);
+        known.network = known.network.or(more.network);
+        if let Partly { usage: Some(usage), network: Some(network) } = *known {
+            self.measures = None;
+            self.tell(&SupervisorMessage::Measured(Box::new(Measured { usage, network })));
         }
     }
 
@@ -74,28 +114,21 @@ impl Execs {
         std::iter::once(PollFd::new(&self.control, PollFlags::IN)).chain(there)
     }
 
-    /// Hears those that are ready, in the order in which they were watched. `first` is the sandbox's own container,
-    /// where it runs.
+    /// Hears those that are ready, in the order in which they were watched.
     ///
     /// # Errors
     /// Those of the agent, to which all is passed on.
-    pub fn hear(
-        &mut self,
-        ready: &[bool],
-        first: Option<First<'_>>,
-        agent: &AgentClient,
-    ) -> Result<(), AgentError> {
+    pub fn hear(&mut self, ready: &[bool], ways: &mut Ways<'_, '_>) -> Result<(), AgentError> {
         let (comes, there) = ready.split_first().unwrap_or((&false, &[]));
         let mut there = there.iter();
         let is_ready = |exec: &Exec| exec.channel.is_some() && there.next() == Some(&true);
         let ready: Vec<bool> = self.all.iter().map(is_ready).collect();
         for index in (0..ready.len()).filter(|&index| ready.get(index) == Some(&true)) {
-            self.hear_one(index, first, agent)?;
+            self.hear_one(index, ways)?;
         }
         self.all.retain(|exec| exec.channel.is_some() || exec.process.is_some());
         if *comes && let Some(channel) = self.control.accept() {
-            let mut exec =
-                Exec { channel: Some(channel), process: None, is_container: false, is_over: false };
+            let mut exec = Exec::new(Some(channel));
             if self.all.len() < MOST {
                 self.all.push(exec);
             } else {
@@ -105,12 +138,7 @@ impl Execs {
         Ok(())
     }
 
-    fn hear_one(
-        &mut self,
-        index: usize,
-        first: Option<First<'_>>,
-        agent: &AgentClient,
-    ) -> Result<(), AgentError> {
+    fn hear_one(&mut self, index: usize, ways: &mut Ways<'_, '_>) -> Result<(), AgentError> {
         let Some(exec) = self.all.get_mut(index) else { return Ok(()) };
         let Some(channel) = &exec.channel else { return Ok(()) };
         if exec.is_over {
@@ -124,8 +152,16 @@ impl Execs {
             return Ok(());
         }
         let Some(process) = exec.process.clone() else {
-            return match (channel.receive::<ControlRequest>(), first) {
-                (Ok(asked), Some(first)) => self.start(index, asked, first, agent),
+            return match (channel.receive::<ControlRequest>(), ways.first) {
+                (Ok((ControlRequest::Measure, _)), Some((_, first))) => {
+                    let network = if ways.orders.is_some() { None } else { Some(None) };
+                    exec.measures = Some(Partly { usage: None, network });
+                    if let Some(orders) = &mut ways.orders {
+                        orders.give(Order::Count);
+                    }
+                    ways.agent.request(&Request::Measure(first.id.clone()))
+                }
+                (Ok(asked), Some(first)) => self.start(index, asked, first, ways.agent),
                 (Ok(_), None) => {
                     exec.end(refused("the container does not run"));
                     Ok(())
@@ -147,7 +183,7 @@ impl Execs {
                 return Ok(());
             }
         };
-        agent.request(&request)
+        ways.agent.request(&request)
     }
 
     /// Hands over our ends of the streams, and has the process started.
@@ -189,19 +225,31 @@ impl Execs {
     /// # Errors
     /// Where it is of one, and cannot be.
     pub fn event(&mut self, event: Event) -> Result<Option<Event>, AgentError> {
+        if let Event::Measured { usage, .. } = event {
+            let more = Partly { usage: Some(usage), network: None };
+            let mut waiting = self.all.iter_mut().filter(|exec| exec.measures.is_some()).peekable();
+            // Nobody asked: that is for the caller to count.
+            let unasked = waiting.peek().is_none().then_some(event);
+            waiting.for_each(|exec| exec.learn(more));
+            return Ok(unasked);
+        }
         let of = match &event {
             Event::Started { process, .. }
             | Event::Failed { process, .. }
             | Event::Exited { process, .. } => process,
-            Event::PoweringOff => return Ok(Some(event)),
+            Event::PoweringOff | Event::Measured { .. } => return Ok(Some(event)),
         };
         let Some(exec) = self.all.iter_mut().find(|exec| exec.process.as_ref() == Some(of)) else {
             return Ok(Some(event));
         };
+        let is_watch = exec.channel.is_none() && of.process.as_str() == WATCH;
         match event {
             Event::Started { .. } => exec.tell(&SupervisorMessage::Started),
             Event::Failed { failure, .. } => {
                 let message = format!("cannot start the process: {}", failure.message);
+                if is_watch {
+                    say(&message);
+                }
                 let code = Outcome::NotStarted(failure).exit_code();
                 exec.end(Ending::new(code, Some(message), None));
             }
@@ -215,9 +263,33 @@ impl Execs {
                 let out_of_memory = out_of_memory && exec.is_container;
                 exec.end(Outcome::Exited { status, out_of_memory }.ending());
             }
-            Event::PoweringOff => {}
+            Event::PoweringOff | Event::Measured { .. } => {}
         }
         Ok(None)
+    }
+
+    /// What has passed through the sandbox's network, for all who want to know.
+    pub fn counted(&mut self, counts: Counts) {
+        let more = Partly { usage: None, network: Some(Some(counts)) };
+        self.all.iter_mut().for_each(|exec| exec.learn(more));
+    }
+
+    /// Has the agent's watch over a Docker daemon started in the first container; gives what it says, where it can be
+    /// heard.
+    ///
+    /// # Errors
+    /// Those of the agent.
+    pub fn watch_docker(
+        &mut self,
+        (init, first): First<'_>,
+        agent: &AgentClient,
+    ) -> Result<Option<OwnedFd>, AgentError> {
+        let Ok((spec, said)) = asked::docker_watch(&mut self.line, first) else { return Ok(None) };
+        let Ok(name) = ProcessId::try_from(WATCH.to_owned()) else { return Ok(None) };
+        let process = ProcessRef { process: name, ..init.clone() };
+        self.all.push(Exec { process: Some(process.clone()), ..Exec::new(None) });
+        agent.request(&Request::Run { process, spec: Box::new(spec) })?;
+        Ok(Some(said))
     }
 
     /// The sandbox has ended, and all that ran in it.
@@ -233,7 +305,7 @@ fn refused(why: &str) -> Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{ContainerId, Failure, FailureKind, ProcessId};
+    use protocol::{ContainerId, Failure, FailureKind};
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::channel;
     use std::time::Duration;
@@ -249,8 +321,9 @@ mod tests {
         let mut execs = Execs::new(control, line, LayersDisk::of(4096).unwrap().0);
         let reach = || crate::control::reach(scratch.path()).unwrap().unwrap();
         let (first, _second) = (reach(), reach());
-        execs.hear(&[true], None, &agent).unwrap();
-        execs.hear(&[true, false], None, &agent).unwrap();
+        let mut ways = Ways { first: None, agent: &agent, orders: None };
+        execs.hear(&[true], &mut ways).unwrap();
+        execs.hear(&[true, false], &mut ways).unwrap();
         let container = ContainerId::try_from("abcdef".to_owned()).unwrap();
         let process = ProcessId::try_from("exec-1".to_owned()).unwrap();
         let process = ProcessRef { container: Some(container), process };
@@ -262,7 +335,8 @@ mod tests {
         first.send(&TerminalMessage::OutputEnded, &[]).unwrap();
         let (done, told) = channel();
         std::thread::spawn(move || {
-            execs.hear(&[false, true, false], None, &agent).unwrap();
+            let mut ways = Ways { first: None, agent: &agent, orders: None };
+            execs.hear(&[false, true, false], &mut ways).unwrap();
             done.send(execs.watched().count()).unwrap();
         });
         assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(3));

@@ -85,7 +85,7 @@ fn supervised<T: Send + 'static>(
         (liar, told)
     });
     let agent = AgentClient::new(control.into());
-    let mut supervisor = Supervisor::new(&mut process, agent, &session, job, Vec::new());
+    let mut supervisor = Supervisor::new(&mut process, agent, &session, job, Neighbours::default());
     let outcome = supervisor.run();
     drop(supervisor);
     drop(session);

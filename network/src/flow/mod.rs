@@ -3,6 +3,7 @@
 //! Owns: each flow's own state, and the table of all. Never does: wait, or know of other flows.
 
 mod datagrams;
+mod mapped;
 mod streams;
 mod table;
 
@@ -70,9 +71,16 @@ impl Flow {
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         match &self.kind {
             Kind::Streams(streams) => streams.socket(),
-            Kind::Datagrams(Datagrams { way: Way::Own(socket), .. }) => Some(socket.as_fd()),
-            Kind::Datagrams(_) => None,
+            Kind::Datagrams(datagrams) => match datagrams.way() {
+                Way::Own(socket) => Some(socket.as_fd()),
+                Way::Published(_) => None,
+            },
         }
+    }
+
+    /// Whether it goes by a port that is also that of others of the same end of the guest's.
+    fn is_mapped(&self) -> bool {
+        self.key.protocol == Protocol::Udp && self.socket().is_some()
     }
 
     /// When it is to be looked at, whatever comes.

@@ -2,11 +2,14 @@
 //!
 //! What a look costs does not depend on how many there are.
 
+use super::mapped::Mapped;
 use super::{Flow, Key};
 use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 
 /// A flow's number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId {
     index: u32,
     generation: u32,
@@ -39,12 +42,15 @@ pub struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_key: HashMap<Key, FlowId>,
+    mapped: Mapped,
+    begun: u64,
 }
 
 impl Table {
     /// A table of so many flows at most.
     pub fn new(most: usize) -> Self {
-        Self { most, slots: Vec::new(), free: Vec::new(), by_key: HashMap::new() }
+        let (slots, free, by_key) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { most, slots, free, by_key, mapped: Mapped::default(), begun: 0 }
     }
 
     /// Whether there is no place for more.
@@ -55,6 +61,22 @@ impl Table {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.by_key.len()
+    }
+
+    /// The most that there may be.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// How many there have been.
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// A socket by which datagrams of this end of the guest's go outside already.
+    pub fn sibling(&self, guest: &SocketAddr) -> Option<BorrowedFd<'_>> {
+        let id = self.mapped.of(guest)?;
+        self.slots.get(usize::try_from(id.index).ok()?)?.flow.as_ref()?.socket()
     }
 
     /// The flow that is known by this.
@@ -86,6 +108,10 @@ impl Table {
         slot.generation = slot.generation.wrapping_add(1) & (u32::MAX >> 1);
         let id = FlowId { index, generation: slot.generation };
         self.by_key.insert(flow.key, id);
+        if flow.is_mapped() {
+            self.mapped.add(flow.key.guest, id);
+        }
+        self.begun += 1;
         slot.flow = Some(flow);
         Some(id)
     }
@@ -95,6 +121,9 @@ impl Table {
         self.get(id)?;
         let flow = self.slots.get_mut(usize::try_from(id.index).ok()?)?.flow.take()?;
         self.by_key.remove(&flow.key);
+        if flow.is_mapped() {
+            self.mapped.remove(&flow.key.guest, id);
+        }
         self.free.push(id.index);
         Some(flow)
     }
@@ -110,7 +139,7 @@ mod tests {
     fn flow(port: u16) -> Flow {
         let (guest, other) = (([192, 0, 0, 2], port).into(), ([1, 1, 1, 1], 53).into());
         let key = Key { protocol: Protocol::Udp, guest, other };
-        let kind = Kind::Datagrams(Datagrams { way: Way::Published(0), peer: other });
+        let kind = Kind::Datagrams(Datagrams::new(Way::Published(0), other));
         Flow::new(key, kind, Instant::now())
     }
 

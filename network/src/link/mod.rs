@@ -11,6 +11,7 @@ mod rate;
 mod stream;
 
 use crate::config::LinkKind;
+use crate::owner::Passed;
 use capture::Capture;
 use packets::Packets;
 use rate::{Rate, Way};
@@ -37,6 +38,8 @@ pub struct Offload {
 #[derive(Debug)]
 pub struct Link {
     socket: Socket,
+    /// What the guest was sent, and what it has sent.
+    passed: (Passed, Passed),
     rate: Option<Rate>,
     capture: Option<Capture>,
 }
@@ -58,7 +61,7 @@ impl Link {
             LinkKind::Stream => Socket::Stream(Stream::new(socket)),
         };
         let rate = bytes_per_second.map(|rate| Rate::new(rate, Instant::now()));
-        Self { socket, rate, capture: None }
+        Self { socket, passed: Default::default(), rate, capture: None }
     }
 
     /// Writes all that passes to a file.
@@ -72,6 +75,11 @@ impl Link {
             Socket::Packets(link) => link.socket.as_fd(),
             Socket::Stream(link) => link.socket.as_fd(),
         }
+    }
+
+    /// What has passed: to the guest, and from it.
+    pub fn passed(&self) -> (Passed, Passed) {
+        self.passed
     }
 
     /// Whether it takes an [`Offload`].
@@ -94,6 +102,7 @@ impl Link {
 
     /// Sends a frame, `header` and `payload`; what does not fit waits.
     pub fn send(&mut self, header: &[u8], payload: &[u8], offload: Option<Offload>) {
+        self.passed.0.add(header.len() + payload.len());
         if let Some(rate) = &mut self.rate {
             rate.count(Way::In, header.len() + payload.len());
         }
@@ -123,11 +132,14 @@ impl Link {
             Socket::Packets(link) => link.receive(frame),
             Socket::Stream(link) => link.receive(frame),
         }?;
-        if let (Some(rate), Some(frame)) = (&mut self.rate, received) {
-            rate.count(Way::Out, frame.len());
-        }
-        if let (Some(capture), Some(frame)) = (&mut self.capture, received) {
-            capture.add([frame, &[]]);
+        if let Some(frame) = received {
+            self.passed.1.add(frame.len());
+            if let Some(rate) = &mut self.rate {
+                rate.count(Way::Out, frame.len());
+            }
+            if let Some(capture) = &mut self.capture {
+                capture.add([frame, &[]]);
+            }
         }
         Ok(received)
     }

@@ -29,6 +29,8 @@ pub enum Unreachable {
     Port,
     /// It is not allowed.
     Prohibited,
+    /// It is longer than what gets there, which is so many bytes, and must not be cut (RFC 1191, RFC 4443).
+    TooLong(u16),
 }
 
 impl Unreachable {
@@ -39,11 +41,19 @@ impl Unreachable {
             (Self::Host, false) => [3, 1],
             (Self::Port, false) => [3, 3],
             (Self::Prohibited, false) => [3, 13],
+            (Self::TooLong(_), false) => [3, 4],
             (Self::Network, true) => [1, 0],
             (Self::Host, true) => [1, 3],
             (Self::Port, true) => [1, 4],
             (Self::Prohibited, true) => [1, 1],
+            (Self::TooLong(_), true) => [2, 0],
         }
+    }
+
+    /// What stands behind the checksum: at its end for both kinds of address, for a packet has no more than 65535 bytes.
+    fn detail(self) -> [u8; 4] {
+        let [high, low] = if let Self::TooLong(most) = self { most.to_be_bytes() } else { [0; 2] };
+        [0, 0, high, low]
     }
 }
 
@@ -80,6 +90,7 @@ impl Emit<'_> {
         let mut message = [0; MOST_MESSAGE];
         let [kind, code] = why.code(from.is_ipv6());
         message[..2].copy_from_slice(&[kind, code]);
+        message[4..8].copy_from_slice(&why.detail());
         let mut length = 8;
         let mut put = |bytes: &[u8]| {
             let room = message.get_mut(length..length + bytes.len());

@@ -52,6 +52,8 @@ pub struct IpPacket<'f> {
     pub body: &'f [u8],
     /// Where it is no whole packet.
     pub piece: Option<Piece>,
+    /// Its sender takes it in pieces: it came so, or nothing in it forbids it.
+    pub may_be_cut: bool,
 }
 
 /// Takes a frame apart.
@@ -93,6 +95,7 @@ fn ipv4(bytes: &[u8]) -> Option<IpPacket<'_>> {
         protocol,
         body: bytes.get(usize::from(packet.header_len())..usize::from(packet.total_len()))?,
         piece: (more || offset > 0).then_some(piece),
+        may_be_cut: more || offset > 0 || !packet.dont_frag(),
     })
 }
 
@@ -122,5 +125,5 @@ fn ipv6(bytes: &[u8]) -> Option<IpPacket<'_>> {
         _ => return None,
     };
     let (source, target) = (packet.src_addr().into(), packet.dst_addr().into());
-    Some(IpPacket { source, target, protocol, body, piece })
+    Some(IpPacket { source, target, protocol, body, piece, may_be_cut: piece.is_some() })
 }

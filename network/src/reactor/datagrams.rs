@@ -11,8 +11,12 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use smoltcp::wire::UdpPacket;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
+/// Datagrams that are shorter get anywhere (RFC 8200, 5), and need not be looked at.
+const ANYWHERE: usize = 1280;
+/// Longer ones are cut outside, whatever their sender says: on the link that it takes this for they would have been.
+const USUAL: usize = 1500;
 /// How many are taken from a socket before others have their turn.
 const AT_A_TIME: usize = 32;
 /// Types of echoes.
@@ -29,10 +33,10 @@ impl Reactor {
         let key = Key { protocol: Protocol::Udp, guest, other };
         let id = match self.flows.find(&key) {
             Some(id) => Ok(id),
-            None => self.begin(key, Some(Transport::Udp), outside::udp),
+            None => self.begin(key, Some(Transport::Udp)),
         };
         match id {
-            Ok(id) => self.send(id, datagram.payload()),
+            Ok(id) => self.send(id, datagram.payload(), packet),
             Err(Some(why)) => self.say(key, packet, why),
             Err(None) => {}
         }
@@ -46,10 +50,10 @@ impl Reactor {
         let key = Key { protocol: Protocol::Icmp, guest, other: (packet.target, 0).into() };
         let id = match self.flows.find(&key) {
             Some(id) => Ok(id),
-            None => self.begin(key, None, |to| outside::ping(to.ip())),
+            None => self.begin(key, None),
         };
         match id {
-            Ok(id) => self.send(id, packet.body),
+            Ok(id) => self.send(id, packet.body, packet),
             Err(Some(why)) => self.say(key, packet, why),
             Err(None) => {}
         }
@@ -65,39 +69,55 @@ impl Reactor {
         &mut self,
         key: Key,
         transport: Option<Transport>,
-        make: impl Fn(SocketAddr) -> Result<OwnedFd, Errno>,
     ) -> Result<FlowId, Option<Unreachable>> {
         let to = self.outside(key.other, transport).ok_or(Some(Unreachable::Prohibited))?;
         if self.flows.is_full() {
+            self.turned_away += 1;
             return Err(None);
         }
-        let way = Way::Own(make(to).map_err(why)?);
-        let kind = Kind::Datagrams(Datagrams { way, peer: to });
+        if let Some(number) = transport.and_then(|_| self.published.of_datagrams(key.guest, to)) {
+            let kind = Kind::Datagrams(Datagrams::new(Way::Published(number), to));
+            let id = self.flows.add(Flow::new(key, kind, self.now)).ok_or(None)?;
+            self.arm(id);
+            return Ok(id);
+        }
+        let socket = match transport {
+            Some(_) => outside::udp(to, self.flows.sibling(&key.guest)),
+            None => outside::ping(to.ip()),
+        };
+        let kind = Kind::Datagrams(Datagrams::new(Way::Own(socket.map_err(why)?), to));
         self.add(Flow::new(key, kind, self.now), EventFlags::IN).ok_or(None)
     }
 
-    fn send(&mut self, id: FlowId, bytes: &[u8]) {
+    /// Sends what came in this packet.
+    fn send(&mut self, id: FlowId, bytes: &[u8], packet: &IpPacket<'_>) {
         let Some(flow) = self.flows.get(id) else { return };
         flow.last = self.now;
-        let (key, Kind::Datagrams(datagrams)) = (flow.key, &flow.kind) else { return };
-        let published = match datagrams.way {
-            Way::Published(index) => self.published.get(index).map(|it| it.socket.as_fd()),
+        let (key, Kind::Datagrams(datagrams)) = (flow.key, &mut flow.kind) else { return };
+        let published = match datagrams.way() {
+            Way::Published(number) => self.published.get(number).map(|it| it.socket.as_fd()),
             Way::Own(_) => None,
         };
-        match datagrams.send(bytes, published) {
+        let uncut = uncut(packet);
+        match datagrams.send(bytes, uncut, published) {
             Ok(()) => {}
+            Err(Errno::MSGSIZE) => {
+                if let Some(why) = datagrams.most().map(Unreachable::TooLong) {
+                    self.say(key, packet, why);
+                }
+            }
             // That was told of an earlier one: this one goes now.
             Err(errno @ (Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH)) => {
-                let _ = datagrams.send(bytes, published);
-                self.say_lost(key, errno);
+                let _ = datagrams.send(bytes, uncut, published);
+                self.say_lost(key, why(errno));
             }
             Err(_) => {}
         }
     }
 
     /// Tells the guest that a datagram of its has not arrived.
-    fn say_lost(&mut self, key: Key, errno: Errno) {
-        if let (Protocol::Udp, Some(why)) = (key.protocol, why(errno)) {
+    fn say_lost(&mut self, key: Key, why: Option<Unreachable>) {
+        if let (Protocol::Udp, Some(why)) = (key.protocol, why) {
             Emit { link: &mut self.link }.datagram_unreachable(key.guest, key.other, why);
         }
     }
@@ -123,7 +143,11 @@ impl Reactor {
                     give(&mut Emit { link: &mut self.link }, key, bytes);
                 }
                 Err(Errno::AGAIN) => return,
-                Err(errno) => self.say_lost(key, errno),
+                Err(Errno::MSGSIZE) => {
+                    let why = datagrams.most().map(Unreachable::TooLong);
+                    self.say_lost(key, why);
+                }
+                Err(errno) => self.say_lost(key, why(errno)),
             }
         }
     }
@@ -139,6 +163,15 @@ pub(super) fn give(emit: &mut Emit<'_>, key: Key, bytes: &mut [u8]) {
     if let Some(place) = bytes.get_mut(IDENTIFIER) {
         place.copy_from_slice(&key.guest.port().to_be_bytes());
         emit.icmp((key.other.ip(), key.guest.ip()), bytes, crate::packet::HOPS);
+    }
+}
+
+/// Whether what came in a packet may go outside whole only; `None` where it is short.
+fn uncut(packet: &IpPacket<'_>) -> Option<bool> {
+    let headers = if packet.source.is_ipv4() { 20 } else { 40 };
+    match packet.body.len() + headers {
+        ..=ANYWHERE => None,
+        length => Some(!packet.may_be_cut && length <= USUAL),
     }
 }
 

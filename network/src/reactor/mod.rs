@@ -7,6 +7,7 @@
 //! ```
 
 mod datagrams;
+mod orders;
 mod published;
 mod streams;
 
@@ -16,10 +17,11 @@ use crate::flow::{Flow, FlowId, Kind, Table, TcpToGuest};
 use crate::fragments::Fragments;
 use crate::link::{Frame, Link};
 use crate::names::{self, Names};
+use crate::owner::{Owner, Word};
 use crate::packet::{Emit, Held, IpPacket, Protocol, answer, parse};
-use crate::refusals::{Refusals, Tell};
+use crate::refusals::Refusals;
 use crate::route;
-use published::Published;
+use published::AllPublished;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -45,38 +47,32 @@ const SPARE_ALARMS: usize = 1024;
 
 /// What an event is of.
 const LINK: u64 = u64::MAX;
+const OWNER: u64 = u64::MAX - 1;
 const PUBLISHED: u64 = 1 << 63;
 
 /// A guest's network.
-#[derive(Debug)]
 pub struct Reactor {
     config: Config,
     link: Link,
     epoll: OwnedFd,
-    published: Vec<Published>,
+    owner: Option<Box<dyn Owner>>,
+    published: AllPublished,
     is_open: bool,
     flows: Table,
+    /// How often there was no room for one more.
+    turned_away: u64,
     /// Flows that are to be seen to at once.
     queue: VecDeque<FlowId>,
     alarms: BinaryHeap<Reverse<(Instant, FlowId)>>,
     fragments: Fragments,
     names: Names,
     refusals: Refusals,
-    events: Events,
+    /// Room for what is told of sockets.
+    events: Vec<epoll::Event>,
     frame: Frame,
     datagram: Vec<u8>,
     now: Instant,
     sequence: Sequence,
-}
-
-/// Room for what is told of sockets.
-#[derive(Default)]
-struct Events(Vec<epoll::Event>);
-
-impl std::fmt::Debug for Events {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} events", self.0.len())
-    }
 }
 
 /// First sequence numbers: nobody but the guest sees any, and it has no use for them.
@@ -87,6 +83,12 @@ impl Sequence {
     fn next(&mut self) -> u32 {
         self.0 = self.0.wrapping_add(0x9e37_79b9);
         self.0
+    }
+}
+
+impl std::fmt::Debug for Reactor {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "a network of {} flows", self.flows.len())
     }
 }
 
@@ -101,7 +103,7 @@ impl Reactor {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(watch)?;
         epoll::add(&epoll, link.socket(), EventData::new_u64(LINK), EventFlags::IN)
             .map_err(watch)?;
-        let published = published::open(config, &epoll)?;
+        let published = AllPublished::open(config, &epoll)?;
         let most = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let most = usize::try_from(most.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(MOST_FLOWS);
         let wanted = config.limits.flows.and_then(|flows| usize::try_from(flows).ok());
@@ -110,15 +112,17 @@ impl Reactor {
             config: config.clone(),
             link,
             epoll,
+            owner: None,
             published,
             is_open: true,
             flows: Table::new(most),
+            turned_away: 0,
             queue: VecDeque::new(),
             alarms: BinaryHeap::new(),
             fragments: Fragments::default(),
             names: Names::default(),
             refusals: Refusals::default(),
-            events: Events(Vec::with_capacity(EVENTS)),
+            events: Vec::with_capacity(EVENTS),
             frame: Frame::default(),
             datagram: vec![0; usize::from(u16::MAX)],
             now: Instant::now(),
@@ -128,7 +132,7 @@ impl Reactor {
 
     /// The published ports, as they are.
     pub fn publications(&self) -> Vec<Publication> {
-        self.published.iter().map(|it| it.publication).collect()
+        self.published.iter().map(|(_, it)| it.publication).collect()
     }
 
     /// Writes all frames to a file, as libpcap's tools read it.
@@ -136,12 +140,7 @@ impl Reactor {
         self.link.capture(file);
     }
 
-    /// Has somebody hear of what is refused.
-    pub fn tell_refusals(&mut self, tell: Tell) {
-        self.refusals.tell(tell);
-    }
-
-    /// Serves until the guest's end of the link is closed.
+    /// Serves until the guest's end of the link is closed, or the owner is gone.
     ///
     /// # Errors
     /// Where it cannot be watched any more.
@@ -150,7 +149,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Waits until there is something to do, and does it. False where the guest is gone.
+    /// Waits until there is something to do, and does it. False where the guest is gone, or the owner.
     ///
     /// # Errors
     /// Where nothing can be watched any more.
@@ -162,29 +161,30 @@ impl Reactor {
             return Ok(true);
         }
         let mut events = std::mem::take(&mut self.events);
-        events.0.clear();
+        events.clear();
         if self.link.has_room() {
             let patience = self.patience();
-            let spare = rustix::buffer::spare_capacity(&mut events.0);
+            let spare = rustix::buffer::spare_capacity(&mut events);
             match epoll::wait(&self.epoll, spare, patience.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
-        } else {
-            self.wait_for_room()?;
+        } else if !self.wait_for_room()? {
+            return Ok(false);
         }
         self.now = Instant::now();
-        let mut frames = false;
-        for event in &events.0 {
+        let (mut frames, mut is_owned) = (false, true);
+        for event in &events {
             let (flags, number) = (event.flags, event.data.u64());
             match number {
                 LINK => frames = true,
+                OWNER => is_owned = self.hear_owner(),
                 _ if number & PUBLISHED != 0 => self.came_to(number & !PUBLISHED),
                 _ => self.told(FlowId::of(number), flags),
             }
         }
         self.events = events;
-        if frames && !self.hear_frames()? {
+        if !is_owned || (frames && !self.hear_frames()?) {
             return Ok(false);
         }
         self.settle();
@@ -192,16 +192,21 @@ impl Reactor {
         Ok(true)
     }
 
-    /// Waits until a guest that took none takes frames again.
-    fn wait_for_room(&mut self) -> io::Result<()> {
-        let socket = self.link.socket();
-        let mut watched = [PollFd::new(&socket, PollFlags::OUT)];
-        match poll(&mut watched, self.patience().as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+    /// Waits until a guest that took none takes frames again; false where nobody owns it any more.
+    fn wait_for_room(&mut self) -> io::Result<bool> {
+        let speaks = {
+            let socket = self.link.socket();
+            let owner = self.owner.as_ref().map(|owner| owner.socket());
+            let mut watched = vec![PollFd::new(&socket, PollFlags::OUT)];
+            watched.extend(owner.iter().map(|owner| PollFd::new(owner, PollFlags::IN)));
+            match poll(&mut watched, self.patience().as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            watched.get(1).is_some_and(|owner| !owner.revents().is_empty())
+        };
         self.link.flush();
-        Ok(())
+        Ok(!speaks || self.hear_owner())
     }
 
     /// How long may be waited; `None` is for ever.
@@ -276,7 +281,8 @@ impl Reactor {
         let outside = route::outside(&self.config, to, transport, &names);
         if outside.is_none() {
             let asked = names.iter().find(|(_, is_asked)| *is_asked).map(|(name, _)| *name);
-            self.refusals.add(to, transport, asked);
+            let refusal = self.refusals.add(to, transport, asked);
+            refusal.into_iter().for_each(|it| self.tell(Word::Refused(it)));
         }
         outside
     }

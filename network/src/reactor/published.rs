@@ -11,6 +11,7 @@ use crate::route;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketAddrAny, SocketFlags, acceptfrom_with, getsockname, recvfrom};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -26,35 +27,89 @@ pub struct Published {
     pub socket: OwnedFd,
 }
 
-/// Opens all of them, and has them watched.
-pub fn open(config: &Config, epoll: &OwnedFd) -> Result<Vec<Published>, NetworkError> {
-    let mut published: Vec<Published> = Vec::new();
-    for (number, wanted) in (0u64..).zip(&config.published) {
-        let mut publication = *wanted;
-        // One that is any stands for one port, of both kinds of address.
-        if let Some(before) = published.last().map(|it| it.publication)
-            && wanted.outside.port() == 0
-            && (before.inside, before.transport) == (wanted.inside, wanted.transport)
-            && before.outside.is_ipv4() != wanted.outside.is_ipv4()
-        {
-            publication.outside.set_port(before.outside.port());
+/// All of them, each by a number that no other ever has.
+#[derive(Debug, Default)]
+pub struct AllPublished {
+    all: BTreeMap<u64, Published>,
+    next: u64,
+}
+
+impl AllPublished {
+    /// Opens all that a configuration has, and has them watched.
+    pub fn open(config: &Config, epoll: &OwnedFd) -> Result<Self, NetworkError> {
+        let mut published = Self::default();
+        let mut before: Option<Publication> = None;
+        for wanted in &config.published {
+            let mut publication = *wanted;
+            // One that is any stands for one port, of both kinds of address.
+            if let Some(before) = before
+                && wanted.outside.port() == 0
+                && (before.inside, before.transport) == (wanted.inside, wanted.transport)
+                && before.outside.is_ipv4() != wanted.outside.is_ipv4()
+            {
+                publication.outside.set_port(before.outside.port());
+            }
+            before =
+                Some(published.add(publication, epoll).map_err(|errno| NetworkError::Publish {
+                    publication,
+                    source: errno.into(),
+                })?);
         }
-        let failed = |errno: Errno| NetworkError::Publish { publication, source: errno.into() };
-        let socket = outside::published(&publication).map_err(failed)?;
-        let bound = SocketAddr::try_from(getsockname(&socket).map_err(failed)?).map_err(failed)?;
-        epoll::add(epoll, &socket, EventData::new_u64(PUBLISHED | number), EventFlags::IN)
-            .map_err(failed)?;
-        publication.outside.set_port(bound.port());
-        published.push(Published { publication, socket });
+        Ok(published)
     }
-    Ok(published)
+
+    /// Opens one; gives it with the port that it has.
+    pub fn add(
+        &mut self,
+        mut publication: Publication,
+        epoll: &OwnedFd,
+    ) -> Result<Publication, Errno> {
+        let socket = outside::published(&publication)?;
+        let bound = SocketAddr::try_from(getsockname(&socket)?)?;
+        let number = self.next;
+        epoll::add(epoll, &socket, EventData::new_u64(PUBLISHED | number), EventFlags::IN)?;
+        self.next += 1;
+        publication.outside.set_port(bound.port());
+        self.all.insert(number, Published { publication, socket });
+        Ok(publication)
+    }
+
+    /// Closes one. Whoever has come stays; datagrams have no way any more.
+    pub fn remove(&mut self, publication: &Publication) {
+        self.all.retain(|_, it| it.publication != *publication);
+    }
+
+    /// The one of this number.
+    pub fn get(&self, number: &u64) -> Option<&Published> {
+        self.all.get(number)
+    }
+
+    /// The one by which datagrams from this end of the guest's go to this place: it is known by it already.
+    pub fn of_datagrams(&self, guest: SocketAddr, to: SocketAddr) -> Option<u64> {
+        let is_it = |Published { publication: it, .. }: &Published| {
+            let outside = it.outside.ip();
+            (it.transport, it.inside) == (Transport::Udp, guest.port())
+                && outside.is_unspecified()
+                && outside.is_ipv4() == to.is_ipv4()
+        };
+        self.all.iter().find(|(_, published)| is_it(published)).map(|(number, _)| *number)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// All, with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Published)> {
+        self.all.iter().map(|(number, published)| (*number, published))
+    }
 }
 
 impl Reactor {
     /// Somebody has come to a published port.
     pub(super) fn came_to(&mut self, number: u64) {
-        let Ok(index) = usize::try_from(number) else { return };
-        let Some(transport) = self.published.get(index).map(|it| it.publication.transport) else {
+        let Some(transport) = self.published.get(&number).map(|it| it.publication.transport) else {
             return;
         };
         for _ in 0..AT_A_TIME {
@@ -62,8 +117,8 @@ impl Reactor {
                 return;
             }
             let came = match transport {
-                Transport::Tcp => self.accept(index),
-                Transport::Udp => self.receive(index),
+                Transport::Tcp => self.accept(number),
+                Transport::Udp => self.receive(number),
             };
             if came.is_none() {
                 return;
@@ -71,9 +126,9 @@ impl Reactor {
         }
     }
 
-    fn accept(&mut self, index: usize) -> Option<()> {
+    fn accept(&mut self, number: u64) -> Option<()> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Published { publication, socket } = self.published.get(index)?;
+        let Published { publication, socket } = self.published.get(&number)?;
         let inside = publication.inside;
         if self.flows.is_full() {
             self.shut();
@@ -95,8 +150,8 @@ impl Reactor {
         Some(())
     }
 
-    fn receive(&mut self, index: usize) -> Option<()> {
-        let Published { publication, socket } = self.published.get(index)?;
+    fn receive(&mut self, number: u64) -> Option<()> {
+        let Published { publication, socket } = self.published.get(&number)?;
         let received = recvfrom(socket, self.datagram.as_mut_slice(), RecvFlags::DONTWAIT);
         let (count, peer) = match received {
             Ok((count, _, peer)) => (count, peer_of(peer)?),
@@ -109,10 +164,13 @@ impl Reactor {
         if let Some(flow) = known.and_then(|id| self.flows.get(id)) {
             flow.last = self.now;
         } else {
-            let kind = Kind::Datagrams(Datagrams { way: Way::Published(index), peer });
+            let kind = Kind::Datagrams(Datagrams::new(Way::Published(number), peer));
             let id = self.flows.add(Flow::new(key, kind, self.now));
             // Lost, where there is no room.
-            let Some(id) = id else { return Some(()) };
+            let Some(id) = id else {
+                self.turned_away += 1;
+                return Some(());
+            };
             self.arm(id);
         }
         let bytes = self.datagram.get_mut(..count).unwrap_or_default();
@@ -135,7 +193,7 @@ impl Reactor {
     }
 
     fn watch_published(&self, flags: EventFlags) {
-        for (number, published) in (0u64..).zip(&self.published) {
+        for (number, published) in self.published.iter() {
             let data = EventData::new_u64(PUBLISHED | number);
             // It is watched already, so that this does not fail.
             let _ = epoll::modify(&self.epoll, &published.socket, data, flags);

@@ -74,6 +74,7 @@ impl Reactor {
         };
         // It asks again, and by then there may be room.
         if self.flows.is_full() {
+            self.turned_away += 1;
             return;
         }
         match outside::tcp(to) {
@@ -191,6 +192,7 @@ impl Reactor {
     pub(super) fn call(&mut self, key: Key, socket: outside::Stream) {
         let limits = limits(&self.link, MTU, key.other.is_ipv6());
         if self.flows.is_full() || self.flows.find(&key).is_some() {
+            self.turned_away += 1;
             socket.reset();
             return;
         }

@@ -147,6 +147,7 @@ fn process_spec() -> impl Strategy<Value = ProcessSpec> {
             let [no_new_privileges, root_refused] = fences;
             ProcessSpec {
                 program: match (root_refused, no_new_privileges) {
+                    (false, false) if cwd.is_empty() => Program::DockerPorts,
                     (false, false) => Program::Named,
                     (true, false) => Program::Witness,
                     (follow, true) if args.is_empty() => Program::Pack { follow },
@@ -224,6 +225,7 @@ pub fn request() -> impl Strategy<Value = Request> {
             .prop_map(|(process, signal)| Request::Signal { process, signal }),
         (process_ref(), size()).prop_map(|(process, size)| Request::Resize { process, size }),
         Just(Request::PowerOff),
+        container_id().prop_map(Request::Measure),
     ]
 }
 
@@ -237,6 +239,24 @@ fn failure() -> impl Strategy<Value = Failure> {
         .prop_map(|(kind, message)| Failure { kind, message })
 }
 
+fn usage() -> impl Strategy<Value = Usage> {
+    (any::<[u64; 7]>(), any::<Option<u64>>()).prop_map(|(numbers, memory_max)| {
+        let [cpu_ns, memory_bytes, tasks, read_bytes, written_bytes, guest_bytes, available] =
+            numbers;
+        let guest_available_bytes = available;
+        Usage {
+            cpu_ns,
+            memory_bytes,
+            memory_max,
+            tasks,
+            read_bytes,
+            written_bytes,
+            guest_bytes,
+            guest_available_bytes,
+        }
+    })
+}
+
 /// Any event.
 pub fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
@@ -248,5 +268,7 @@ pub fn event() -> impl Strategy<Value = Event> {
             Event::Exited { process, status, out_of_memory }
         }),
         Just(Event::PoweringOff),
+        (container_id(), usage())
+            .prop_map(|(container, usage)| Event::Measured { container, usage }),
     ]
 }

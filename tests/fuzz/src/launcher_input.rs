@@ -6,6 +6,7 @@ use launcher::host::process::ProcessStatus;
 use launcher::host::{HostFacts, NamedInputs, mounts};
 use launcher::plan::RunPlan;
 use launcher::state::Record;
+use launcher::supervisor::DockerPortsReader;
 use protocol::Testimony;
 use protocol::frame::Decoder;
 use std::sync::OnceLock;
@@ -39,6 +40,17 @@ pub fn seccomp_profile(bytes: &[u8]) {
 /// A file of what KVM counts, from a VMM that a guest may have taken over.
 pub fn kvm_counts(bytes: &[u8]) {
     let _ = launcher::accelerator::kvm_counts::parse(bytes);
+}
+
+/// What a guest's watch says of the ports that Docker publishes there, however the bytes are cut.
+pub fn docker_ports(bytes: &[u8]) {
+    let Some((piece, bytes)) = bytes.split_first() else { return };
+    let mut reader = DockerPortsReader::default();
+    for part in bytes.chunks(usize::from(*piece).max(1)) {
+        if reader.read(part).is_err() {
+            return;
+        }
+    }
 }
 
 /// The record of a sandbox.

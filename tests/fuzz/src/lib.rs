@@ -37,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "docker-archive-manifest", run: image_input::docker_archive_manifest },
     Target { name: "copied-archive", run: copy_input::archive },
     Target { name: "credentials", run: image_input::credentials },
+    Target { name: "docker-ports", run: launcher_input::docker_ports },
     Target { name: "env-file", run: launcher_input::env_file },
     Target { name: "guest-driver", run: vmm::fuzzing::driver },
     Target { name: "guest-kernel", run: vmm::fuzzing::kernel },

@@ -8,10 +8,11 @@ mod rule;
 pub use publish::inner;
 
 use super::size;
-use crate::cli::RunArgs;
 use crate::cli::network::{Egress, NetworkArgs, NetworkKind};
+use crate::cli::{self, RunArgs};
 use crate::error::Explain;
 use crate::host::network::{Kinds, MAX_NAME_SERVERS, NetworkFacts};
+
 use network::config::{self, Config, Limits, LinkKind, Policy, Publication, Transport, Whom};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -36,10 +37,19 @@ pub struct NetworkPlan {
     pub policy: Policy,
     /// What of it is open to the outside.
     pub published: Vec<Publication>,
+    /// How what Docker publishes in the container is published, if it is.
+    pub docker_ports: Option<DockerPublishing>,
     /// How much of it there may be.
     pub limits: Limits,
     /// What the container is given.
     pub guest: protocol::Network,
+}
+
+/// How what Docker publishes in a container is published outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DockerPublishing {
+    /// On this address, and not where Docker has it.
+    pub address: Option<IpAddr>,
 }
 
 /// What is wrong with something that was typed.
@@ -192,6 +202,7 @@ pub fn is_wanted(args: &RunArgs) -> Result<bool, NetworkError> {
         ("--bandwidth", typed.bandwidth.is_some()),
         ("--limit-connections", typed.limit_connections.is_some()),
         ("--pcap", typed.pcap.is_some()),
+        ("--publish-docker", typed.publish_docker.is_some()),
     ];
     if let Some((flag, _)) = others.into_iter().find(|(_, typed)| *typed) {
         return Err(NetworkError::None(flag));
@@ -212,6 +223,7 @@ impl NetworkPlan {
         let name_servers = name_servers(typed, facts)?;
         let policy = policy(typed)?;
         let published = published(typed, facts.has_ipv6)?;
+        let docker_ports = docker_ports(typed)?;
         let gateways = gateways(&policy, facts.leads_out);
         let guest = protocol::Network {
             mtu: config::MTU,
@@ -224,7 +236,7 @@ impl NetworkPlan {
             hosts: hosts(typed, facts)?,
         };
         let limits = limits(typed)?;
-        Ok(Self { name_servers, policy, published, limits, guest })
+        Ok(Self { name_servers, policy, published, docker_ports, limits, guest })
     }
 
     /// What the network process is told.
@@ -316,6 +328,17 @@ fn published(typed: &NetworkArgs, has_ipv6: bool) -> Result<Vec<Publication>, Ne
         Some(&again) => Err(NetworkError::Twice(again)),
         None => Ok(published),
     }
+}
+
+/// How what Docker publishes is published.
+fn docker_ports(typed: &NetworkArgs) -> Result<Option<DockerPublishing>, NetworkError> {
+    let Some(typed) = &typed.publish_docker else { return Ok(None) };
+    let at = match typed.as_str() {
+        cli::network::WHERE_DOCKER_DOES => None,
+        typed => Some(typed.to_owned()),
+    };
+    let at = each("--publish-docker", at.as_slice(), address)?;
+    Ok(Some(DockerPublishing { address: at.first().copied() }))
 }
 
 /// Whom the container sends to what is beyond its link: for each kind of address that leads out, or by which this place's
