@@ -57,6 +57,9 @@ fn main() -> ExitCode {
     if !outer.is_empty() && !arguments.list {
         images.make_demo();
     }
+    if tcg.iter().chain(&kvm).any(|(_, case)| cases::runs_docker(case)) && !arguments.list {
+        images.make_docker();
+    }
     reference_host::share(images.clone(), scratch.path().to_owned(), seed);
     let session = |prefix, cases: &[(String, harness::Case)]| {
         let names = cases.iter().map(|(_, case)| case.name()).collect();

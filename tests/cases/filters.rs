@@ -3,6 +3,7 @@
 
 use crate::cases;
 use crate::harness::copied::Tree;
+use crate::harness::docker;
 use crate::harness::filter_list::{FilterList, all_lists};
 use crate::harness::living::Living;
 use crate::harness::names::NameServer;
@@ -13,13 +14,13 @@ use crate::harness::{Accelerator, Output, World};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::net::{TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use syscalls::Sysno;
 
 cases! {
     Both: a_run, an_exec, a_copy, a_joined_container, a_kept_disk, a_console, a_discard, a_reset_device, a_share, a_network, a_stopped_sandbox,
         interrupted_waits, a_swept_store, an_outer_init;
-    Tcg: a_pull;
+    Tcg: a_pull, a_docker;
     Kvm: a_crash, a_probe, a_slow_clock, a_lost_launcher;
 }
 
@@ -204,10 +205,10 @@ fn a_share(world: &World) {
 /// and for a while one end of its link after the other does not take what comes.
 fn a_network(world: &World) {
     let nets = Nets::new(world, Kinds::Both);
-    let echo = nets::ECHO;
+    let (echo, who) = (nets::ECHO, nets::WHO);
     let script = format!(
         "n() {{ guest-tool net \"$@\"; }}; guest-tool net serve 80 > /dev/null & \
-         n echo udp 198.51.100.1:{echo} 9; n echo udp [2001:db8:77::1]:{echo} 9; n echo tcp [2001:db8:77::1]:{echo} 9; \
+         n echo udp 198.51.100.1:{echo} 9; n echo udp [2001:db8:77::1]:{echo} 9; n ports 198.51.100.1:{who} 198.51.100.3:{who}; n echo tcp [2001:db8:77::1]:{echo} 9; \
          n try tcp 192.0.0.1:9; n try udp 198.51.100.1:9; n reset 198.51.100.1:{echo}; ping -c 1 -W 9 198.51.100.1 > /dev/null; \
          for it in 1 2 3 4 5 6; do n echo tcp 198.51.100.1:{echo} 2000000; done"
     );
@@ -229,10 +230,29 @@ fn a_network(world: &World) {
         }
     };
     let (output, trace) = sandbox.traced_while(&["sh", "-c", &script], &[], deed);
-    let expected =
-        format!("echoed 9\nechoed 9\nechoed 9\nrefused\nrefused{}", "\nechoed 2000000".repeat(6));
+    let expected = format!(
+        "echoed 9\nechoed 9\none port\nechoed 9\nrefused\nrefused{}",
+        "\nechoed 2000000".repeat(6)
+    );
     output.prints(&expected);
     holds(world, "a_network", &trace);
+}
+
+/// What Docker publishes in there is published as it appears.
+fn a_docker(world: &World) {
+    let nets = Nets::new(world, Kinds::V4);
+    let docker = docker::sandbox(world, &nets, &[]).flags(&["--publish-docker=127.0.0.1"]);
+    let come = |_: &[Pid]| {
+        let begun = Instant::now();
+        while nets.inside(|| TcpStream::connect("127.0.0.1:8080").is_err()) {
+            assert!(begun.elapsed() < docker::PATIENCE, "it is not published");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let script = format!("{} && sleep 5", docker::WEB);
+    let (output, trace) = docker.traced_while(&["sh", "-c", &script], &UNTRACED_KVM, come);
+    output.exits(0);
+    holds(world, "a_docker", &trace);
 }
 
 /// Stops those of these processes that are called so, while the others go on.

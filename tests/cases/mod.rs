@@ -16,6 +16,7 @@ mod copy;
 mod disasters;
 mod disk;
 mod docker_default;
+mod docker_ports;
 mod doctor;
 mod engine_walls;
 mod engines;
@@ -48,6 +49,7 @@ mod shares;
 mod signals;
 mod signatures;
 pub mod soak;
+mod stats;
 mod stories;
 mod streams;
 mod strict;
@@ -81,12 +83,14 @@ pub fn all() -> Vec<Case> {
         audit::CASES,
         bench::CASES,
         docker_default::CASES,
+        docker_ports::CASES,
         apparmor::CASES,
         strict::CASES,
         user_namespace::CASES,
         limits::CASES,
         lifecycle::CASES,
         signals::CASES,
+        stats::CASES,
         records::CASES,
         registry::CASES,
         signatures::CASES,
@@ -110,4 +114,10 @@ pub fn all() -> Vec<Case> {
         agent_streams::CASES,
     ]
     .concat()
+}
+
+/// Whether a case runs Docker's daemon in a sandbox, of which an image has to be made.
+pub fn runs_docker(case: &Case) -> bool {
+    let name = case.name();
+    name.starts_with("docker_ports::") || name == "filters::a_docker"
 }

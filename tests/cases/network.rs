@@ -10,7 +10,7 @@ use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 cases! {
-    Both: a_network, published_ports;
+    Both: a_network, published_ports, datagrams_as_outside;
     Guest: many_connections_leave_nothing, ipv4_alone, ipv6_alone, names, none_at_all, every_way_round, limits_and_a_capture;
     Tcg: what_cannot_be_published_is_said;
 }
@@ -37,6 +37,18 @@ fn a_network(world: &World) {
          refused\nrefused\nreset\n{PLACE}\ndefault via 192.0.0.1\n192.0.0.0/29 dev eth0\n1\n65520\n1"
     );
     sh(&nets.sandbox(world), &script).prints(&expected);
+}
+
+/// What goes from one port in there goes from one outside; what may not be cut is not, and whoever sends it is told.
+fn datagrams_as_outside(world: &World) {
+    let nets = Nets::new(world, Kinds::Both);
+    nets.narrow(1400);
+    let script = format!(
+        "net ports $S:{WHO} {OTHER}:{WHO}
+         net whole $S:{ECHO} 1300; net whole $S:{ECHO} 1390; net whole [$S6]:{ECHO} 1390; net echo udp $S:{ECHO} 3000"
+    );
+    let expected = "one port\nwhole\ntoo long for 1400\ntoo long for 1400\nechoed 3000";
+    sh(&nets.sandbox(world), &script).prints(expected);
 }
 
 fn ipv4_alone(world: &World) {

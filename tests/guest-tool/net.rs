@@ -3,6 +3,8 @@
 //! ```text
 //!   echo tcp|udp ADDRESS:PORT BYTES     sends so many and wants them back; TCP says that no more come, then reads on
 //!   try tcp|udp ADDRESS:PORT            says how a first attempt ends
+//!   ports ADDRESS:PORT ADDRESS:PORT     says whether one socket's datagrams come from one port, of those who say who asks
+//!   whole ADDRESS:PORT BYTES            sends a datagram that must not be cut until it comes back, or is too long
 //!   reset ADDRESS:PORT                  connects, and breaks off
 //!   many ADDRESS:PORT COUNT             connects so often, one after the other, and reads to the end each time
 //!   hold ADDRESS:PORT COUNT             opens so many, and keeps them for a minute
@@ -30,6 +32,8 @@ pub fn run(words: &[&str]) -> io::Result<()> {
             print_how(tried.and_then(|mut stream| stream.read(&mut [0]).map(drop)))
         }
         ["try", "udp", to] => print_how(question(address(to)?, b"?").map(drop)),
+        ["ports", one, other] => ports(address(one)?, address(other)?),
+        ["whole", to, bytes] => whole(address(to)?, number(bytes)?),
         ["reset", to] => {
             let stream = TcpStream::connect_timeout(&address(to)?, PATIENCE)?;
             rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
@@ -104,14 +108,64 @@ fn echo_tcp(to: SocketAddr, count: usize) -> io::Result<()> {
     writeln!(io::stdout(), "echoed {at}")
 }
 
-fn question(to: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
+/// A socket for datagrams to a place of this kind.
+fn datagrams(to: SocketAddr) -> io::Result<UdpSocket> {
     let any: SocketAddr = match to.ip() {
         IpAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
         IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(any)?;
-    socket.connect(to)?;
     socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+    Ok(socket)
+}
+
+fn ports(one: SocketAddr, other: SocketAddr) -> io::Result<()> {
+    let socket = datagrams(one)?;
+    let mut answers = Vec::new();
+    for to in [one, other] {
+        socket.send_to(b"?", to)?;
+        let mut answer = vec![0; BLOCK];
+        let (count, from) = socket.recv_from(&mut answer)?;
+        if from != to {
+            return Err(io::Error::other(format!("{from} answers for {to}")));
+        }
+        answer.truncate(count);
+        answers.push(answer);
+    }
+    let how = if answers.first() == answers.last() { "one port" } else { "two ports" };
+    writeln!(io::stdout(), "{how}")
+}
+
+fn whole(to: SocketAddr, count: usize) -> io::Result<()> {
+    use rustix::net::sockopt::{
+        Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, ip_mtu, ipv6_mtu, set_ip_mtu_discover,
+        set_ipv6_mtu_discover,
+    };
+    let socket = datagrams(to)?;
+    socket.connect(to)?;
+    match to {
+        SocketAddr::V4(_) => set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DO)?,
+        SocketAddr::V6(_) => set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DO)?,
+    }
+    let bytes: Vec<u8> = (0..count).map(byte).collect();
+    let too_long = |error: &io::Error| error.raw_os_error() == Some(libc::EMSGSIZE);
+    for _ in 0..10 {
+        let came = socket.send(&bytes).and_then(|_| socket.recv(&mut vec![0; BLOCK]));
+        match came {
+            Ok(_) => return writeln!(io::stdout(), "whole"),
+            Err(error) if too_long(&error) => {
+                let most = if to.is_ipv4() { ip_mtu(&socket)? } else { ipv6_mtu(&socket)? };
+                return writeln!(io::stdout(), "too long for {most}");
+            }
+            Err(_) => {}
+        }
+    }
+    writeln!(io::stdout(), "silence")
+}
+
+fn question(to: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let socket = datagrams(to)?;
+    socket.connect(to)?;
     socket.send(bytes)?;
     let mut answer = vec![0; BLOCK];
     let count = socket.recv(&mut answer)?;

@@ -33,6 +33,8 @@ pub struct Images {
     pub docker_archive: String,
     /// The demo's, as a directory, for those who ask for it: a Debian takes a moment to make.
     pub demo: String,
+    /// Docker in Docker, likewise.
+    pub docker: String,
     /// The guest tool itself, for use outside of guests.
     pub tool: String,
 }
@@ -72,24 +74,22 @@ impl Images {
             docker_archive: docker_archive(directory, &plain_config, &base),
             plain,
             demo: String::new(),
+            docker: String::new(),
             tool: tool.display().to_string(),
         }
     }
 
     /// Adds the demo's.
     pub fn make_demo(&mut self) {
-        let mut xtask = Command::new(env!("CARGO"));
-        xtask
-            .args(["xtask", "images", "demo"])
-            .current_dir(super::workspace())
-            .stderr(Stdio::inherit());
-        let output = xtask.output().unwrap_or_else(|error| panic!("cannot start cargo: {error}"));
-        assert!(output.status.success(), "cargo xtask images demo: {}", output.status);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        said.trim_end().clone_into(&mut self.demo);
+        self.demo = made("demo");
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut String); 10] {
+    /// Adds Docker's.
+    pub fn make_docker(&mut self) {
+        self.docker = format!("oci:{}", made("docker"));
+    }
+
+    fn fields(&mut self) -> [(&'static str, &mut String); 11] {
         [
             ("plain", &mut self.plain),
             ("configured", &mut self.configured),
@@ -99,6 +99,7 @@ impl Images {
             ("oci_archive", &mut self.oci_archive),
             ("docker_archive", &mut self.docker_archive),
             ("demo", &mut self.demo),
+            ("docker", &mut self.docker),
             ("setuid", &mut self.setuid),
             ("tool", &mut self.tool),
         ]
@@ -118,6 +119,15 @@ impl Images {
         }
         images
     }
+}
+
+/// Has an image made that takes a moment; gives its directory.
+fn made(name: &str) -> String {
+    let mut xtask = Command::new(env!("CARGO"));
+    xtask.args(["xtask", "images", name]).current_dir(super::workspace()).stderr(Stdio::inherit());
+    let output = xtask.output().unwrap_or_else(|error| panic!("cannot start cargo: {error}"));
+    assert!(output.status.success(), "cargo xtask images {name}: {}", output.status);
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
 /// Builds the static tool for guests; a moment's work where it has been built before.

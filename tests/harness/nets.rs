@@ -32,7 +32,7 @@ pub const PLACE: &str = "198.51.100.2";
 pub const PLACE6: &str = "2001:db8:77::2";
 /// Echoes what comes, by TCP until no more does.
 pub const ECHO: u16 = 7;
-/// Says who has come.
+/// Says who has come; by UDP, of IPv4 alone, with their port.
 pub const WHO: u16 = 13;
 /// Breaks off.
 pub const RESET: u16 = 66;
@@ -131,6 +131,15 @@ impl Nets {
                     let _ = socket.send_to(&datagram[..count], from);
                 }
             });
+            // Where IPv4 leads out: each by the address that was asked.
+            for address in [SERVER, OTHER] {
+                let Ok(socket) = UdpSocket::bind((address, WHO)) else { continue };
+                thread::spawn(move || {
+                    while let Ok((_, from)) = socket.recv_from(&mut [0; 100]) {
+                        let _ = socket.send_to(from.to_string().as_bytes(), from);
+                    }
+                });
+            }
         });
         let words = [
             "--no-daemon",
@@ -155,6 +164,11 @@ impl Nets {
             thread::sleep(Duration::from_millis(20));
         }
         self
+    }
+
+    /// Has the place's end of the cable take packets of so many bytes at most.
+    pub fn narrow(&self, mtu: u16) {
+        ip(&["-n", &self.inside, "link", "set", "c0", "mtu", &mtu.to_string()]);
     }
 
     /// Does something outside, in a thread of its own.
