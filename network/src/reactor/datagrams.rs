@@ -71,8 +71,7 @@ impl Reactor {
         transport: Option<Transport>,
     ) -> Result<FlowId, Option<Unreachable>> {
         let to = self.outside(key.other, transport).ok_or(Some(Unreachable::Prohibited))?;
-        if self.flows.is_full() {
-            self.turned_away += 1;
+        if !self.has_room() {
             return Err(None);
         }
         if let Some(number) = transport.and_then(|_| self.published.of_datagrams(key.guest, to)) {

@@ -42,6 +42,11 @@ const OTHER_DESCRIPTORS: u64 = 64;
 /// More flows than this are not wanted from one guest.
 const MOST_FLOWS: usize = 1 << 17;
 
+/// How long datagrams have to be away for others to take their place where there is no other.
+const SILENT: Duration = Duration::from_secs(1);
+/// How many flows are looked at for such a place.
+const LOOKED_AT: usize = 8;
+
 /// How many alarms of flows that are gone may be kept beside one for each that is there.
 const SPARE_ALARMS: usize = 1024;
 
@@ -368,6 +373,30 @@ impl Reactor {
         }
     }
 
+    /// Whether there is room for one more flow. Where there is none, the datagrams that have been away for longest give way:
+    /// a guest that sends to many does not keep itself from all else for as long as those are remembered.
+    fn has_room(&mut self) -> bool {
+        for _ in 0..LOOKED_AT {
+            if !self.flows.is_full() {
+                return true;
+            }
+            let Some(Reverse((at, id))) = self.alarms.pop() else { break };
+            let Some(flow) = self.flows.get(id).filter(|flow| flow.armed == Some(at)) else {
+                continue;
+            };
+            flow.armed = None;
+            let is_silent = self.now.saturating_duration_since(flow.last) >= SILENT;
+            if is_silent && matches!(flow.kind, Kind::Datagrams(_)) {
+                self.forget(id);
+            } else {
+                self.arm(id);
+            }
+        }
+        let has_room = !self.flows.is_full();
+        self.turned_away += u64::from(!has_room);
+        has_room
+    }
+
     /// Forgets a flow, and closes its socket.
     fn forget(&mut self, id: FlowId) {
         drop(self.flows.remove(id));
@@ -392,3 +421,6 @@ impl Reactor {
         Some(id)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,8 @@ impl Reactor {
         }
     }
 
-    fn counts(&self) -> Counts {
+    /// How much has passed, and what there is.
+    pub(super) fn counts(&self) -> Counts {
         let (received, sent) = self.link.passed();
         Counts {
             received,

@@ -128,12 +128,12 @@ impl Reactor {
 
     fn accept(&mut self, number: u64) -> Option<()> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Published { publication, socket } = self.published.get(&number)?;
-        let inside = publication.inside;
-        if self.flows.is_full() {
+        if !self.has_room() {
             self.shut();
             return None;
         }
+        let Published { publication, socket } = self.published.get(&number)?;
+        let inside = publication.inside;
         let (socket, peer) = match acceptfrom_with(socket, flags) {
             Ok((socket, peer)) => (socket, SocketAddr::try_from(peer?).ok()?),
             // Whoever that was is gone again.
@@ -163,14 +163,12 @@ impl Reactor {
         let known = self.flows.find(&key);
         if let Some(flow) = known.and_then(|id| self.flows.get(id)) {
             flow.last = self.now;
+        } else if !self.has_room() {
+            return Some(());
         } else {
             let kind = Kind::Datagrams(Datagrams::new(Way::Published(number), peer));
             let id = self.flows.add(Flow::new(key, kind, self.now));
-            // Lost, where there is no room.
-            let Some(id) = id else {
-                self.turned_away += 1;
-                return Some(());
-            };
+            let Some(id) = id else { return Some(()) };
             self.arm(id);
         }
         let bytes = self.datagram.get_mut(..count).unwrap_or_default();

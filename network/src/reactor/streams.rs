@@ -67,14 +67,12 @@ impl Reactor {
         let limits = limits(&self.link, MTU, key.other.is_ipv6());
         let mut connection = Connection::asked(syn, self.sequence.next(), limits);
         let to = self.outside(key.other, Some(Transport::Tcp));
-        let mut inside = TcpToGuest { link: &mut self.link, key };
         let Some(to) = to else {
-            connection.refuse(&mut inside);
+            connection.refuse(&mut TcpToGuest { link: &mut self.link, key });
             return;
         };
         // It asks again, and by then there may be room.
-        if self.flows.is_full() {
-            self.turned_away += 1;
+        if !self.has_room() {
             return;
         }
         match outside::tcp(to) {
@@ -86,7 +84,9 @@ impl Reactor {
                 let streams = Streams::new(connection, stream);
                 self.add_streams(key, streams);
             }
-            Err(Errno::CONNREFUSED) => connection.refuse(&mut inside),
+            Err(Errno::CONNREFUSED) => {
+                connection.refuse(&mut TcpToGuest { link: &mut self.link, key });
+            }
             Err(errno) => self.say_unreachable(key, syn.seq_number, errno),
         }
     }
@@ -191,8 +191,7 @@ impl Reactor {
     /// Calls the guest for whoever has come.
     pub(super) fn call(&mut self, key: Key, socket: outside::Stream) {
         let limits = limits(&self.link, MTU, key.other.is_ipv6());
-        if self.flows.is_full() || self.flows.find(&key).is_some() {
-            self.turned_away += 1;
+        if self.flows.find(&key).is_some() || !self.has_room() {
             socket.reset();
             return;
         }
