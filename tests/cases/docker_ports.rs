@@ -20,11 +20,9 @@ fn what_docker_publishes(world: &World) {
     // Outside, this port is somebody else's.
     let taken = nets.inside(|| std::net::TcpListener::bind("0.0.0.0:8082").unwrap());
     let sandbox = docker::sandbox(world, &nets, &["--publish-docker", "--name", "box"]);
-    let script = format!(
-        "trap 'exit 0' TERM; {UP} && {WEB} && docker run --detach --name late -p 8082:80 box sleep 1000 > /dev/null
-         sleep 1000 & wait"
-    );
-    let running = sandbox.state(&state).start(&["sh", "-c", &script]);
+    let script = format!("trap 'exit 0' TERM; {UP} && {WEB}; sleep 1000 & wait");
+    let mut running = sandbox.state(&state).start(&["sh", "-c", &script]);
+    running.patience = 2 * PATIENCE;
     let page = |to: &str| {
         let mut stream = TcpStream::connect(to)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -68,10 +66,9 @@ fn what_its_containers_reach(world: &World) {
     let script = format!(
         "{UP} && docker network create --subnet 10.77.0.0/24 more > /dev/null
          docker run --rm box sh -c 'nc {SERVER} {WHO}; echo; dd if=/dev/zero bs=10000 count=500 2> /dev/null | nc -w 20 {SERVER} {ECHO} | wc -c'
-         docker run --rm --network more box sh -c 'nc server.test {WHO}; echo; cat /sys/class/net/eth0/mtu'
-         docker run --rm --network host box nc {SERVER} {WHO}"
+         docker run --rm --network more box sh -c 'nslookup -type=a server.test | grep -c {SERVER}; cat /sys/class/net/eth0/mtu'"
     );
-    docker::sandbox(world, &nets, &[])
-        .run(&["sh", "-c", &script])
-        .prints(&format!("{PLACE}\n5000000\n{PLACE}\n1500\n{PLACE}"));
+    let mut running = docker::sandbox(world, &nets, &[]).start(&["sh", "-c", &script]);
+    running.patience = PATIENCE;
+    running.wait().prints(&format!("{PLACE}\n5000000\n1\n1500"));
 }

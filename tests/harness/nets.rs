@@ -166,9 +166,11 @@ impl Nets {
         self
     }
 
-    /// Has the place's end of the cable take packets of so many bytes at most.
+    /// Has the cable take packets of so many bytes at most.
     pub fn narrow(&self, mtu: u16) {
-        ip(&["-n", &self.inside, "link", "set", "c0", "mtu", &mtu.to_string()]);
+        for (end, device) in [(&self.inside, "c0"), (&self.outside, "c1")] {
+            ip(&["-n", end, "link", "set", device, "mtu", &mtu.to_string()]);
+        }
     }
 
     /// Does something outside, in a thread of its own.

@@ -231,6 +231,8 @@ impl Sandbox<'_> {
 pub struct Running {
     /// The process.
     pub child: Child,
+    /// How long it may take.
+    pub patience: Duration,
     begun: Instant,
     stdout: JoinHandle<Vec<u8>>,
     stderr: JoinHandle<Vec<u8>>,
@@ -256,7 +258,8 @@ impl Running {
         let stdin = child.stdin.take();
         let stdout = collect(child.stdout.take().expect("it is piped"));
         let stderr = collect(child.stderr.take().expect("it is piped"));
-        (Self { child, begun: Instant::now(), stdout, stderr }, stdin)
+        let (patience, begun) = (PATIENCE, Instant::now());
+        (Self { child, patience, begun, stdout, stderr }, stdin)
     }
 
     /// Starts a program whose standard output goes where the caller can look at it.
@@ -264,7 +267,8 @@ impl Running {
         let child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stderr = collect(child.stderr.take().expect("it is piped"));
-        Self { child, begun: Instant::now(), stdout: collect(std::io::empty()), stderr }
+        let (patience, begun, stdout) = (PATIENCE, Instant::now(), collect(std::io::empty()));
+        Self { child, patience, begun, stdout, stderr }
     }
 
     /// Its process id.
@@ -280,7 +284,7 @@ impl Running {
 
     /// Waits for its end.
     pub fn wait(mut self) -> Output {
-        let deadline = self.begun + PATIENCE;
+        let deadline = self.begun + self.patience;
         let status = loop {
             match self.child.try_wait().expect("a child can be waited for") {
                 Some(status) => break Some(status),
@@ -302,7 +306,8 @@ impl Running {
         let stderr = self.stderr.join().expect("a reader ends");
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
         let Some(status) = status else {
-            panic!("it did not end in {PATIENCE:?}\nstdout: {}\nstderr: {stderr}", show(&stdout));
+            let (patience, stdout) = (self.patience, show(&stdout));
+            panic!("it did not end in {patience:?}\nstdout: {stdout}\nstderr: {stderr}");
         };
         use std::os::unix::process::ExitStatusExt;
         let code = status.code().unwrap_or_else(|| -status.signal().unwrap_or_default());

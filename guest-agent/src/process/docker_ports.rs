@@ -37,6 +37,8 @@ const MOST_BYTES: u64 = 8 << 20;
 const MOST_HEAD_BYTES: u64 = 64 << 10;
 /// How long nobody is there before it is looked again: longer each time.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+/// When the list is looked at again, after something has happened and after each look.
+const LATER: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(2)];
 const STACK_BYTES: usize = 64 << 10;
 
 /// A container, as far as anybody here wants to know it.
@@ -101,16 +103,27 @@ struct Watch {
 impl Watch {
     /// Follows a daemon until it is gone.
     fn follow(&mut self) -> io::Result<()> {
-        let mut events = ask(EVENTS)?;
-        let followed = self.list().and_then(|()| {
-            // What an event says is not read: whatever has happened, the list has it.
-            while events.read(&mut [0; 16 << 10])? > 0 {
-                self.list()?;
-            }
-            Ok(())
-        });
+        let events = ask(EVENTS)?;
+        let followed = self.list().and_then(|()| self.follow_events(events));
         // Where it is gone, so are its ports.
         self.say(&BTreeSet::new()).and(followed)
+    }
+
+    /// Lists again whenever something happens, and some moments later: a daemon tells of a container's end before its lists
+    /// know of it.
+    fn follow_events(&mut self, mut events: BufReader<UnixStream>) -> io::Result<()> {
+        let mut moments = LATER.iter();
+        loop {
+            // What an event says is not read: whatever has happened, the list has it.
+            events.get_ref().set_read_timeout(moments.next().copied())?;
+            match events.read(&mut [0; 16 << 10]) {
+                Ok(0) => return Ok(()),
+                Ok(_) => moments = LATER.iter(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            self.list()?;
+        }
     }
 
     fn list(&mut self) -> io::Result<()> {
@@ -200,7 +213,7 @@ fn in_thread(work: impl FnOnce() + Send + 'static) -> Option<()> {
 }
 
 /// Asks the daemon; what is left to read is what it answers.
-fn ask(what: &str) -> io::Result<impl Read> {
+fn ask(what: &str) -> io::Result<BufReader<UnixStream>> {
     let mut stream = UnixStream::connect(SOCKET)?;
     write!(stream, "GET {what} HTTP/1.0\r\nHost: docker\r\n\r\n")?;
     answer(BufReader::new(stream))
