@@ -279,8 +279,13 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub fn wait(mut self) -> Output {
-        let deadline = self.begun + PATIENCE;
+    pub fn wait(self) -> Output {
+        self.wait_within(PATIENCE)
+    }
+
+    /// Waits for its end, so long after its beginning at most.
+    pub fn wait_within(mut self, patience: Duration) -> Output {
+        let deadline = self.begun + patience;
         let status = loop {
             match self.child.try_wait().expect("a child can be waited for") {
                 Some(status) => break Some(status),
@@ -302,7 +307,7 @@ impl Running {
         let stderr = self.stderr.join().expect("a reader ends");
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
         let Some(status) = status else {
-            panic!("it did not end in {PATIENCE:?}\nstdout: {}\nstderr: {stderr}", show(&stdout));
+            panic!("it did not end in {patience:?}\nstdout: {}\nstderr: {stderr}", show(&stdout));
         };
         use std::os::unix::process::ExitStatusExt;
         let code = status.code().unwrap_or_else(|| -status.signal().unwrap_or_default());
