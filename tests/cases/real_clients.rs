@@ -97,7 +97,9 @@ fn from_outside(world: &World, nets: &Nets, real: &Real, back: &Asked) -> Vec<St
         }
         let has_ended = running.child.try_wait().unwrap().is_some();
         if has_ended || begun.elapsed() > Duration::from_secs(400) {
-            running.signal(Signal::KILL);
+            if !has_ended {
+                running.signal(Signal::KILL);
+            }
             return vec![format!("nobody serves: {words} {}", running.wait().stderr)];
         }
         thread::sleep(Duration::from_millis(100));
