@@ -43,9 +43,10 @@ const CLIENTS: [&str; 18] = [
 
 /// What comes of echoes, of three sizes; the largest one comes in pieces.
 const ECHOES: &str = "3 received 3 received 3 received";
-/// What is told of names: by one kind of address, by the other, by TCP, of an alias, of none.
+/// What is told of names: by one kind of address, by the other, by TCP, of an alias, of none: the name server out there
+/// knows no other to ask, and refuses.
 const NAMES: &str =
-    "198.51.100.1 2001:db8:77::1 198.51.100.1 other.test. 198.51.100.3 status: NXDOMAIN";
+    "198.51.100.1 2001:db8:77::1 198.51.100.1 other.test. 198.51.100.3 status: REFUSED";
 
 /// Each of them, out and in, where these kinds of address lead.
 pub fn over(world: &World, kinds: Kinds) {
