@@ -21,8 +21,7 @@ fn what_docker_publishes(world: &World) {
     let taken = nets.inside(|| std::net::TcpListener::bind("0.0.0.0:8082").unwrap());
     let sandbox = docker::sandbox(world, &nets, &["--publish-docker", "--name", "box"]);
     let script = format!("trap 'exit 0' TERM; {UP} && {WEB}; sleep 1000 & wait");
-    let mut running = sandbox.state(&state).start(&["sh", "-c", &script]);
-    running.patience = 2 * PATIENCE;
+    let running = sandbox.state(&state).start(&["sh", "-c", &script]);
     let page = |to: &str| {
         let mut stream = TcpStream::connect(to)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -56,7 +55,7 @@ fn what_docker_publishes(world: &World) {
     until("it is listed no more", &|| !ports().contains("8080"));
     drop(taken);
     running.signal(Signal::TERM);
-    let output = running.wait();
+    let output = running.wait_within(2 * PATIENCE);
     output.exits(0).complains(&["cannot publish port 8082/tcp on 0.0.0.0:8082"]);
 }
 
@@ -68,7 +67,6 @@ fn what_its_containers_reach(world: &World) {
          docker run --rm box sh -c 'nc {SERVER} {WHO}; echo; dd if=/dev/zero bs=10000 count=500 2> /dev/null | nc -w 20 {SERVER} {ECHO} | wc -c'
          docker run --rm --network more box sh -c 'nslookup -type=a server.test | grep -c {SERVER}; cat /sys/class/net/eth0/mtu'"
     );
-    let mut running = docker::sandbox(world, &nets, &[]).start(&["sh", "-c", &script]);
-    running.patience = PATIENCE;
-    running.wait().prints(&format!("{PLACE}\n5000000\n1\n1500"));
+    let running = docker::sandbox(world, &nets, &[]).start(&["sh", "-c", &script]);
+    running.wait_within(PATIENCE).prints(&format!("{PLACE}\n5000000\n1\n1500"));
 }

@@ -39,6 +39,7 @@ mod posix;
 mod privileges;
 mod process;
 mod proxies;
+mod real_clients;
 mod real_images;
 mod records;
 mod registry;

@@ -1,8 +1,9 @@
 //! Long runs, for `make soak` alone: many sandboxes, many kills, much data.
 
-use super::{filters, kills, limits, mutations, network, real_images, repeat};
+use super::{filters, kills, limits, mutations, network, real_clients, real_images, repeat};
 use crate::cases;
 use crate::harness::kernel::{Misdeed, tiny};
+use crate::harness::nets::Kinds;
 use crate::harness::{Kind, Random, World, image};
 use sha2::{Digest, Sha256};
 use std::io::Write;
@@ -25,7 +26,7 @@ cases! {
         all_the_cpus_there_can_be, each_call_taken_off_its_list_is_missed;
     Kvm: kills_of_the_vmm, kills_of_the_probe_of_a_good_kvm, a_hang_at_boot_without_a_word_of_it;
     Tcg: kills_of_the_emulator, kills_of_its_devices, a_million_connections, mistaken_archives, mistaken_answers,
-        real_images_are_what_umoci_makes;
+        real_images_are_what_umoci_makes, real_clients_over_ipv4, real_clients_over_ipv6, real_clients_over_both;
     OpenKvm: kills_of_the_probe;
 }
 
@@ -48,6 +49,18 @@ fn mistaken_archives(world: &World) {
 
 fn real_images_are_what_umoci_makes(world: &World) {
     real_images::are_what_umoci_makes(world);
+}
+
+fn real_clients_over_ipv4(world: &World) {
+    real_clients::over(world, Kinds::V4);
+}
+
+fn real_clients_over_ipv6(world: &World) {
+    real_clients::over(world, Kinds::V6);
+}
+
+fn real_clients_over_both(world: &World) {
+    real_clients::over(world, Kinds::Both);
 }
 
 fn mistaken_answers(world: &World) {

@@ -30,6 +30,7 @@ pub mod native_kvm;
 pub mod nets;
 pub mod product;
 pub mod random;
+pub mod real_servers;
 pub mod reference_host;
 pub mod registry;
 pub mod signals;
@@ -45,7 +46,7 @@ pub mod watch;
 pub use image::Images;
 pub use leftovers::Kind;
 pub use native_kvm::NativeKvm;
-pub use product::{Accelerator, Output, Running};
+pub use product::{Accelerator, Output, Running, Sandbox};
 pub use random::Random;
 pub use trial::{Case, Outcome, Where};
 

@@ -231,8 +231,6 @@ impl Sandbox<'_> {
 pub struct Running {
     /// The process.
     pub child: Child,
-    /// How long it may take.
-    pub patience: Duration,
     begun: Instant,
     stdout: JoinHandle<Vec<u8>>,
     stderr: JoinHandle<Vec<u8>>,
@@ -258,8 +256,7 @@ impl Running {
         let stdin = child.stdin.take();
         let stdout = collect(child.stdout.take().expect("it is piped"));
         let stderr = collect(child.stderr.take().expect("it is piped"));
-        let (patience, begun) = (PATIENCE, Instant::now());
-        (Self { child, patience, begun, stdout, stderr }, stdin)
+        (Self { child, begun: Instant::now(), stdout, stderr }, stdin)
     }
 
     /// Starts a program whose standard output goes where the caller can look at it.
@@ -267,8 +264,7 @@ impl Running {
         let child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stderr = collect(child.stderr.take().expect("it is piped"));
-        let (patience, begun, stdout) = (PATIENCE, Instant::now(), collect(std::io::empty()));
-        Self { child, patience, begun, stdout, stderr }
+        Self { child, begun: Instant::now(), stdout: collect(std::io::empty()), stderr }
     }
 
     /// Its process id.
@@ -283,8 +279,13 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub fn wait(mut self) -> Output {
-        let deadline = self.begun + self.patience;
+    pub fn wait(self) -> Output {
+        self.wait_within(PATIENCE)
+    }
+
+    /// Waits for its end, so long after its beginning at most.
+    pub fn wait_within(mut self, patience: Duration) -> Output {
+        let deadline = self.begun + patience;
         let status = loop {
             match self.child.try_wait().expect("a child can be waited for") {
                 Some(status) => break Some(status),
@@ -306,8 +307,7 @@ impl Running {
         let stderr = self.stderr.join().expect("a reader ends");
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
         let Some(status) = status else {
-            let (patience, stdout) = (self.patience, show(&stdout));
-            panic!("it did not end in {patience:?}\nstdout: {stdout}\nstderr: {stderr}");
+            panic!("it did not end in {patience:?}\nstdout: {}\nstderr: {stderr}", show(&stdout));
         };
         use std::os::unix::process::ExitStatusExt;
         let code = status.code().unwrap_or_else(|| -status.signal().unwrap_or_default());

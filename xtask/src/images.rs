@@ -9,7 +9,7 @@ use anyhow::Result;
 use rootfs::debian::{self, Tree};
 use rootfs::image_config::ImageConfig;
 use rootfs::layer::{Layer, LayerBuilder, Owner};
-use rootfs::recipes::{bench, demo, docker, files, outer, small};
+use rootfs::recipes::{bench, clients, demo, docker, files, outer, small};
 use rootfs::{docker_archive, oci_directory};
 
 use crate::digest::Inputs;
@@ -52,6 +52,8 @@ pub enum Name {
     Docker,
     /// Measuring work on files
     Files,
+    /// Real clients of the network, in `make soak`
+    Clients,
 }
 
 impl Name {
@@ -69,6 +71,7 @@ impl Name {
             Self::Bench => plain(workspace, "bench", &bench::TREE),
             Self::Docker => plain(workspace, "docker", &docker::TREE),
             Self::Files => plain(workspace, "files", &files::TREE),
+            Self::Clients => plain(workspace, "clients", &clients::TREE),
         }
     }
 }

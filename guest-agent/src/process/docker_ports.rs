@@ -29,7 +29,7 @@ pub const WATCH_NAME: &str = "/cofferdam-docker-ports";
 /// Where a daemon listens unless it is told otherwise.
 const SOCKET: &str = "/var/run/docker.sock";
 /// What may change what is published: a container's start and end.
-const EVENTS: &str = "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22start%22%2C%22die%22%5D%7D";
+const EVENTS: &str = "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C%22event%22%3A%5B%22start%22%2C%22die%22%2C%22destroy%22%5D%7D";
 const CONTAINERS: &str = "/containers/json";
 /// The longest list of containers, in bytes.
 const MOST_BYTES: u64 = 8 << 20;
@@ -37,8 +37,9 @@ const MOST_BYTES: u64 = 8 << 20;
 const MOST_HEAD_BYTES: u64 = 64 << 10;
 /// How long nobody is there before it is looked again: longer each time.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
-/// When the list is looked at again, after something has happened and after each look.
-const LATER: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(2)];
+/// When the list is looked at again, in milliseconds after something has happened and after each look. A busy daemon takes
+/// seconds from the one to the other.
+const LATER: [u64; 5] = [300, 1_000, 3_000, 10_000, 30_000];
 const STACK_BYTES: usize = 64 << 10;
 
 /// A container, as far as anybody here wants to know it.
@@ -115,7 +116,8 @@ impl Watch {
         let mut moments = LATER.iter();
         loop {
             // What an event says is not read: whatever has happened, the list has it.
-            events.get_ref().set_read_timeout(moments.next().copied())?;
+            let later = moments.next().copied().map(Duration::from_millis);
+            events.get_ref().set_read_timeout(later)?;
             match events.read(&mut [0; 16 << 10]) {
                 Ok(0) => return Ok(()),
                 Ok(_) => moments = LATER.iter(),
