@@ -28,6 +28,7 @@ mod gpg_signatures;
 mod hostile_state;
 mod image_config;
 mod joined;
+mod kernel_tcp;
 mod kills;
 mod layers;
 mod lifecycle;
@@ -97,6 +98,7 @@ pub fn all() -> Vec<Case> {
         signatures::CASES,
         mutations::CASES,
         network::CASES,
+        kernel_tcp::CASES,
         archives::CASES,
         hostile_state::CASES,
         console::CASES,

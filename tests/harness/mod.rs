@@ -37,6 +37,8 @@ pub mod signals;
 pub mod small_disk;
 pub mod soak;
 pub mod strace;
+pub mod talk;
+pub mod tap;
 pub mod terminal;
 pub mod tokens;
 pub mod trees;

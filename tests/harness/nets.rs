@@ -212,18 +212,25 @@ impl Drop for Nets {
     }
 }
 
-fn within<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
-    let file = File::open(format!("/run/netns/{namespace}")).unwrap();
+/// Does something in a network namespace, in a thread of its own.
+pub fn within<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            enter(namespace);
             work()
         });
         thread.join().unwrap()
     })
 }
 
-fn ip(words: &[&str]) {
+/// Moves this thread into a network namespace.
+pub fn enter(namespace: &str) {
+    let file = File::open(format!("/run/netns/{namespace}")).unwrap();
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+}
+
+/// Has `ip` do something.
+pub fn ip(words: &[&str]) {
     let output = Command::new("ip").args(words).output().unwrap();
     assert!(output.status.success(), "ip {words:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

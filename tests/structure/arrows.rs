@@ -27,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("payload", &[]),
     ("ext4", &[]),
     ("tarball", &[]),
-    ("tests", &["ext4", "payload", "protocol", "vmm"]),
+    ("tests", &["ext4", "network", "payload", "protocol", "vmm"]),
     (
         "tests/fuzz",
         &[

@@ -34,6 +34,15 @@ pub struct Offload {
     pub segments: Option<(u16, bool)>,
 }
 
+/// A frame of the guest's.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard<'l> {
+    /// That.
+    pub bytes: &'l [u8],
+    /// Its transport's checksum is left for us to make: it has been on no cable.
+    pub is_unsummed: bool,
+}
+
 /// A link.
 #[derive(Debug)]
 pub struct Link {
@@ -127,18 +136,18 @@ impl Link {
     ///
     /// # Errors
     /// Where the guest's end is gone, or speaks something else.
-    pub fn receive<'l>(&mut self, frame: &'l mut Frame) -> io::Result<Option<&'l [u8]>> {
+    pub fn receive<'l>(&mut self, frame: &'l mut Frame) -> io::Result<Option<Heard<'l>>> {
         let received = match &mut self.socket {
             Socket::Packets(link) => link.receive(frame),
             Socket::Stream(link) => link.receive(frame),
         }?;
-        if let Some(frame) = received {
-            self.passed.1.add(frame.len());
+        if let Some(Heard { bytes, .. }) = received {
+            self.passed.1.add(bytes.len());
             if let Some(rate) = &mut self.rate {
-                rate.count(Way::Out, frame.len());
+                rate.count(Way::Out, bytes.len());
             }
             if let Some(capture) = &mut self.capture {
-                capture.add([frame, &[]]);
+                capture.add([bytes, &[]]);
             }
         }
         Ok(received)

@@ -1,6 +1,6 @@
 //! Frames as packets of a socket, each behind a `virtio_net_hdr_v1`.
 
-use super::{Frame, MOST_FRAME, Offload};
+use super::{Frame, Heard, MOST_FRAME, Offload};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
 use std::collections::VecDeque;
@@ -61,14 +61,18 @@ impl Packets {
         }
     }
 
-    pub(super) fn receive<'l>(&mut self, frame: &'l mut Frame) -> io::Result<Option<&'l [u8]>> {
+    pub(super) fn receive<'l>(&mut self, frame: &'l mut Frame) -> io::Result<Option<Heard<'l>>> {
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
         loop {
             match recv(&self.socket, frame.0.as_mut_slice(), flags) {
                 Ok((0, _)) => return Err(ErrorKind::UnexpectedEof.into()),
                 // What is too long, or too short to be a frame, is none.
                 Ok((_, length)) if length > HEADER + MOST_FRAME || length <= HEADER => {}
-                Ok((count, _)) => return Ok(frame.0.get(HEADER..count)),
+                Ok((count, _)) => {
+                    let is_unsummed = frame.0.first().is_some_and(|it| it & NEEDS_CHECKSUM != 0);
+                    let bytes = frame.0.get(HEADER..count);
+                    return Ok(bytes.map(|bytes| Heard { bytes, is_unsummed }));
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(None),
                 Err(errno) => return Err(errno.into()),

@@ -1,6 +1,6 @@
 //! Frames in a stream of bytes, each behind its length.
 
-use super::{Frame, MOST_FRAME};
+use super::{Frame, Heard, MOST_FRAME};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use std::io::{self, ErrorKind, IoSlice};
@@ -57,7 +57,7 @@ impl Stream {
         }
     }
 
-    pub(super) fn receive<'l>(&mut self, frame: &'l mut Frame) -> io::Result<Option<&'l [u8]>> {
+    pub(super) fn receive<'l>(&mut self, frame: &'l mut Frame) -> io::Result<Option<Heard<'l>>> {
         loop {
             let read = self.read.get(self.next..self.end).unwrap_or_default();
             if let Some((length, rest)) = read.split_first_chunk::<LENGTH>() {
@@ -69,7 +69,8 @@ impl Stream {
                 if let (Some(bytes), Some(room)) = (rest.get(..length), frame.0.get_mut(..length)) {
                     room.copy_from_slice(bytes);
                     self.next += LENGTH + length;
-                    return Ok(frame.0.get(..length));
+                    let bytes = frame.0.get(..length);
+                    return Ok(bytes.map(|bytes| Heard { bytes, is_unsummed: false }));
                 }
             }
             if !self.read_more()? {

@@ -2,7 +2,7 @@
 
 use smoltcp::wire::{
     ArpPacket, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6FragmentHeader,
-    Ipv6Packet,
+    Ipv6Packet, checksum,
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -54,6 +54,30 @@ pub struct IpPacket<'f> {
     pub piece: Option<Piece>,
     /// Its sender takes it in pieces: it came so, or nothing in it forbids it.
     pub may_be_cut: bool,
+}
+
+impl IpPacket<'_> {
+    /// Whether the transport's checksum is right (RFC 9293, 3.1), or it says that it has none. It has to be whole.
+    pub fn is_sound(&self) -> bool {
+        let length = u32::try_from(self.body.len()).unwrap_or(0);
+        let protocol = match (self.protocol, self.source) {
+            (Protocol::Tcp, _) => IpProtocol::Tcp,
+            (Protocol::Udp, IpAddr::V4(_)) if self.body.get(6..8) == Some(&[0, 0]) => return true,
+            (Protocol::Udp, _) => IpProtocol::Udp,
+            (Protocol::Icmp, _) => IpProtocol::Icmpv6,
+        };
+        let pseudo = match (self.source, self.target) {
+            (IpAddr::V4(_), _) if self.protocol == Protocol::Icmp => 0,
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                checksum::pseudo_header_v4(&from, &to, protocol, length)
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                checksum::pseudo_header_v6(&from, &to, protocol, length)
+            }
+            _ => return false,
+        };
+        checksum::combine(&[pseudo, checksum::data(self.body)]) == u16::MAX
+    }
 }
 
 /// Takes a frame apart.
@@ -126,4 +150,62 @@ fn ipv6(bytes: &[u8]) -> Option<IpPacket<'_>> {
     };
     let (source, target) = (packet.src_addr().into(), packet.dst_addr().into());
     Some(IpPacket { source, target, protocol, body, piece, may_be_cut: piece.is_some() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_sound(protocol: Protocol, ends: [&str; 2], body: &[u8]) -> bool {
+        let [source, target] = ends.map(|it| it.parse().unwrap());
+        IpPacket { source, target, protocol, body, piece: None, may_be_cut: true }.is_sound()
+    }
+
+    /// With the checksum that it needs, at this place of it, beside what else is counted.
+    fn summed(body: &[u8], at: usize, pseudo: &[u8]) -> Vec<u8> {
+        let mut body = body.to_vec();
+        let all: Vec<u8> = [pseudo, &body].concat();
+        let words =
+            all.chunks(2).map(|it| u32::from(it[0]) << 8 | u32::from(*it.get(1).unwrap_or(&0)));
+        let sum = words.fold(0, |sum, word| (sum + word) % 0xffff);
+        body[at..at + 2].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
+        body
+    }
+
+    #[test]
+    fn what_is_spoilt_is_seen() {
+        const V4: [&str; 2] = ["192.0.0.2", "198.51.100.1"];
+        const V6: [&str; 2] = ["fd00::2", "2001:db8::1"];
+        let bytes: Vec<u8> = (1..=31).collect();
+        let zeroed = |at: usize| {
+            let mut bytes = bytes.clone();
+            bytes[at..at + 2].fill(0);
+            bytes
+        };
+        let pseudo4 = |protocol| [192, 0, 0, 2, 198, 51, 100, 1, 0, protocol, 0, 31];
+        let pseudo6 = |protocol| {
+            let ends = V6.map(|it| it.parse::<std::net::Ipv6Addr>().unwrap().octets());
+            [ends.as_flattened(), &[0, 0, 0, 31, 0, 0, 0, protocol]].concat()
+        };
+        let good = [
+            (Protocol::Tcp, V4, summed(&zeroed(16), 16, &pseudo4(6))),
+            (Protocol::Udp, V4, summed(&zeroed(6), 6, &pseudo4(17))),
+            (Protocol::Icmp, V4, summed(&zeroed(2), 2, &[])),
+            (Protocol::Tcp, V6, summed(&zeroed(16), 16, &pseudo6(6))),
+            (Protocol::Udp, V6, summed(&zeroed(6), 6, &pseudo6(17))),
+            (Protocol::Icmp, V6, summed(&zeroed(2), 2, &pseudo6(58))),
+        ];
+        for (protocol, ends, body) in good {
+            assert!(is_sound(protocol, ends, &body), "{protocol:?} of {ends:?}");
+            for bit in 0..body.len() * 8 {
+                let mut spoilt = body.clone();
+                spoilt[bit / 8] ^= 1 << (bit % 8);
+                assert!(!is_sound(protocol, ends, &spoilt), "{protocol:?} of {ends:?}, {bit}");
+            }
+            assert!(!is_sound(protocol, ends, &body[..20]) && !is_sound(protocol, ends, &[]));
+        }
+        assert!(
+            is_sound(Protocol::Udp, V4, &zeroed(6)) && !is_sound(Protocol::Udp, V6, &zeroed(6))
+        );
+    }
 }

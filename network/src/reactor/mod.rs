@@ -15,7 +15,7 @@ use crate::NetworkError;
 use crate::config::{Config, Publication, Transport};
 use crate::flow::{Flow, FlowId, Kind, Table, TcpToGuest};
 use crate::fragments::Fragments;
-use crate::link::{Frame, Link};
+use crate::link::{Frame, Heard, Link};
 use crate::names::{self, Names};
 use crate::owner::{Owner, Word};
 use crate::packet::{Emit, Held, IpPacket, Protocol, answer, parse};
@@ -234,7 +234,7 @@ impl Reactor {
                 break;
             }
             match self.link.receive(&mut frame) {
-                Ok(Some(bytes)) => self.hear(bytes),
+                Ok(Some(heard)) => self.hear(heard),
                 Ok(None) => break,
                 Err(_) => {
                     heard = Ok(false);
@@ -246,15 +246,15 @@ impl Reactor {
         heard
     }
 
-    fn hear(&mut self, frame: &[u8]) {
-        match parse(frame) {
+    fn hear(&mut self, heard: Heard<'_>) {
+        match parse(heard.bytes) {
             Held::WhoHas(address) => Emit { link: &mut self.link }.arp(address),
-            Held::Ip(packet) => self.hear_packet(&packet),
+            Held::Ip(packet) => self.hear_packet(&packet, heard.is_unsummed),
             Held::Other => {}
         }
     }
 
-    fn hear_packet(&mut self, packet: &IpPacket<'_>) {
+    fn hear_packet(&mut self, packet: &IpPacket<'_>, is_unsummed: bool) {
         let whole;
         let packet = match packet.piece {
             None => packet,
@@ -264,6 +264,10 @@ impl Reactor {
                 &IpPacket { body: &whole, piece: None, ..*packet }
             }
         };
+        // The guest may have it from elsewhere: it is spoilt for whoever the bytes go to, too.
+        if !is_unsummed && !packet.is_sound() {
+            return;
+        }
         let is_control = packet.protocol == Protocol::Icmp;
         let is_ours = route::is_ours(packet.target);
         if is_control && answer(packet, &mut Emit { link: &mut self.link }, is_ours) {

@@ -94,9 +94,10 @@ impl ToGuest {
         self.window == 0
     }
 
-    /// How much more may be held.
+    /// How much more may be held: one byte, if there is one, where the guest takes nothing. By it the guest is asked again,
+    /// should its word that it takes more have been lost.
     pub fn room(&self, limits: Limits) -> usize {
-        self.window.min(limits.window).saturating_sub(self.held.len())
+        self.window.max(1).min(limits.window).saturating_sub(self.held.len())
     }
 
     /// Takes in what a segment acknowledges, which is dropped then.

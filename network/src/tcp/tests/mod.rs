@@ -1,6 +1,8 @@
 //! A real TCP on the guest's side, smoltcp's, over a link that loses, doubles and reorders; a pipe that takes and gives what it
 //! likes on the other. Whatever happens, both streams arrive whole, and both sides come to an end.
 
+mod by_hand;
+
 use super::*;
 use proptest::prelude::*;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
