@@ -136,12 +136,7 @@ fn stages(
 
     let agent = AgentClient::new(streams.take_control()?);
     streams.hand_to(session).map_err(Failure::plain)?;
-    let docker = beside.docker_ports().map(|how| {
-        // A record that cannot be written is one that says less.
-        DockerPorts::new(how, Box::new(|ports| drop(sandbox.publishes_besides(ports))))
-    });
-    let orders = beside.orders(plan.sandbox.quiet);
-    let neighbours = Neighbours { processes: beside.watched(), orders, docker };
+    let neighbours = neighbours(beside, plan.sandbox.quiet, &mut sandbox);
     let mut supervisor = Supervisor::new(&mut machine, agent, session, job, neighbours);
     supervisor.admit(Execs::new(control, streams.into_line(), layers));
     let outcome = supervisor.run();
@@ -157,6 +152,15 @@ fn stages(
         say(&format!("cannot write the timings: {error}"));
     }
     Ok(outcome)
+}
+
+/// Those beside the machine, as its supervisor knows them.
+fn neighbours<'a>(beside: &'a Beside, quiet: bool, sandbox: &'a mut Sandbox) -> Neighbours<'a> {
+    let docker = beside.docker_ports().map(|how| {
+        // A record that cannot be written is one that says less.
+        DockerPorts::new(how, Box::new(|ports| drop(sandbox.publishes_besides(ports))))
+    });
+    Neighbours { processes: beside.watched(), orders: beside.orders(quiet), docker }
 }
 
 /// Removes a sandbox, or records how it ended; and says where there is no room left for what the guest has written.
