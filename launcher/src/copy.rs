@@ -20,7 +20,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use tarball::{Copied, CopyError, Into, Options, TarError};
 
-const BUFFER_BYTES: usize = 128 << 10;
+/// Far more than what the allocator takes from its heap: where such buffers come from is then the same each time.
+const BUFFER_BYTES: usize = 1 << 20;
 /// What is done where the archive is for standard output.
 const TO_OUTPUT: &str = "write to standard output";
 

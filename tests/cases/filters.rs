@@ -249,7 +249,7 @@ fn a_docker(world: &World) {
             std::thread::sleep(Duration::from_millis(100));
         }
     };
-    let script = format!("{} && sleep 5", docker::WEB);
+    let script = format!("echo up; {} && {} && sleep 5", docker::UP, docker::WEB);
     let (output, trace) = docker.traced_while(&["sh", "-c", &script], &UNTRACED_KVM, come);
     output.exits(0);
     holds(world, "a_docker", &trace);
