@@ -38,6 +38,8 @@ const COUNTED: [(&str, &str, Unit); 12] = [
 const WITH_FLOWS: &str = "flows-";
 const WAYS: [&str; 2] = ["out", "in"];
 const UDP: [&str; 2] = ["udp-out", "udp-in"];
+/// By the clock so many times what was worked is worth a word.
+const MOST_WAITING: f64 = 1.2;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unit {
@@ -87,6 +89,7 @@ pub fn document(text: &str) -> Result<Map<String, Value>> {
                 "million_instructions".to_owned(),
                 json!(figures::named(text, &what_of)?.0),
             );
+            counted.insert("counted_us".to_owned(), json!(clock(text, &what_of)));
             if let Ok(exits) = figures::exits(text, &what_of) {
                 counted.insert("kvm_exits".to_owned(), json!(exits));
             }
@@ -119,6 +122,15 @@ pub fn document(text: &str) -> Result<Map<String, Value>> {
         "peers": peers,
     });
     whole.as_object().cloned().context("it is an object")
+}
+
+/// `NAME run 1: 81.2 us, …`: the time by the clock.
+fn clock(text: &str, name: &str) -> Vec<f64> {
+    let of_line = |line: &str| {
+        let (_, rest) = line.strip_prefix(name)?.strip_prefix(" run ")?.split_once(": ")?;
+        rest.split_once(" us,")?.0.parse().ok()
+    };
+    text.lines().filter_map(of_line).collect()
 }
 
 /// `NAME run 1 lost of sent 3/2500`, of all runs together: how many of how many.
@@ -159,15 +171,24 @@ pub fn table(document: &Value) -> Result<String> {
         let with = if what.starts_with(WITH_FLOWS) { ", beside the flows" } else { "" };
         row(&mut table, &format!("{label}, {}{with}", unit.name()), |name, _| {
             let said = unit.said(counted(document, name, what)?.median());
+            let waits = waits(document, name, what)?;
             let lost = &document["peers"][name][format!("{what}-lost")];
             Ok(match (lost[0].as_u64(), lost[1].as_u64()) {
                 (Some(lost), Some(sent)) if lost > 0 => format!("{said} ({lost} of {sent} lost)"),
-                _ => said,
+                _ => said + &waits,
             })
         })?;
     }
     rows_of_processes(&mut table, document)?;
     Ok(table + &sentences(document)? + &format!("\n![What a guest's network costs]({PICTURE})\n"))
+}
+
+/// What is said of a MiB that takes clearly longer than there is work: datagrams are paced.
+fn waits(document: &Value, peer: &str, what: &str) -> Result<String> {
+    let us = Figures::of(&document["peers"][peer][what]["counted_us"])?.median();
+    let work_us = 2000.0 * counted(document, peer, what)?.median();
+    let is_long = !UDP.contains(&what) && us > MOST_WAITING * work_us;
+    Ok(if is_long { format!(" (in {:.1} ms)", us / 1000.0) } else { String::new() })
 }
 
 fn row(table: &mut String, label: &str, cell: impl Fn(&str, bool) -> Result<String>) -> Result<()> {
@@ -297,7 +318,8 @@ mod tests {
             let mut said = format!("version {name} 1.0\n{name} flows 10000\n");
             for (what, _, _) in COUNTED {
                 said += &format!(
-                    "{name} {what} run 1: 1.0 us, {million} M instructions, 7.0 KVM exits\n"
+                    "{name} {what} run 1: {:.1} us, {million} M instructions, 7.0 KVM exits\n",
+                    2000.0 * million
                 );
             }
             for way in UDP {
