@@ -15,6 +15,7 @@
 //!   guest-tool as UID PROGRAM …       becomes a program as another user
 //!   guest-tool witness KNOWN SECRET   says where it runs, and where those words are (`witness.rs`)
 //!   guest-tool net …                  asks and serves over the network (`net.rs`)
+//!   guest-tool load …                 the same for measuring (`load.rs`)
 //!   guest-tool unguard | shocker PATH | vsock CID PORT | module | puppet PID     (`deeds.rs`)
 //!   guest-tool knock CID FIRST LAST STEP                       many vsock ports (`deeds.rs`)
 //!   helper…                           the same program, started by the guest's kernel (`kernel_helper.rs`)
@@ -23,6 +24,7 @@
 mod canary;
 mod deeds;
 mod kernel_helper;
+mod load;
 mod net;
 mod posix;
 mod sys;
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         ["hurt", path] => told(hurt(path)),
         ["hoard", mib] => said(hoard(mib)),
         ["net", ref words @ ..] => said(net::run(words)),
+        ["load", ref words @ ..] => said(load::run(words)),
         ["multiply"] => said(multiply()),
         ["killall5"] => said(killall5()),
         ["as", user, program, ref arguments @ ..] => said(run_as(user, program, arguments)),

@@ -9,7 +9,9 @@ mod files;
 mod fragments;
 mod guard;
 mod memory;
+mod network;
 mod peers;
+mod plot;
 mod pulls;
 mod stages;
 mod streams;
@@ -103,7 +105,9 @@ pub fn all(workspace: &Workspace, only: Option<Part>, images: &[String]) -> Resu
     progress::heading("Measuring");
     let mut over = Vec::new();
     for &part in Part::value_variants() {
-        if only.is_some_and(|only| only != part) {
+        // The network's peers have not been counted to the end yet: it is for who asks for it.
+        let is_asked_for = only.map_or(part != Part::Network, |only| only == part);
+        if !is_asked_for {
             continue;
         }
         if part == Part::Run {

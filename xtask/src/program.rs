@@ -33,6 +33,14 @@ pub fn trial_launcher(workspace: &Workspace) -> Result<PathBuf> {
     build(workspace, "launcher", "cofferdam", "trial", &["--features", "trial"])
 }
 
+/// Builds what tests and measurements have work inside guests, and gives its path.
+///
+/// # Errors
+/// Those of cargo.
+pub fn guest_tool(workspace: &Workspace) -> Result<PathBuf> {
+    build(workspace, "tests", "guest-tool", "release", &["--bin", "guest-tool"])
+}
+
 fn build(
     workspace: &Workspace,
     package: &str,

@@ -61,6 +61,20 @@ pub fn named(text: &str, name: &str) -> Result<Figures> {
     Ok(Figures(figures))
 }
 
+/// Those of `NAME run 1: … M instructions, 7 KVM exits`.
+///
+/// # Errors
+/// Where there is none.
+pub fn exits(text: &str, name: &str) -> Result<Vec<f64>> {
+    let of_line = |line: &str| {
+        let rest = line.strip_prefix(name)?.strip_prefix(" run ")?;
+        rest.strip_suffix(" KVM exits")?.rsplit(' ').next()?.parse().ok()
+    };
+    let exits: Vec<f64> = text.lines().filter_map(of_line).collect();
+    anyhow::ensure!(!exits.is_empty(), "no KVM exits of {name:?} in:\n{text}");
+    Ok(exits)
+}
+
 /// The rest of the one line that begins with this.
 ///
 /// # Errors

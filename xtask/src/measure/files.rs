@@ -38,24 +38,13 @@ pub fn document(text: &str) -> Result<Map<String, Value>> {
             let cost = json!({
                 "what": what,
                 "million_instructions": figures.0,
-                "kvm_exits": exits(text, &name)?,
+                "kvm_exits": figures::exits(text, &name)?,
             });
             all.insert((*work).to_owned(), cost);
         }
         places.insert(place.to_owned(), Value::Object(all));
     }
     Ok(Map::from_iter([("places".to_owned(), Value::Object(places))]))
-}
-
-/// `NAME run 1: … M instructions, 7 KVM exits`.
-fn exits(text: &str, name: &str) -> Result<Vec<f64>> {
-    let of_line = |line: &str| {
-        let rest = line.strip_prefix(name)?.strip_prefix(" run ")?;
-        rest.strip_suffix(" KVM exits")?.rsplit(' ').next()?.parse().ok()
-    };
-    let exits: Vec<f64> = text.lines().filter_map(of_line).collect();
-    anyhow::ensure!(!exits.is_empty(), "no KVM exits of {name:?} in:\n{text}");
-    Ok(exits)
 }
 
 /// README's table.

@@ -9,13 +9,14 @@ use clap::ValueEnum;
 use serde_json::{Map, Value};
 
 use super::{
-    NOT_COUNTED, figures, files, fragments, heading, known, memory, peers, pulls, streams, write,
+    NOT_COUNTED, figures, files, fragments, heading, known, memory, network, peers, pulls, streams,
+    write,
 };
 use crate::build::Built;
 use crate::images::{self, Image};
 use crate::progress::{self, Task};
 use crate::workspace::Workspace;
-use crate::{kernel, reference_host};
+use crate::{kernel, program, reference_host};
 
 /// What can be measured alone.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,6 +35,8 @@ pub enum Part {
     Images,
     /// Work on files, on each kind of place that a container can have them
     Files,
+    /// The network, under others too
+    Network,
 }
 
 /// A script, and where what it says is kept.
@@ -79,6 +82,14 @@ const FILES: Survey = Survey {
     limit_s: 500,
 };
 
+const NETWORK: Survey = Survey {
+    name: "the network of a guest, under cofferdam and its peers",
+    script: "tests/reference-host/network-cost",
+    results: "tests/reference-host/network-cost.json",
+    runs: 3,
+    limit_s: 3600,
+};
+
 const IMAGES: Survey = Survey {
     name: "images, from a registry",
     script: "tests/reference-host/image-cost",
@@ -122,6 +133,13 @@ pub fn part(
                 said.push('\n');
             }
             keep(workspace, &FILES, &said, commit, &files::document)?;
+        }
+        Part::Network => {
+            let tool = program::guest_tool(workspace)?;
+            let arguments = [&*built.cofferdam, &oci, &vmlinux, &tool];
+            one(&NETWORK, &arguments, &network::document)?;
+            let picture = network::picture(&known(workspace, NETWORK.results)?)?;
+            fs::write(workspace.root.join(network::PICTURE), picture)?;
         }
         Part::Images => {
             let made = workspace.root.join("target/real-images");
@@ -203,9 +221,10 @@ fn sizes(built: &Built, vmlinux: &Path) -> Result<Vec<(&'static str, u64)>> {
 /// Where a document lacks something.
 pub fn tables(workspace: &Workspace) -> Result<String> {
     let mut tables = String::new();
-    let table: [(_, Table); 5] = [
+    let table: [(_, Table); 6] = [
         (PEERS, peers::table),
         (STREAMS, streams::table),
+        (NETWORK, network::table),
         (IMAGES, pulls::table),
         (FILES, files::table),
         (MEMORY, memory::tables),
@@ -223,4 +242,20 @@ pub fn tables(workspace: &Workspace) -> Result<String> {
 fn known_if_measured(workspace: &Workspace, survey: &Survey) -> Result<Value> {
     let is_measured = workspace.root.join(survey.results).exists();
     if is_measured { known(workspace, survey.results) } else { Ok(Value::Null) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who sees the picture sees what was measured.
+    #[test]
+    fn the_picture_is_drawn_of_the_results_beside_it() {
+        let workspace = Workspace::find().unwrap();
+        let document = known_if_measured(&workspace, &NETWORK).unwrap();
+        if document != Value::Null {
+            let drawn = fs::read_to_string(workspace.root.join(network::PICTURE)).unwrap();
+            assert_eq!(drawn, network::picture(&document).unwrap());
+        }
+    }
 }
