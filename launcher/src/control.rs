@@ -95,8 +95,7 @@ impl RunningSandbox {
 
     /// The number of its supervisor's process, as this process sees it; `None` where it does not.
     pub fn supervisor(&self) -> Option<u32> {
-        let peer = rustix::net::sockopt::socket_peercred(&self.channel).ok()?;
-        u32::try_from(peer.pid.as_raw_nonzero().get()).ok()
+        crate::sys::peer_of(self.channel.as_fd())
     }
 
     /// The way to it.
@@ -200,6 +199,7 @@ mod tests {
         let server = control.accept().unwrap();
         client.send(&7u32, &[]).unwrap();
         assert_eq!(server.receive::<u32>().unwrap().0, 7);
+        assert_eq!(crate::sys::peer_of(client.as_fd()), Some(std::process::id()));
         drop(control);
         assert!(reach(&deep).unwrap().is_none(), "whoever listened was killed");
         assert!(reach(&scratch.path().join("none")).unwrap().is_none());

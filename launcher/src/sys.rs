@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 use rustix::process::Pid;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Closes every descriptor from `first` up. Only for the first moments of a process, when nothing in
 /// it owns one.
@@ -105,6 +105,25 @@ pub fn has_filters() -> bool {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action)
     };
     answer == 0
+}
+
+/// The process that listened where this socket has connected to, by its number; `None` where this process does not see it,
+/// as in another PID namespace.
+pub fn peer_of(socket: BorrowedFd<'_>) -> Option<u32> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).ok()?;
+    let descriptor = socket.as_raw_fd();
+    // SAFETY: the kernel writes no more than `length` bytes, which is what `peer` has; any numbers are one.
+    let answer = unsafe {
+        libc::getsockopt(
+            descriptor,
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    u32::try_from(peer.pid).ok().filter(|&pid| answer == 0 && pid != 0)
 }
 
 /// Ends this process at once: nothing is taken apart, and no thread has to end first.

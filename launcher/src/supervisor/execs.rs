@@ -98,13 +98,15 @@ pub struct Execs {
     line: Line,
     layers: LayersDisk,
     come: u64,
+    /// How often the agent has been asked to measure, and has not answered.
+    unanswered: u32,
     all: Vec<Exec>,
 }
 
 impl Execs {
     /// Nobody yet.
     pub fn new(control: Control, line: Line, layers: LayersDisk) -> Self {
-        Self { control, line, layers, come: 0, all: Vec::new() }
+        Self { control, line, layers, come: 0, unanswered: 0, all: Vec::new() }
     }
 
     /// What is to be watched: where somebody comes in, then everybody who is there.
@@ -159,6 +161,7 @@ impl Execs {
                     if let Some(orders) = &mut ways.orders {
                         orders.give(Order::Count);
                     }
+                    self.unanswered += 1;
                     ways.agent.request(&Request::Measure(first.id.clone()))
                 }
                 (Ok(asked), Some(first)) => self.start(index, asked, first, ways.agent),
@@ -227,11 +230,11 @@ impl Execs {
     pub fn event(&mut self, event: Event) -> Result<Option<Event>, AgentError> {
         if let Event::Measured { usage, .. } = event {
             let more = Partly { usage: Some(usage), network: None };
-            let mut waiting = self.all.iter_mut().filter(|exec| exec.measures.is_some()).peekable();
-            // Nobody asked: that is for the caller to count.
-            let unasked = waiting.peek().is_none().then_some(event);
-            waiting.for_each(|exec| exec.learn(more));
-            return Ok(unasked);
+            // Whoever asked may be gone, or have had another's answer; that nobody asked is for the caller to count.
+            let Some(left) = self.unanswered.checked_sub(1) else { return Ok(Some(event)) };
+            self.unanswered = left;
+            self.all.iter_mut().for_each(|exec| exec.learn(more));
+            return Ok(None);
         }
         let of = match &event {
             Event::Started { process, .. }
@@ -309,6 +312,34 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::channel;
     use std::time::Duration;
+
+    /// Two who ask at once are both told by the first answer, and one who asked may be gone: the others are no lies.
+    #[test]
+    fn as_many_answers_are_believed_as_were_asked_for() {
+        let scratch = tempfile::tempdir().unwrap();
+        let control = Control::listen(scratch.path()).unwrap();
+        let (line, _machines) = Line::pair().unwrap();
+        let (agent, _guest) = UnixStream::pair().unwrap();
+        let agent = AgentClient::new(agent.into());
+        let mut execs = Execs::new(control, line, LayersDisk::of(4096).unwrap().0);
+        let spec = crate::container_spec::tests::spec(&["image"]);
+        let init = ProcessRef { container: Some(spec.id.clone()), process: spec.init_id.clone() };
+        let reach = || crate::control::reach(scratch.path()).unwrap().unwrap();
+        let clients = [reach(), reach()];
+        let mut ways = Ways { first: Some((&init, &spec)), agent: &agent, orders: None };
+        execs.hear(&[true], &mut ways).unwrap();
+        execs.hear(&[true, false], &mut ways).unwrap();
+        clients.iter().for_each(|it| it.send(&ControlRequest::Measure, &[]).unwrap());
+        execs.hear(&[false, true, true], &mut ways).unwrap();
+        let answer = || Event::Measured { container: spec.id.clone(), usage: Usage::default() };
+        assert_eq!(execs.event(answer()).unwrap(), None);
+        for client in &clients {
+            let told = client.receive::<SupervisorMessage>().unwrap().0;
+            assert!(matches!(told, SupervisorMessage::Measured(_)), "{told:?}");
+        }
+        assert_eq!(execs.event(answer()).unwrap(), None, "the other was asked for, too");
+        assert_eq!(execs.event(answer()).unwrap(), Some(answer()));
+    }
 
     /// Between two looks at who is ready, the agent may have told of the end of one of them.
     #[test]

@@ -74,7 +74,9 @@ impl Reactor {
         if !self.has_room() {
             return Err(None);
         }
-        if let Some(number) = transport.and_then(|_| self.published.of_datagrams(key.guest, to)) {
+        // Not to a name server or loopback, who are others to the guest: what they answer has to be known for theirs.
+        let by = transport.filter(|_| to == key.other);
+        if let Some(number) = by.and_then(|_| self.published.of_datagrams(key.guest, to)) {
             let kind = Kind::Datagrams(Datagrams::new(Way::Published(number), to));
             let id = self.flows.add(Flow::new(key, kind, self.now)).ok_or(None)?;
             self.arm(id);

@@ -9,6 +9,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// A network whose guest is this test, which may have so many flows and reaches this place's loopback.
 fn network(flows: u32) -> (Reactor, OwnedFd) {
+    network_of(flows, Vec::new())
+}
+
+/// The same, with published ports.
+fn network_of(flows: u32, published: Vec<Publication>) -> (Reactor, OwnedFd) {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
@@ -18,7 +23,7 @@ fn network(flows: u32) -> (Reactor, OwnedFd) {
         link: LinkKind::Packets,
         name_servers: Vec::new(),
         policy: Policy { rules: vec![rule], open: false },
-        published: Vec::new(),
+        published,
         limits: Limits { flows: Some(flows), bytes_per_second: None },
     };
     (Reactor::new(&config, theirs).unwrap(), ours)
@@ -98,6 +103,29 @@ fn who_is_silent_gives_way_and_nobody_else() {
     });
     assert_eq!(guests, [false, true, false, true]);
     assert_eq!(reactor.counts().begun, 3);
+}
+
+/// A name server's answer is a name server's, whatever port it was asked from.
+#[test]
+fn who_asks_from_a_published_port_is_answered_by_whom_they_asked() {
+    let (server, to) = server();
+    let any = "0.0.0.0:0".parse().unwrap();
+    let published = Publication { outside: any, inside: 53, transport: Transport::Udp };
+    let (mut reactor, guest) = network_of(100, vec![published]);
+    reactor.config.name_servers = vec![([127, 0, 0, 1], to).into()];
+    let mut frame = datagram(53, 53, true, b"?");
+    let [target, sum] = [12 + 14 + 16, 12 + 14 + 10];
+    frame[target..target + 4].copy_from_slice(&[192, 0, 0, 3]);
+    frame[sum..sum + 2].fill(0);
+    let whole = smoltcp::wire::checksum::data(&frame[12 + 14..12 + 14 + 20]);
+    frame[sum..sum + 2].copy_from_slice(&(!whole).to_be_bytes());
+    says(&mut reactor, &guest, &frame);
+    let (_, from) = server.recv_from(&mut [0; 100]).unwrap();
+    server.send_to(b"answer", from).unwrap();
+    assert!(reactor.turn().unwrap());
+    let mut heard = [0; 200];
+    recv(&guest, &mut heard[..], RecvFlags::DONTWAIT).unwrap();
+    assert_eq!(heard[12 + 14 + 12..12 + 14 + 16], [192, 0, 0, 3]);
 }
 
 /// An owner who is this test.
