@@ -139,11 +139,12 @@ pub fn signal_thread(process: libc::pid_t, thread: libc::pid_t, signal: libc::c_
     unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) };
 }
 
-/// Keeps this process's heap in one piece: no arena for each thread, no mapping for a large piece. With
-/// `reserve`, it takes so many bytes of address space at once, and never gives any back: as long as they do,
+/// Keeps this process's heap in one piece: no arena for each thread, no mapping for a large piece, and what is free at its
+/// end given back only where it is much: giving it back for each message costs more than it is worth. With `reserve`, it takes so many bytes of address space at once, and never gives any back: as long as they do,
 /// the process asks the kernel for no memory, and need not be allowed to.
 pub fn keep_heap_simple(reserve: Option<libc::c_int>) {
-    let settings = [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_MAX, 0)];
+    const KEPT: libc::c_int = 2 << 20;
+    let settings = [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_MAX, 0), (libc::M_TRIM_THRESHOLD, KEPT)];
     let reserving = reserve.map(|bytes| [(libc::M_TOP_PAD, bytes), (libc::M_TRIM_THRESHOLD, -1)]);
     for (what, value) in settings.into_iter().chain(reserving.into_iter().flatten()) {
         // SAFETY: sets a number of the allocator's; where it refuses, the heap is as it was.

@@ -4,7 +4,6 @@
 
 use crate::config::{Publication, Transport};
 use crate::tcp::Outside;
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::{
@@ -17,11 +16,14 @@ use rustix::net::{
     getsockname, ipproto, listen, recv, send, shutdown, socket_with,
 };
 use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+/// How much is read of a stream at a time.
+const READ_BYTES: usize = 128 << 10;
 /// How many may wait to be let in by a published port.
 const BACKLOG: i32 = 1024;
 
@@ -174,15 +176,18 @@ impl Outside for Stream {
         if !self.readable {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let (before, room) = (into.len(), into.capacity() - into.len());
-        match rustix::io::read(&self.socket, spare_capacity(into)) {
-            Ok(count) => {
+        let mut block = [MaybeUninit::uninit(); READ_BYTES];
+        let room = block.get_mut(..most.min(READ_BYTES)).unwrap_or_default();
+        let asked = room.len();
+        match rustix::io::read(&self.socket, room) {
+            Ok((came, _)) => {
                 // All that was there has come; what comes from now on is told.
-                self.readable = count == room || count >= most || self.ended;
+                self.readable = came.len() == asked || self.ended;
+                into.extend_from_slice(came);
                 if let Some(seen) = &mut self.seen {
-                    seen.extend(into.get(before..).unwrap_or_default());
+                    seen.extend_from_slice(came);
                 }
-                Ok(count)
+                Ok(came.len())
             }
             Err(Errno::AGAIN) => {
                 self.readable = false;

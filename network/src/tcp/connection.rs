@@ -4,6 +4,7 @@
 //! between is a queue, where what follows a lost segment is as a rule lost, too. What comes from the guest is taken in order,
 //! as far as there is room; the rest it sends again.
 
+use super::delayed_ack::DelayedAck;
 use super::from_guest::FromGuest;
 use super::to_guest::{Said, ToGuest};
 use super::{Inside, Limits, OUR_SCALE, Outside};
@@ -19,8 +20,6 @@ const MOST_DOUBLED: u32 = 6;
 const MOST_TRIES: u32 = 10;
 /// How long one that has ended answers a guest that has not heard of it.
 const LINGER: Duration = Duration::from_secs(2);
-/// How much is read from outside at a time.
-const READ_BYTES: usize = 256 << 10;
 
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +45,7 @@ pub struct Connection {
     limits: Limits,
     to_guest: ToGuest,
     from_guest: FromGuest,
+    ack: DelayedAck,
     again_at: Option<Instant>,
     tries: u32,
 }
@@ -57,7 +57,8 @@ impl Connection {
         let mut to_guest = ToGuest::new(TcpSeqNumber(first.cast_signed()));
         to_guest.agree(syn, limits);
         let from_guest = FromGuest::new(wanted, limits.window, syn.window_scale.is_some());
-        Self { state: State::Asked, limits, to_guest, from_guest, again_at: None, tries: 0 }
+        let ack = DelayedAck::new();
+        Self { state: State::Asked, limits, to_guest, from_guest, ack, again_at: None, tries: 0 }
     }
 
     /// A connection that the guest is asked for, now.
@@ -65,8 +66,8 @@ impl Connection {
         let to_guest = ToGuest::new(TcpSeqNumber(first.cast_signed()));
         let from_guest = FromGuest::new(TcpSeqNumber(0), limits.window, false);
         let again_at = Some(now + FIRST_PATIENCE);
-        let state = State::Called;
-        let mut called = Self { state, limits, to_guest, from_guest, again_at, tries: 0 };
+        let (state, ack) = (State::Called, DelayedAck::new());
+        let mut called = Self { state, limits, to_guest, from_guest, ack, again_at, tries: 0 };
         called.say_syn(inside);
         called
     }
@@ -110,8 +111,12 @@ impl Connection {
 
     /// When [`Connection::remind`] is to be called.
     pub fn again_at(&self) -> Option<Instant> {
-        self.again_at
-            .filter(|_| matches!(self.state, State::Called | State::Open | State::Lingering))
+        let next = [self.again_at, self.ack.due()].into_iter().flatten().min();
+        next.filter(|_| self.is_timed())
+    }
+
+    fn is_timed(&self) -> bool {
+        matches!(self.state, State::Called | State::Open | State::Lingering)
     }
 
     /// Takes in a segment of the guest's. What it is told of that, [`Connection::settle`] says.
@@ -205,6 +210,7 @@ impl Connection {
             return false;
         }
         let mut is_held_up = false;
+        let sent = self.to_guest.most;
         let moved = self.from_guest.give(outside).and_then(|()| {
             is_held_up = self.bring(outside, inside)?;
             Ok(())
@@ -216,14 +222,21 @@ impl Connection {
         if self.to_guest.length() > 0 {
             self.again_at.get_or_insert(now + FIRST_PATIENCE);
         }
-        if self.from_guest.is_news() {
-            self.say(TcpControl::None, inside);
-        }
+        self.acknowledge(self.to_guest.most != sent, now, inside);
         if self.to_guest.end_acknowledged && self.from_guest.end_passed {
             self.state = State::Lingering;
             self.again_at = Some(now + LINGER);
         }
         is_held_up
+    }
+
+    /// Tells the guest what has come, unless a reply has, or is likely to.
+    fn acknowledge(&mut self, replied: bool, now: Instant, inside: &mut dyn Inside) {
+        if !self.from_guest.is_news() {
+            self.ack.settled(replied, now);
+        } else if self.ack.owe(self.from_guest.may_wait(self.limits.mss.into()), now) {
+            self.say(TcpControl::None, inside);
+        }
     }
 
     /// Takes from outside, and sends on, turn by turn. Whether the guest's link is what it ends by.
@@ -236,11 +249,11 @@ impl Connection {
                 }
                 self.send(offset, length, fin, inside);
             }
-            let room = self.to_guest.room(self.limits).min(READ_BYTES);
+            let room = self.to_guest.room(self.limits);
             if self.to_guest.ended || room == 0 {
                 return Ok(false);
             }
-            match self.to_guest.held.fill(room, |into| outside.read(into, room)) {
+            match self.to_guest.held.fill(|into| outside.read(into, room)) {
                 Ok(0) => self.to_guest.ended = true,
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
@@ -250,9 +263,15 @@ impl Connection {
         }
     }
 
-    /// Sends again what was not acknowledged in time, or asks whether there is room by now.
+    /// Tells the guest what it is owed by now; sends again what was not acknowledged in time, or asks whether there is room.
     pub fn remind(&mut self, now: Instant, inside: &mut dyn Inside) {
-        if self.again_at().is_none_or(|at| now < at) {
+        if !self.is_timed() {
+            return;
+        }
+        if self.ack.due().is_some() {
+            self.acknowledge(false, now, inside);
+        }
+        if self.again_at.is_none_or(|at| now < at) {
             return;
         }
         if self.state == State::Lingering {

@@ -108,8 +108,16 @@ impl FromGuest {
 
     /// Whether the guest does not know yet what has come, or may send so much more that it is worth a word.
     pub fn is_news(&self) -> bool {
-        let grows = !self.ended && self.edge() - self.promised >= self.window / 2;
-        self.acknowledged != self.wanted || grows
+        self.acknowledged != self.wanted || self.grows()
+    }
+
+    /// Whether that is so little, of segments of `mss`, that it may wait (RFC 9293, 3.8.6.3).
+    pub fn may_wait(&self, mss: usize) -> bool {
+        self.wanted - self.acknowledged < 2 * mss && !self.grows()
+    }
+
+    fn grows(&self) -> bool {
+        !self.ended && self.edge() - self.promised >= self.window / 2
     }
 
     /// Up to where the guest may send.

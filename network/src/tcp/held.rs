@@ -25,16 +25,14 @@ impl Held {
         self.bytes.get(self.gone + first..).unwrap_or_default()
     }
 
-    /// Adds what `fill` puts at the end, where there is room for `most`.
+    /// Adds what `fill` puts at the end.
     ///
     /// # Errors
     /// Those of `fill`.
     pub fn fill(
         &mut self,
-        most: usize,
         fill: impl FnOnce(&mut Vec<u8>) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        self.bytes.reserve(most);
         let filled = fill(&mut self.bytes);
         self.rest();
         filled

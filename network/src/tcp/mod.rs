@@ -4,6 +4,7 @@
 //! more of a stream than one window each way; an idle connection keeps none.
 
 mod connection;
+mod delayed_ack;
 mod from_guest;
 mod held;
 mod to_guest;
@@ -28,7 +29,8 @@ pub trait Inside {
 
 /// A socket outside that never waits: what it cannot do now is [`io::ErrorKind::WouldBlock`].
 pub trait Outside {
-    /// Takes bytes that have come, up to about `most`, at the end of `into`; 0 where no more will.
+    /// Takes bytes that have come, no more than `most`, at the end of `into`; 0 where no more will. It takes no memory for
+    /// more than have come.
     ///
     /// # Errors
     /// Where none has come, or the connection is lost.
