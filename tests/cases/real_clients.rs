@@ -71,7 +71,9 @@ pub fn over(world: &World, kinds: Kinds) {
         out.ask(&real, &format!("{name}.server.test"), 0, &more);
         back.ask(&real, &format!("{name}.place.test"), PUBLISHED, &[("who_is_seen", server)]);
     }
-    out.ask(&real, "server.test", 0, &[("echoes", ECHOES), ("names", NAMES)]);
+    // hiredis takes a name's IPv6 only where it has no IPv4, which leads nowhere here.
+    let by_name: Vec<&str> = CLIENTS.into_iter().filter(|it| by_4 || *it != "over_redis").collect();
+    out.ask_by(&by_name, &real, ("server.test", 0), &[("echoes", ECHOES), ("names", NAMES)]);
     back.ask(&real, "place.test", PUBLISHED, &[]);
     let servers = real.serve(&nets);
     let sandbox = real.sandbox(world, &nets).flags(&added);
@@ -122,9 +124,19 @@ struct Asked {
 impl Asked {
     /// All clients, and these more, ask servers by this name.
     fn ask(&mut self, real: &Real, name: &str, offset: u16, more: &[(&str, &str)]) {
+        self.ask_by(&CLIENTS, real, (name, offset), more);
+    }
+
+    fn ask_by(
+        &mut self,
+        clients: &[&'static str],
+        real: &Real,
+        (name, offset): (&str, u16),
+        more: &[(&str, &str)],
+    ) {
         let more = more.iter().map(|(client, line)| (*client, (*line).to_owned()));
         let asked: Vec<(&str, String)> =
-            CLIENTS.iter().map(|client| (*client, expected(real, client))).chain(more).collect();
+            clients.iter().map(|client| (*client, expected(real, client))).chain(more).collect();
         let _ = write!(self.script, "/real-clients/ask /goods {name} {offset}");
         for (client, line) in asked {
             self.script.extend([" ", client]);

@@ -4,7 +4,7 @@
 //!   serve PORT                       sends back what comes, to any number at a time, from one thread
 //!   rounds ADDRESS:PORT COUNT        a byte there and back so often; says the median and the 99th percentile, in ns
 //!   connections ADDRESS:PORT COUNT   so many one after the other, with a byte there and back on each
-//!   keep ADDRESS:PORT COUNT          opens so many, with a byte there and back on each, says so, and keeps them
+//!   keep ADDRESS:PORT COUNT          opens so many, some at a time, with a byte there and back on each, says so, and keeps them
 //! ```
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Rounds before those that count.
 const WARM_UP: usize = 20;
 const EVENTS: usize = 64;
+/// Threads that open what is kept.
+const OPENERS: usize = 100;
 const LISTENER: u64 = u64::MAX;
 
 /// Does one of the above.
@@ -32,8 +34,7 @@ pub fn run(words: &[&str]) -> io::Result<()> {
             (0..number(count)?).try_for_each(|_| open(address(to)?).map(drop))
         }
         ["keep", to, count] => {
-            let open = |_| open(address(to)?);
-            let kept = (0..number(count)?).map(open).collect::<io::Result<Vec<_>>>()?;
+            let kept = open_many(address(to)?, number(count)?)?;
             writeln!(io::stdout(), "kept {}", kept.len())?;
             loop {
                 thread::park();
@@ -49,6 +50,20 @@ fn open(to: SocketAddr) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     round(&mut stream)?;
     Ok(stream)
+}
+
+/// So many of them, by several threads: one after the other has a guest woken for each step of each.
+fn open_many(to: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
+    thread::scope(|scope| {
+        let share = move |number| count / OPENERS + usize::from(number < count % OPENERS);
+        let some =
+            move |number| (0..share(number)).map(|_| open(to)).collect::<io::Result<Vec<_>>>();
+        let openers: Vec<_> =
+            (0..OPENERS).map(|number| scope.spawn(move || some(number))).collect();
+        let failed = |_| io::Error::other("an opener has panicked");
+        let kept = openers.into_iter().map(|it| it.join().map_err(failed)?);
+        Ok(kept.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+    })
 }
 
 fn round(stream: &mut TcpStream) -> io::Result<()> {

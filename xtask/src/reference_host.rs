@@ -1,18 +1,45 @@
 //! Runs scripts that boot the reference host. It is an emulator, and may die under its work: it is
 //! booted again, and that is said.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{process, progress};
+use crate::digest::Inputs;
+use crate::process::Note;
+use crate::progress::Task;
+use crate::workspace::Workspace;
+use crate::{cache, process, progress};
 
+const MENDING: &str = include_str!("../../tests/reference-host/emulator");
 /// How its scripts end where the machine did not come up, or not back.
 const DIED: i32 = 125;
 /// How they end where it stood still until its time was over.
 const STOOD_STILL: i32 = 124;
 /// More machines than this do not die by chance, nor stand still.
 const ATTEMPTS: u32 = 5;
+
+/// Builds an emulator that does not stand still, where that was not done before: the installed QEMU's source, mended.
+///
+/// # Errors
+/// Those of its script.
+pub fn emulator(workspace: &Workspace) -> Result<PathBuf> {
+    let installed = process::capture(Command::new("dpkg-query").args([
+        "-W",
+        "-f",
+        "${Version}",
+        "qemu-system-x86",
+    ]))?;
+    let digest = Inputs::default().text("QEMU", &installed).text("mending", MENDING).finish();
+    let place = cache::entry(workspace, "emulator", &digest, |place| {
+        let task = Task::begin("QEMU, mended, from Debian's source");
+        let mut script = Command::new("bash");
+        script.args(["-c", MENDING, "emulator"]).arg(place);
+        process::narrated(&mut script, task, |_| Note::Nothing)
+    })?;
+    Ok(place.join("qemu-system-x86_64"))
+}
 
 /// Runs what `command` gives and gives its stdout.
 ///
