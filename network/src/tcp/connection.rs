@@ -18,6 +18,8 @@ const FIRST_PATIENCE: Duration = Duration::from_millis(200);
 const MOST_DOUBLED: u32 = 6;
 /// A guest that has said nothing of what it was sent so often is gone.
 const MOST_TRIES: u32 = 10;
+/// About how much is read from outside at a time.
+const READ_BYTES: usize = 128 << 10;
 /// How long one that has ended answers a guest that has not heard of it.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -249,7 +251,9 @@ impl Connection {
                 }
                 self.send(offset, length, fin, inside);
             }
-            let room = self.to_guest.room(self.limits);
+            // A rest of each read would be a segment of its own.
+            let whole = (READ_BYTES / most).max(1) * most;
+            let room = self.to_guest.room(self.limits).min(whole);
             if self.to_guest.ended || room == 0 {
                 return Ok(false);
             }

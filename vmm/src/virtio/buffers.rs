@@ -72,9 +72,14 @@ impl<'m> Slices<'m> {
     }
 
     /// Adds others at the end.
-    pub fn append(&mut self, mut others: Self) {
-        self.length += others.length;
+    pub fn append(&mut self, others: &mut Self) {
+        self.length += std::mem::take(&mut others.length);
         self.parts.append(&mut others.parts);
+    }
+
+    fn clear(&mut self) {
+        self.parts.clear();
+        self.length = 0;
     }
 
     /// Takes the first `count` bytes off, or all where there are fewer.
@@ -163,6 +168,24 @@ impl<'m> Buffers<'m> {
         M: Deref<Target = GuestMemoryMmap<()>>,
     {
         let mut buffers = Self::default();
+        buffers.refill(memory, chain).map(|()| buffers)
+    }
+
+    /// Walks a chain as [`Buffers::of_chain`] does, in the room that there is for another one's. None of it is of use where
+    /// the chain is refused.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn refill<M>(
+        &mut self,
+        memory: &'m GuestMemoryMmap<()>,
+        chain: &mut DescriptorChain<M>,
+    ) -> Result<(), ChainError>
+    where
+        M: Deref<Target = GuestMemoryMmap<()>>,
+    {
+        self.readable.clear();
+        self.writable.clear();
         let mut goes_on = true;
         for (count, descriptor) in chain.by_ref().enumerate() {
             if count >= MAX_DESCRIPTORS {
@@ -170,16 +193,16 @@ impl<'m> Buffers<'m> {
             }
             goes_on = descriptor.has_next();
             let side = if descriptor.is_write_only() {
-                &mut buffers.writable
-            } else if buffers.writable.is_empty() {
-                &mut buffers.readable
+                &mut self.writable
+            } else if self.writable.is_empty() {
+                &mut self.readable
             } else {
                 return Err(ChainError::Order);
             };
             let (address, length) = (descriptor.addr(), descriptor.len());
             append(memory, side, address, length)?;
         }
-        if goes_on { Err(ChainError::Endless) } else { Ok(buffers) }
+        if goes_on { Err(ChainError::Endless) } else { Ok(()) }
     }
 }
 

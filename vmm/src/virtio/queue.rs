@@ -66,6 +66,31 @@ impl VirtQueue {
         chain
     }
 
+    /// The next chains that the driver has made available, one after the other, until `is_enough` says so of one: true then.
+    /// The driver's index is looked at once for all of them.
+    pub fn take_until<'m>(
+        &mut self,
+        memory: &'m GuestMemoryMmap<()>,
+        mut is_enough: impl FnMut(Chain<'m>) -> bool,
+    ) -> bool {
+        let pending = self.pending(memory);
+        let mut taken = 0;
+        let mut take = |chain| {
+            taken += 1;
+            is_enough(chain)
+        };
+        if pending > 0
+            && self.queue.iter(memory).is_ok_and(|mut available| available.any(&mut take))
+        {
+            return true;
+        }
+        if taken < pending {
+            self.queue.set_ready(false);
+            self.interrupt.need_reset();
+        }
+        false
+    }
+
     /// Undoes the last [`VirtQueue::take`]: the chain is taken again next time.
     pub fn untake(&mut self) {
         self.queue.go_to_previous_position();

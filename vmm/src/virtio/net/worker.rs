@@ -9,6 +9,7 @@ use super::header::Header;
 use super::link::{Link, Sent, Waiting};
 use super::{HEADER_BYTES, PACKET_BYTES, feature};
 use crate::virtio::buffers::{Buffers, Slices};
+use crate::virtio::queue::Chain;
 use crate::virtio::stop::Stop;
 use crate::virtio::sys::{MAX_VECTORS, event_descriptor};
 use crate::virtio::{Memory, VirtQueue};
@@ -263,33 +264,34 @@ impl Receiver {
         let merges = self.features & feature::MRG_RXBUF != 0;
         // Each stretch takes a descriptor: where they are as many as the queue has, the driver has given all it can.
         let most = MAX_VECTORS.min(usize::from(self.queue.queue.size()));
-        let mut room = Slices::default();
+        let (mut room, mut buffers) = (Slices::default(), Buffers::default());
+        let mut is_spoiled = false;
         self.chains.clear();
-        while room.len() < length {
-            if room.count() >= most || (!merges && !self.chains.is_empty()) {
-                self.untake_all();
-                return Room::Never;
+        let chains = &mut self.chains;
+        let mut is_enough = |mut chain: Chain<'m>| {
+            let is_one = buffers.refill(memory, &mut chain).is_ok();
+            let bytes = if is_one { buffers.writable.len() } else { 0 };
+            chains.push((chain.head_index(), u32::try_from(bytes).unwrap_or(u32::MAX)));
+            is_spoiled = bytes == 0;
+            if !is_spoiled {
+                room.append(&mut buffers.writable);
             }
-            let Some(mut chain) = self.queue.take(memory) else {
-                // Before they are given up: the driver notifies of what comes behind them.
-                if self.queue.unmute(memory) {
-                    continue;
-                }
+            is_spoiled || room.len() >= length || room.count() >= most || !merges
+        };
+        while !self.queue.take_until(memory, &mut is_enough) {
+            // Before they are given up: the driver notifies of what comes behind them.
+            if !self.queue.unmute(memory) {
                 self.untake_all();
                 return Room::Later;
-            };
-            let buffers = Buffers::of_chain(memory, &mut chain).unwrap_or_default();
-            let bytes = u32::try_from(buffers.writable.len()).unwrap_or(u32::MAX);
-            self.chains.push((chain.head_index(), bytes));
-            if bytes == 0 {
-                // Not the one alone: the others could not be given up from behind it.
-                self.chains.iter_mut().for_each(|(_, bytes)| *bytes = 0);
-                self.queue.give_back_together(memory, &self.chains);
-                return Room::Spoiled;
             }
-            room.append(buffers.writable);
         }
-        if room.count() > MAX_VECTORS {
+        if is_spoiled {
+            // Not the one alone: the others could not be given up from behind it.
+            self.chains.iter_mut().for_each(|(_, bytes)| *bytes = 0);
+            self.queue.give_back_together(memory, &self.chains);
+            return Room::Spoiled;
+        }
+        if room.len() < length || room.count() > MAX_VECTORS {
             self.untake_all();
             return Room::Never;
         }
