@@ -3,7 +3,7 @@
 //! Owns: how they are made, and what one is known to have for us. Never does: decide whether it may be made.
 
 use crate::config::{Publication, Transport};
-use crate::tcp::Outside;
+use crate::tcp::{Outside, READ_BYTES};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::{
@@ -22,8 +22,6 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
-/// How much is read of a stream at a time.
-const READ_BYTES: usize = 128 << 10;
 /// How many may wait to be let in by a published port.
 const BACKLOG: i32 = 1024;
 

@@ -7,7 +7,7 @@
 use super::delayed_ack::DelayedAck;
 use super::from_guest::FromGuest;
 use super::to_guest::{Said, ToGuest};
-use super::{Inside, Limits, OUR_SCALE, Outside};
+use super::{Inside, Limits, OUR_SCALE, Outside, READ_BYTES};
 use smoltcp::wire::{TcpControl, TcpRepr, TcpSeqNumber};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -18,8 +18,6 @@ const FIRST_PATIENCE: Duration = Duration::from_millis(200);
 const MOST_DOUBLED: u32 = 6;
 /// A guest that has said nothing of what it was sent so often is gone.
 const MOST_TRIES: u32 = 10;
-/// About how much is read from outside at a time.
-const READ_BYTES: usize = 128 << 10;
 /// How long one that has ended answers a guest that has not heard of it.
 const LINGER: Duration = Duration::from_secs(2);
 

@@ -16,6 +16,8 @@ use std::io;
 
 /// What a guest bears that does not say (RFC 9293, 3.7.1).
 const DEFAULT_MSS: usize = 536;
+/// The most that is read from outside at a time.
+pub const READ_BYTES: usize = 256 << 10;
 /// By how much our windows are shifted.
 const OUR_SCALE: u8 = 7;
 
