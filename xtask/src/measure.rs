@@ -105,9 +105,7 @@ pub fn all(workspace: &Workspace, only: Option<Part>, images: &[String]) -> Resu
     progress::heading("Measuring");
     let mut over = Vec::new();
     for &part in Part::value_variants() {
-        // The network's peers have not been counted to the end yet: it is for who asks for it.
-        let is_asked_for = only.map_or(part != Part::Network, |only| only == part);
-        if !is_asked_for {
+        if only.is_some_and(|only| only != part) {
             continue;
         }
         if part == Part::Run {
