@@ -161,8 +161,8 @@ impl Connection {
                 self.to_guest.agree(segment, self.limits);
                 let wanted = segment.seq_number + 1;
                 self.from_guest = FromGuest::new(wanted, self.limits.window, scaled);
-                // It waits to hear of it.
-                self.from_guest.acknowledged = segment.seq_number;
+                // Until then nobody in there has a connection.
+                self.from_guest.urgent = true;
                 self.state = State::Open;
                 self.tries = 0;
                 self.again_at = Some(now + FIRST_PATIENCE);

@@ -10,8 +10,10 @@ use std::io::{self, ErrorKind};
 pub struct FromGuest {
     /// What it sends next.
     pub wanted: TcpSeqNumber,
-    /// The last that it was told of that.
-    pub acknowledged: TcpSeqNumber,
+    /// It waits to hear of that.
+    pub urgent: bool,
+    /// The last that it was told of it.
+    acknowledged: TcpSeqNumber,
     /// Behind what waits no more comes.
     pub ended: bool,
     /// The end has been passed on.
@@ -32,6 +34,7 @@ impl FromGuest {
         let scale = if scaled { OUR_SCALE } else { 0 };
         Self {
             wanted,
+            urgent: false,
             acknowledged: wanted,
             ended: false,
             end_passed: false,
@@ -108,12 +111,12 @@ impl FromGuest {
 
     /// Whether the guest does not know yet what has come, or may send so much more that it is worth a word.
     pub fn is_news(&self) -> bool {
-        self.acknowledged != self.wanted || self.grows()
+        self.urgent || self.acknowledged != self.wanted || self.grows()
     }
 
     /// Whether that is so little, of segments of `mss`, that it may wait (RFC 9293, 3.8.6.3).
     pub fn may_wait(&self, mss: usize) -> bool {
-        self.wanted - self.acknowledged < 2 * mss && !self.grows()
+        !self.urgent && self.wanted - self.acknowledged < 2 * mss && !self.grows()
     }
 
     fn grows(&self) -> bool {
@@ -135,7 +138,7 @@ impl FromGuest {
     ) -> TcpRepr<'b> {
         let scale = if control == TcpControl::Syn { 0 } else { self.scale };
         let room = (self.edge() - self.wanted) >> scale;
-        self.acknowledged = self.wanted;
+        (self.acknowledged, self.urgent) = (self.wanted, false);
         self.promised = self.edge();
         TcpRepr {
             src_port: 0,

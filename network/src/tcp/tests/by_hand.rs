@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 const LIMITS: Limits = Limits { window: 100_000, mss: 1460, most: 1460 * 5 };
 
-/// What the guest is sent: from where, how much, and whether it ends there.
+/// What the guest is sent: from where, how much, and whether it ends there; and the last that it is told has come.
 #[derive(Default)]
-struct Sent(Vec<(i32, usize, TcpControl)>);
+struct Sent(Vec<(i32, usize, TcpControl)>, Option<i32>);
 
 impl Inside for Sent {
     fn has_room(&self) -> bool {
@@ -17,6 +17,7 @@ impl Inside for Sent {
     }
 
     fn segment(&mut self, segment: &TcpRepr<'_>, _: usize) {
+        self.1 = segment.ack_number.map(|ack| ack.0);
         self.0.push((segment.seq_number.0, segment.payload.len(), segment.control));
     }
 }
@@ -83,4 +84,36 @@ fn a_guest_that_took_nothing_is_asked_whether_it_does_by_now() {
     connection.remind(now + Duration::from_secs(20), &mut sent);
     hear(&mut connection, &mut sent, now, 1502, 1000);
     assert_eq!(sent.0.last(), Some(&(1502, 1000, TcpControl::Psh)));
+}
+
+#[test]
+fn a_request_is_told_to_have_come_by_its_reply_or_soon() {
+    let (mut now, mut sent, mut outside) = (Instant::now(), Sent::default(), Bytes(0));
+    let mut connection =
+        Connection::asked(&segment(TcpControl::Syn, 100, None, 60_000), 500, LIMITS);
+    connection.answered(now, &mut sent);
+    let asks =
+        |seq, ack| TcpRepr { payload: b"?", ..segment(TcpControl::Psh, seq, Some(ack), 60_000) };
+    connection.hear(&asks(101, 501), &mut outside, now, &mut sent);
+    connection.settle(&mut outside, now, &mut sent);
+    assert_eq!(sent.0.len(), 1, "nothing but SYN yet");
+    outside.0 = 7;
+    connection.settle(&mut outside, now, &mut sent);
+    assert_eq!((sent.0.last(), sent.1), (Some(&(501, 7, TcpControl::Psh)), Some(102)));
+    connection.hear(&asks(102, 508), &mut outside, now, &mut sent);
+    connection.settle(&mut outside, now, &mut sent);
+    assert_eq!(sent.0.len(), 2);
+    now = connection.again_at().unwrap();
+    connection.remind(now, &mut sent);
+    assert_eq!((sent.0.last(), sent.1), (Some(&(508, 0, TcpControl::None)), Some(103)));
+    assert_eq!(connection.again_at(), None, "nothing is owed");
+}
+
+#[test]
+fn a_guest_that_has_answered_a_call_hears_of_it_at_once() {
+    let (now, mut sent, mut outside) = (Instant::now(), Sent::default(), Bytes(0));
+    let mut connection = Connection::called(500, LIMITS, now, &mut sent);
+    connection.hear(&segment(TcpControl::Syn, 100, Some(501), 1000), &mut outside, now, &mut sent);
+    connection.settle(&mut outside, now, &mut sent);
+    assert_eq!((sent.0.last(), sent.1), (Some(&(501, 0, TcpControl::None)), Some(101)));
 }
