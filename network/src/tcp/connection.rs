@@ -160,9 +160,8 @@ impl Connection {
                 // Of a SYN, not shifted: it is said again with the guest's first segment.
                 self.to_guest.agree(segment, self.limits);
                 let wanted = segment.seq_number + 1;
+                // It waits to hear of it, and of how much it may send.
                 self.from_guest = FromGuest::new(wanted, self.limits.window, scaled);
-                // Until then nobody in there has a connection.
-                self.from_guest.urgent = true;
                 self.state = State::Open;
                 self.tries = 0;
                 self.again_at = Some(now + FIRST_PATIENCE);

@@ -10,9 +10,7 @@ use std::io::{self, ErrorKind};
 pub struct FromGuest {
     /// What it sends next.
     pub wanted: TcpSeqNumber,
-    /// It waits to hear of that.
-    pub urgent: bool,
-    /// The last that it was told of it.
+    /// The last that it was told of that.
     acknowledged: TcpSeqNumber,
     /// Behind what waits no more comes.
     pub ended: bool,
@@ -34,7 +32,6 @@ impl FromGuest {
         let scale = if scaled { OUR_SCALE } else { 0 };
         Self {
             wanted,
-            urgent: false,
             acknowledged: wanted,
             ended: false,
             end_passed: false,
@@ -111,12 +108,12 @@ impl FromGuest {
 
     /// Whether the guest does not know yet what has come, or may send so much more that it is worth a word.
     pub fn is_news(&self) -> bool {
-        self.urgent || self.acknowledged != self.wanted || self.grows()
+        self.acknowledged != self.wanted || self.grows()
     }
 
     /// Whether that is so little, of segments of `mss`, that it may wait (RFC 9293, 3.8.6.3).
     pub fn may_wait(&self, mss: usize) -> bool {
-        !self.urgent && self.wanted - self.acknowledged < 2 * mss && !self.grows()
+        self.wanted - self.acknowledged < 2 * mss && !self.grows()
     }
 
     fn grows(&self) -> bool {
@@ -138,7 +135,7 @@ impl FromGuest {
     ) -> TcpRepr<'b> {
         let scale = if control == TcpControl::Syn { 0 } else { self.scale };
         let room = (self.edge() - self.wanted) >> scale;
-        (self.acknowledged, self.urgent) = (self.wanted, false);
+        self.acknowledged = self.wanted;
         self.promised = self.edge();
         TcpRepr {
             src_port: 0,
