@@ -36,9 +36,17 @@ pub fn emulator(workspace: &Workspace) -> Result<PathBuf> {
         let task = Task::begin("QEMU, mended, from Debian's source");
         let mut script = Command::new("bash");
         script.args(["-c", MENDING, "emulator"]).arg(place);
-        process::narrated(&mut script, task, |_| Note::Nothing)
+        process::narrated(&mut script, task, ninja_note)
     })?;
     Ok(place.join("qemu-system-x86_64"))
+}
+
+/// `[404/1455] Compiling …`
+fn ninja_note(line: &str) -> Note {
+    match line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((how_far, _)) if how_far.contains('/') => Note::HowFar(how_far.to_owned()),
+        _ => Note::Nothing,
+    }
 }
 
 /// Runs what `command` gives and gives its stdout.
