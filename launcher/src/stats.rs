@@ -12,13 +12,14 @@ use crate::pull::progress::bytes;
 use crate::session::{ControlRequest, Measured, SupervisorMessage};
 use crate::state::Sandboxes;
 use crate::table::{shortened, table};
+use rustix::event::PollFlags;
 use rustix::termios::isatty;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
 /// How long a look takes at the least.
 const BETWEEN: Duration = Duration::from_secs(1);
-/// How long a sandbox may take to answer: a guest may have other things to do, or mean ill.
+/// How long sandboxes may take to answer: a guest may have other things to do, or mean ill.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A sandbox that is looked at.
@@ -75,16 +76,17 @@ struct NetworkFigures {
 /// Shows what sandboxes use, again and again unless it is told otherwise, until none of them runs.
 ///
 /// # Errors
-/// Where one that was named does not run, or does not answer.
+/// Where one that was named does not run; and, after the others have been shown, for one that has not answered.
 pub fn stats(args: &StatsArgs) -> Result<(), Failure> {
     let mut all = looked_at(args)?;
     crate::jail::confine_launcher(false).map_err(Failure::plain)?;
     let once = args.no_stream || args.json;
+    let mut failed = None;
     // A rate takes two looks.
-    look(&mut all)?;
+    look(&mut all, &mut failed);
     loop {
         std::thread::sleep(BETWEEN);
-        let figures = look(&mut all)?;
+        let figures = look(&mut all, &mut failed);
         let text = match args.json {
             true => serde_json::to_string_pretty(&figures).map_err(Failure::plain)? + "\n",
             false => shown(&figures),
@@ -93,7 +95,7 @@ pub fn stats(args: &StatsArgs) -> Result<(), Failure> {
         // From the top of the screen, which is cleared.
         crate::command::print(&if over { format!("\x1b[H\x1b[J{text}") } else { text })?;
         if once || all.is_empty() {
-            return Ok(());
+            return failed.map_or(Ok(()), |error| Err(error.into()));
         }
     }
 }
@@ -122,33 +124,35 @@ fn looked_at(args: &StatsArgs) -> Result<Vec<Looked>, Failure> {
     Ok(all)
 }
 
-/// Looks at all; gives what each has done since the last look. Those that have ended are left out from then on.
-fn look(all: &mut Vec<Looked>) -> Result<Vec<Figures>, Failure> {
+/// Looks at all; gives what each has done since the last look. Those that have ended, or do not answer, are left out from
+/// then on; why the first does not is in `failed`.
+fn look(all: &mut Vec<Looked>, failed: &mut Option<ControlError>) -> Vec<Figures> {
     for looked in all.iter() {
         // That it is gone is heard where it is to answer.
         let _ = looked.running.ask(&ControlRequest::Measure, &[]);
     }
     let mut figures = Vec::new();
-    let mut failed = None;
-    all.retain_mut(|looked| match looked.look() {
+    let deadline = Instant::now() + PATIENCE;
+    all.retain_mut(|looked| match looked.look(deadline) {
         Ok(it) => {
             figures.extend(it);
             true
         }
         Err(ControlError::Lost(_)) => false,
         Err(error) => {
-            failed = Some(error);
+            failed.get_or_insert(error);
             false
         }
     });
-    failed.map_or(Ok(figures), |error| Err(error.into()))
+    figures
 }
 
 impl Looked {
-    /// What it has done since it was looked at before, if it was.
-    fn look(&mut self) -> Result<Option<Figures>, ControlError> {
+    /// What it has done since it was looked at before, if it was; until then it is waited for.
+    fn look(&mut self, deadline: Instant) -> Result<Option<Figures>, ControlError> {
         let late = || ControlError::Silent(self.running.id().clone(), PATIENCE.as_secs());
-        if !crate::wait::readable_within(self.running.channel(), PATIENCE).unwrap_or(true) {
+        let channel = self.running.channel();
+        if !crate::wait::ready_by(channel, PollFlags::IN, deadline).unwrap_or(true) {
             return Err(late());
         }
         let measured = match self.running.hear::<SupervisorMessage>()?.0 {

@@ -139,18 +139,30 @@ pub fn signal_thread(process: libc::pid_t, thread: libc::pid_t, signal: libc::c_
     unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) };
 }
 
-/// Keeps this process's heap in one piece: no arena for each thread, no mapping for a large piece, and what is free at its
-/// end given back only where it is much: giving it back for each message costs more than it is worth. With `reserve`, it takes so many bytes of address space at once, and never gives any back: as long as they do,
-/// the process asks the kernel for no memory, and need not be allowed to.
-pub fn keep_heap_simple(reserve: Option<libc::c_int>) {
-    const KEPT: libc::c_int = 2 << 20;
-    let settings = [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_MAX, 0), (libc::M_TRIM_THRESHOLD, KEPT)];
-    let reserving = reserve.map(|bytes| [(libc::M_TOP_PAD, bytes), (libc::M_TRIM_THRESHOLD, -1)]);
-    for (what, value) in settings.into_iter().chain(reserving.into_iter().flatten()) {
+/// What becomes of a heap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heap {
+    /// It grows and shrinks.
+    Free,
+    /// It grows, and shrinks only by more than so many bytes: giving some back for each message costs more than it is worth.
+    Slack(libc::c_int),
+    /// It takes so many bytes of address space at once, and never gives any back: as long as they do, the process asks the
+    /// kernel for no memory, and need not be allowed to.
+    Reserved(libc::c_int),
+}
+
+/// Keeps this process's heap in one piece, no arena for each thread, no mapping for a large piece; and of this kind.
+pub fn keep_heap_simple(heap: Heap) {
+    let of_kind: &[_] = match heap {
+        Heap::Free => &[],
+        Heap::Slack(bytes) => &[(libc::M_TRIM_THRESHOLD, bytes)],
+        Heap::Reserved(bytes) => &[(libc::M_TOP_PAD, bytes), (libc::M_TRIM_THRESHOLD, -1)],
+    };
+    for (what, value) in [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_MAX, 0)].iter().chain(of_kind) {
         // SAFETY: sets a number of the allocator's; where it refuses, the heap is as it was.
-        unsafe { libc::mallopt(what, value) };
+        unsafe { libc::mallopt(*what, *value) };
     }
-    if reserve.is_some() {
+    if matches!(heap, Heap::Reserved(_)) {
         // More than what is left of the first heap: it grows now, by the reserve.
         drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
     }

@@ -3,6 +3,8 @@
 use crate::cases;
 use crate::harness::World;
 use crate::harness::living::Living;
+use crate::harness::product::Output;
+use rustix::process::Signal;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 cases! {
     Both: what_a_sandbox_uses;
-    Tcg: who_does_not_run;
+    Tcg: who_does_not_run, who_does_not_answer;
 }
 
 fn what_a_sandbox_uses(world: &World) {
@@ -75,4 +77,30 @@ fn who_does_not_run(world: &World) {
         |words: &[&str]| world.command(&[&["stats", "--state-dir", &state], words].concat());
     stats(&["box"]).exits(125).complains(&["box"]);
     stats(&["--json"]).prints("[]");
+}
+
+/// Those that do are shown.
+fn who_does_not_answer(world: &World) {
+    let silent = Living::start(world, &[]);
+    let state = silent.state.display().to_string();
+    let script = "trap 'exit 5' TERM; while :; do sleep 0.1; done";
+    let other = world.sandbox().state(&silent.state).flags(&["--name", "other"]);
+    let other = other.start(&["sh", "-c", script]);
+    let stats = || world.command(&["stats", "--state-dir", &state, "--json"]);
+    let names = |output: &Output| -> Vec<String> {
+        let all: Vec<Value> = serde_json::from_str(&output.text()).unwrap();
+        all.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let patience = Instant::now() + Duration::from_secs(90);
+    while names(&stats()).len() < 2 {
+        assert!(Instant::now() < patience, "the other does not run");
+    }
+    silent.signal(Signal::STOP);
+    let output = stats();
+    silent.signal(Signal::CONT);
+    output.exits(125).complains(&["did not answer within 10 s"]);
+    assert_eq!(names(&output), ["other"]);
+    other.signal(Signal::TERM);
+    other.wait().exits(5);
+    silent.end().exits(5);
 }

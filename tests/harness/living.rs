@@ -108,6 +108,11 @@ impl Living {
         self.begin(world, flags, command, None).wait()
     }
 
+    /// Sends its launcher a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.running.iter().for_each(|running| running.signal(signal));
+    }
+
     /// Its end, as it is asked for.
     pub fn end(self) -> Output {
         self.ends_by(Signal::TERM)

@@ -4,6 +4,7 @@
 //! process of ours raises one again.
 
 use super::Role;
+use crate::sys::Heap;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -30,6 +31,8 @@ const SHARE_DATA: u64 = 2048 * MIB;
 const NETWORK_DESCRIPTORS: u64 = 1 << 20;
 /// Its memory: what waits in each direction of each flow is most of it.
 const NETWORK_DATA: u64 = 512 * MIB;
+/// Of that, what it keeps when nothing waits, in bytes: what each packet takes comes and goes.
+const NETWORK_SLACK: i32 = 2 << 20;
 
 /// Sets what a process of this role needs no first message to know.
 ///
@@ -56,11 +59,12 @@ pub(super) fn at_start(role: Role) -> Result<(), Errno> {
     }
 }
 
-/// How large a heap a process of this role has from the start and for good; `None` where it may grow.
-pub(super) fn heap_reserve(role: Role) -> Option<i32> {
+/// What becomes of the heap of a process of this role.
+pub(super) fn heap(role: Role) -> Heap {
     match role {
-        Role::Vmm | Role::Devices => Some(HEAP),
-        Role::Probe | Role::Unpack | Role::Fetch | Role::Share | Role::Network | Role::Qemu => None,
+        Role::Vmm | Role::Devices => Heap::Reserved(HEAP),
+        Role::Network => Heap::Slack(NETWORK_SLACK),
+        Role::Probe | Role::Unpack | Role::Fetch | Role::Share | Role::Qemu => Heap::Free,
     }
 }
 

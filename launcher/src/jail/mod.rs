@@ -113,7 +113,7 @@ fn enter(role: Role) -> Result<Channel, JailError> {
     crate::sys::close_from(3).map_err(step("close what was inherited"))?;
     gain_nothing()?;
     limits::at_start(role).map_err(step("limit itself"))?;
-    crate::sys::keep_heap_simple(limits::heap_reserve(role));
+    crate::sys::keep_heap_simple(limits::heap(role));
     let channel: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
         .map_err(step("take its channel"))?;
     // Standard output is /dev/null; so becomes standard input, lest a file handed over get its number.

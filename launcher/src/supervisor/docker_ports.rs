@@ -105,9 +105,9 @@ impl<'a> DockerPorts<'a> {
             }
             Ok(None) => Vec::new(),
             Err(error) => {
-                say(&format!("what Docker publishes is not followed any more: {error}"));
+                say(&format!("what Docker publishes is not published any more: {error}"));
                 self.stream = None;
-                Vec::new()
+                self.wanted(BTreeSet::new())
             }
         }
     }
@@ -250,6 +250,20 @@ mod tests {
         let endless = "tcp 1.2.3.4:1 1\n".repeat(1000);
         assert_eq!(Reader::default().read(endless.as_bytes()), Err(WatchError::TooMany));
         assert_eq!(Reader::default().read(&[b'x'; 100_000]), Err(WatchError::TooMany));
+    }
+
+    #[test]
+    fn what_was_published_goes_with_the_trust() {
+        let (ours, mut watch) = UnixStream::pair().unwrap();
+        let mut ports = DockerPorts::new(DockerPublishing { address: None }, Box::new(drop));
+        ports.listen_to(ours.into());
+        let port = publication("127.0.0.1:80", 80);
+        watch.write_all(b"tcp 127.0.0.1:80 80\n\n").unwrap();
+        assert_eq!(ports.hear(), [Order::Publish(port)]);
+        ports.told(&Word::Published(port));
+        watch.write_all(b"anything else\n").unwrap();
+        assert_eq!(ports.hear(), [Order::Withdraw(port)]);
+        assert!(ports.watched().is_none());
     }
 
     #[test]
