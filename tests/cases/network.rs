@@ -183,6 +183,7 @@ pub fn connections(world: &World, count: u32) {
     );
     let out = world.scratch_file("stdout");
     let program = nets.sandbox(world).program(&["sh", "-c", &script]);
+    let begun = Instant::now();
     let running = Running::watched(program, std::fs::File::create(&out).unwrap());
     let round = |number: usize| {
         let deadline = Instant::now() + Duration::from_secs(60 + u64::from(count / 20));
@@ -197,7 +198,8 @@ pub fn connections(world: &World, count: u32) {
     };
     let (first, rounds) = (round(1), usize::try_from(ROUNDS).unwrap());
     let last = round(rounds);
-    running.wait().exits(0);
+    // So long after its beginning, as patience counts.
+    running.wait_within(begun.elapsed() + Duration::from_secs(60)).exits(0);
     assert_eq!(last.0, first.0, "descriptors");
     assert!(
         last.1 <= first.1 + 512,
