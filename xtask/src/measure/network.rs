@@ -36,6 +36,8 @@ const COUNTED: [(&str, &str, Unit); 12] = [
 ];
 /// Those of them that are counted again with flows open.
 const WITH_FLOWS: &str = "flows-";
+/// Whose are not: libslirp keeps them, as it keeps slirp's.
+const WITHOUT_FLOWS: &str = "slirp4netns";
 const WAYS: [&str; 2] = ["out", "in"];
 const UDP: [&str; 2] = ["udp-out", "udp-in"];
 /// By the clock so many times what was worked is worth a word.
@@ -82,7 +84,7 @@ pub fn document(text: &str) -> Result<Map<String, Value>> {
     for (name, _, is_process) in PEERS {
         let mut peer = Map::new();
         peer.insert("version".to_owned(), json!(figures::line(text, &format!("version {name}"))?));
-        for (what, _, _) in COUNTED {
+        for (what, _, _) in COUNTED.into_iter().filter(|it| is_counted(name, it.0)) {
             let what_of = format!("{name} {what}");
             let mut counted = Map::new();
             counted.insert(
@@ -98,7 +100,9 @@ pub fn document(text: &str) -> Result<Map<String, Value>> {
         for way in UDP {
             peer.insert(format!("{way}-lost"), json!(lost(text, &format!("{name} {way}"))?));
         }
-        peer.insert("flows".to_owned(), json!(number(&format!("{name} flows"))?));
+        if name != WITHOUT_FLOWS {
+            peer.insert("flows".to_owned(), json!(number(&format!("{name} flows"))?));
+        }
         if is_process {
             let fresh = figures::line(text, &format!("{name} fresh"))?;
             let (pss, private) = fresh.split_once(' ').context("no two sizes")?;
@@ -108,10 +112,13 @@ pub fn document(text: &str) -> Result<Map<String, Value>> {
                 calls.insert(way.to_owned(), json!(number(&format!("{name} calls {way}"))?));
                 copied.insert(way.to_owned(), json!(number(&format!("{name} copied {way}"))?));
             }
-            let process = json!({
-                "pss_kib": pss, "private_kib": private, "bytes_per_flow": number(&format!("{name} flow"))?,
+            let mut process = json!({
+                "pss_kib": pss, "private_kib": private,
                 "system_calls_per_mib": calls, "mib_copied_per_mib": copied,
             });
+            if name != WITHOUT_FLOWS {
+                process["bytes_per_flow"] = json!(number(&format!("{name} flow"))?);
+            }
             peer.insert("process".to_owned(), process);
         }
         peers.insert(name.to_owned(), Value::Object(peer));
@@ -122,6 +129,10 @@ pub fn document(text: &str) -> Result<Map<String, Value>> {
         "peers": peers,
     });
     whole.as_object().cloned().context("it is an object")
+}
+
+fn is_counted(peer: &str, what: &str) -> bool {
+    peer != WITHOUT_FLOWS || !what.starts_with(WITH_FLOWS)
 }
 
 /// `NAME run 1: 81.2 us, …`: the time by the clock.
@@ -170,6 +181,9 @@ pub fn table(document: &Value) -> Result<String> {
     for (what, label, unit) in COUNTED {
         let with = if what.starts_with(WITH_FLOWS) { ", beside the flows" } else { "" };
         row(&mut table, &format!("{label}, {}{with}", unit.name()), |name, _| {
+            if !is_counted(name, what) {
+                return Ok(String::new());
+            }
             let said = unit.said(counted(document, name, what)?.median());
             let waits = waits(document, name, what)?;
             let lost = &document["peers"][name][format!("{what}-lost")];
@@ -206,7 +220,8 @@ fn rows_of_processes(table: &mut String, document: &Value) -> Result<()> {
         value.with_context(|| format!("no {pointer} of {name}"))
     };
     row(table, "flows that were open (TCP, idle)", |name, _| {
-        Ok(format!("{}", of(name, "/flows")?))
+        let flows = || of(name, "/flows").map(|it| format!("{it:.0}"));
+        if name == WITHOUT_FLOWS { Ok(String::new()) } else { flows() }
     })?;
     let both = |table: &mut String, label: &str, [first, second]: [&str; 2], digits: usize| {
         row(table, label, |name, is_process| {
@@ -226,7 +241,7 @@ fn rows_of_processes(table: &mut String, document: &Value) -> Result<()> {
     let memory = ["/process/pss_kib", "/process/private_kib"];
     both(table, "memory of its process when fresh, KiB: PSS, private", memory, 0)?;
     row(table, "memory for an idle flow, bytes", |name, is_process| {
-        if is_process {
+        if is_process && name != WITHOUT_FLOWS {
             Ok(format!("{:.0}", of(name, "/process/bytes_per_flow")?))
         } else {
             Ok(String::new())
@@ -239,7 +254,7 @@ fn sentences(document: &Value) -> Result<String> {
     let (mut furthest, mut where_) = (0.0, String::new());
     let mut runs = 0;
     for (name, _, _) in PEERS {
-        for (what, _, _) in COUNTED {
+        for (what, _, _) in COUNTED.into_iter().filter(|it| is_counted(name, it.0)) {
             let figures = counted(document, name, what)?;
             let apart = figures.spread() / figures.median();
             runs = figures.0.len();
@@ -259,11 +274,11 @@ fn sentences(document: &Value) -> Result<String> {
     };
     Ok(format!(
         "\nMedians of {runs}; the dearest and the cheapest run are at most {:.0} % apart ({where_}). For a MiB out, one in, and a connection, {} as much as `cofferdam`; {}.\n\
-         At most {} files open (`ulimit -n`); iperf3 {}.\n",
+         At most {:.0} files open (`ulimit -n`); iperf3 {}.\n",
         100.0 * furthest,
         against("slirp")?,
         against("passt")?,
-        document["open_files"],
+        document["open_files"].as_f64().context("no bound of files")?,
         document["iperf3"].as_str().context("no iperf3")?,
     ))
 }
@@ -289,8 +304,12 @@ pub fn picture(document: &Value) -> Result<String> {
         let without = what.trim_start_matches(WITH_FLOWS);
         let mut bars = Vec::new();
         for (name, _, _) in PEERS {
-            let with = counted(document, name, what)?.median();
-            bars.push(with / counted(document, name, without)?.median());
+            bars.push(if is_counted(name, what) {
+                let with = counted(document, name, what)?.median();
+                with / counted(document, name, without)?.median()
+            } else {
+                0.0
+            });
         }
         let label = if without == "connection" { "a connection" } else { label };
         flat.groups.push((label.to_owned(), bars));
@@ -315,8 +334,11 @@ mod tests {
     fn said() -> String {
         let of_peer = |(name, _, is_process): &(&str, &str, bool)| {
             let million = if *name == OURS { 2.0 } else { 8.0 };
-            let mut said = format!("version {name} 1.0\n{name} flows 10000\n");
-            for (what, _, _) in COUNTED {
+            let mut said = format!("version {name} 1.0\n");
+            if *name != WITHOUT_FLOWS {
+                said += &format!("{name} flows 10000\n{name} flow 512\n");
+            }
+            for (what, _, _) in COUNTED.into_iter().filter(|it| is_counted(name, it.0)) {
                 said += &format!(
                     "{name} {what} run 1: {:.1} us, {million} M instructions, 7.0 KVM exits\n",
                     2000.0 * million
@@ -328,7 +350,7 @@ mod tests {
                 );
             }
             if *is_process {
-                said += &format!("{name} fresh 900 800\n{name} flow 512\n");
+                said += &format!("{name} fresh 900 800\n");
                 for way in WAYS {
                     said += &format!("{name} calls {way} 90.0\n{name} copied {way} 2.000\n");
                 }
@@ -358,8 +380,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_fails_the_measurement() {
-        for what in ["cofferdam in8 run", "passt udp-in run", "slirp calls in", "slirp4netns flow "]
-        {
+        for what in ["cofferdam in8 run", "passt udp-in run", "slirp calls in", "slirp flow "] {
             let lines = said();
             let less = lines.lines().filter(|line| !line.starts_with(what));
             assert!(document(&less.collect::<Vec<_>>().join("\n")).is_err(), "{what}");

@@ -4,7 +4,7 @@
 pub struct Panel {
     /// What they are.
     pub title: &'static str,
-    /// Those that stand together; nothing is no more than nothing.
+    /// Those that stand together; nothing is no bar.
     pub groups: Vec<(String, Vec<f64>)>,
 }
 
@@ -57,7 +57,7 @@ fn draw(body: &mut String, panel: &Panel, mut top: f64) -> f64 {
     let last = all().fold(0.0, f64::max).log10().max(first + 1.0);
     let x = |value: f64| BARS.0 + (value.log10() - first) / (last - first) * (BARS.1 - BARS.0);
     body.push_str(&format!(
-        "<text x=\"{GAP}\" y=\"{}\" font-size=\"13\" font-weight=\"bold\">{}</text>\n",
+        "<text x=\"{GAP}\" y=\"{}\" font-size=\"13\" font-weight=\"bold\">{} (logarithmic)</text>\n",
         top + 18.0,
         panel.title
     ));
@@ -71,8 +71,8 @@ fn draw(body: &mut String, panel: &Panel, mut top: f64) -> f64 {
             BARS.0 - GAP,
             top + height / 2.0 + 4.0
         ));
-        for (index, value) in bars.iter().enumerate() {
-            let end = if *value > 0.0 { x(*value) } else { BARS.0 };
+        for (index, value) in bars.iter().enumerate().filter(|(_, value)| **value > 0.0) {
+            let (end, top) = (x(*value), top + BAR * f64::from(u32::try_from(index).unwrap_or(0)));
             drawn.push_str(&format!(
                 "<rect x=\"{}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{}\" fill=\"{}\"/>\n<text x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
                 BARS.0,
@@ -83,9 +83,8 @@ fn draw(body: &mut String, panel: &Panel, mut top: f64) -> f64 {
                 top + BAR - 3.0,
                 figure(*value)
             ));
-            top += BAR;
         }
-        top += GAP;
+        top += height + GAP;
     }
     let mut power = first;
     while power <= last {
