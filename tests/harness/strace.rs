@@ -14,6 +14,9 @@ use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+/// Each call of a traced process waits for strace, perhaps in a machine that is emulated itself.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// What stands for the call that a process was killed for.
 const KILLED: &str = "a call that killed it";
 
@@ -69,7 +72,7 @@ impl World {
         let log = self.scratch_file("strace");
         let mut strace = strace(&log, options, &self.product, arguments);
         strace.envs(self.trial.iter().map(|words| ("COFFERDAM_TRIAL", words)));
-        let output = Running::start(strace, input).wait();
+        let output = Running::start(strace, input).wait_within(PATIENCE);
         (output, Trace::of(&log, &self.product))
     }
 }
@@ -86,7 +89,7 @@ impl Sandbox<'_> {
     pub fn traced(&self, command: &[&str], options: &[&str]) -> (Output, Trace) {
         let log = self.world.scratch_file("strace");
         let strace = self.under_strace(&log, options, command);
-        let output = Running::start(strace, self.input.clone()).wait();
+        let output = Running::start(strace, self.input.clone()).wait_within(PATIENCE);
         (output, Trace::of(&log, &self.product))
     }
 
@@ -105,7 +108,7 @@ impl Sandbox<'_> {
             }
         };
         let going_on = std::thread::spawn(go_on);
-        let output = running.wait();
+        let output = running.wait_within(PATIENCE);
         drop(runs);
         going_on.join().expect("it only sends signals");
         (output, Trace::of(&log, &self.product))
@@ -130,7 +133,7 @@ impl Sandbox<'_> {
             descent.filter_map(|pid| Pid::from_raw(pid.cast_signed())).collect();
         assert!(processes.len() > 1, "{processes:?}");
         deed(&processes);
-        let mut output = running.wait();
+        let mut output = running.wait_within(PATIENCE);
         output.stdout = std::fs::read(&out).expect("what it printed");
         (output, Trace::of(&log, &self.product))
     }
