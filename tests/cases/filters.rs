@@ -210,12 +210,12 @@ fn a_network(world: &World) {
         "n() {{ guest-tool net \"$@\"; }}; guest-tool net serve 80 > /dev/null & \
          n echo udp 198.51.100.1:{echo} 9; n echo udp [2001:db8:77::1]:{echo} 9; n ports 198.51.100.1:{who} 198.51.100.3:{who}; n echo tcp [2001:db8:77::1]:{echo} 9; \
          n try tcp 192.0.0.1:9; n try udp 198.51.100.1:9; n reset 198.51.100.1:{echo}; ping -c 1 -W 9 198.51.100.1 > /dev/null; \
-         for it in 1 2 3 4 5 6; do n echo tcp 198.51.100.1:{echo} 2000000; done"
+         for it in 1 2 3 4; do n echo tcp 198.51.100.1:{echo} 2000000; done"
     );
     let capture = world.scratch_file("capture").display().to_string();
     let flags = ["-p", "127.0.0.1::80", "-p", "127.0.0.1:2053:80/udp", "-p", "127.0.0.1:2080:80"];
     let sandbox =
-        nets.sandbox(world).flags(&flags).flags(&["--bandwidth", "1m", "--pcap", &capture]);
+        nets.sandbox(world).flags(&flags).flags(&["--bandwidth", "500k", "--pcap", &capture]);
     let deed = |processes: &[Pid]| {
         nets.inside(|| {
             let asked =
@@ -232,7 +232,7 @@ fn a_network(world: &World) {
     let (output, trace) = sandbox.traced_while(&["sh", "-c", &script], &[], deed);
     let expected = format!(
         "echoed 9\nechoed 9\none port\nechoed 9\nrefused\nrefused{}",
-        "\nechoed 2000000".repeat(6)
+        "\nechoed 2000000".repeat(4)
     );
     output.prints(&expected);
     holds(world, "a_network", &trace);
