@@ -293,8 +293,9 @@ fn is_broken(error: &io::Error) -> bool {
 
 fn is_cut_off(failure: &CopyFailure) -> bool {
     match failure {
+        // Whoever closes a socket with something unread in it resets it.
         CopyFailure::Here(CopyError::Write(error)) | CopyFailure::Stream(_, error) => {
-            is_broken(error)
+            is_broken(error) || error.kind() == io::ErrorKind::ConnectionReset
         }
         CopyFailure::Here(
             CopyError::Empty | CopyError::Tar(TarError::Truncated { .. } | TarError::Read(_)),
@@ -335,6 +336,8 @@ mod tests {
         assert_eq!(words(believed(Ok(None), "no room\n", ended(1))), "in the sandbox: no room");
         assert_eq!(words(believed(Ok(None), "\x1b[2J", ended(1))), "in the sandbox: \\u{1b}[2J");
         assert_eq!(words(believed(broken(), "no room", ended(1))), "in the sandbox: no room");
+        let reset = CopyFailure::Stream("pass it on", io::ErrorKind::ConnectionReset.into());
+        assert_eq!(words(believed(Err(reset), "no room", ended(1))), "in the sandbox: no room");
         assert_eq!(words(believed(full(), "broken pipe", ended(1))), "cannot pass on the archive");
         assert_eq!(
             words(believed(Ok(None), "", ended(137))),
