@@ -3,7 +3,7 @@
 use crate::cli::images::{SystemArgs, SystemCommand};
 use crate::cli::{self, Command, ImageCommand, Parsed};
 use crate::error::{Failure, report};
-use crate::{archives, disk_usage, images, login, outdated, pull, sandboxes, volumes};
+use crate::{archives, disk_usage, images, login, outdated, pull, sandboxes, stop, volumes};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -12,6 +12,9 @@ pub fn main() -> ExitCode {
     prepare();
     let done = match cli::parse(std::env::args_os()) {
         Ok(Parsed::Text(text)) => print(&text),
+        Ok(Parsed::Command(Command::Run(args))) if args.detach && args.keeper.is_none() => {
+            return ExitCode::from(crate::detached::run());
+        }
         Ok(Parsed::Command(Command::Run(args))) => return ExitCode::from(crate::run::run(&args)),
         Ok(Parsed::Command(Command::Exec(args))) => {
             return ExitCode::from(crate::exec::exec(&args));
@@ -43,6 +46,13 @@ pub fn main() -> ExitCode {
         Ok(Parsed::Command(Command::Volume(args))) => {
             confined().and_then(|()| volumes::main(&args)).and_then(|text| print(&text))
         }
+        Ok(Parsed::Command(Command::Attach(args))) => {
+            return ExitCode::from(crate::attach::attach(&args));
+        }
+        Ok(Parsed::Command(Command::Logs(args))) => crate::logs::logs(&args),
+        Ok(Parsed::Command(Command::Stop(args))) => stop::stop(&args).and_then(|it| print(&it)),
+        Ok(Parsed::Command(Command::Kill(args))) => stop::kill(&args).and_then(|it| print(&it)),
+        Ok(Parsed::Command(Command::Wait(args))) => stop::wait(&args).and_then(|it| print(&it)),
         Ok(Parsed::Command(Command::Cp(args))) => crate::copy::copy(&args),
         Ok(Parsed::Command(Command::Ps(args))) => {
             confined().and_then(|()| sandboxes::ps(&args)).and_then(|text| print(&text))
@@ -51,6 +61,9 @@ pub fn main() -> ExitCode {
             confined().and_then(|()| sandboxes::port(&args)).and_then(|text| print(&text))
         }
         Ok(Parsed::Command(Command::Stats(args))) => crate::stats::stats(&args),
+        Ok(Parsed::Command(Command::Rm(args))) if args.force => {
+            sandboxes::rm(&args).and_then(|text| print(&text))
+        }
         Ok(Parsed::Command(Command::Rm(args))) => {
             confined().and_then(|()| sandboxes::rm(&args)).and_then(|text| print(&text))
         }

@@ -7,6 +7,7 @@
 
 use crate::error::{Explain, Failure};
 use crate::jail::channel::{Channel, ChannelError};
+use crate::session::SupervisorMessage;
 use crate::state::{Sandboxes, StateError, at};
 use protocol::ContainerId;
 use rustix::fs::{Mode, OFlags};
@@ -19,6 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The name of the socket.
 const NAME: &str = "control";
@@ -70,6 +72,31 @@ impl RunningSandbox {
         let (id, directory) = Sandboxes::open(state_dir)?.directory_of(wanted)?;
         let channel = reach(&directory)?.ok_or_else(|| ControlError::NotRunning(id.clone()))?;
         Ok(Self { id, channel })
+    }
+
+    /// The same; `None` where it does not run.
+    ///
+    /// # Errors
+    /// Where there is none of that name.
+    pub fn if_running(state_dir: &Path, wanted: &str) -> Result<Option<Self>, StateError> {
+        let (id, directory) = Sandboxes::open(state_dir)?.directory_of(wanted)?;
+        Ok(reach(&directory)?.map(|channel| Self { id, channel }))
+    }
+
+    /// Whether its supervisor is gone within this time, whatever it says until then.
+    pub fn ends_within(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match crate::wait::readable_within(self.channel.as_fd(), left) {
+                Ok(true) => {
+                    if self.channel.receive::<SupervisorMessage>().is_err() {
+                        return true;
+                    }
+                }
+                _ => return false,
+            }
+        }
     }
 
     /// Asks its supervisor for something.

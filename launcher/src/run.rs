@@ -6,24 +6,27 @@
 use crate::accelerator::{self, Choice, Machine};
 use crate::agent_client::AgentClient;
 use crate::beside::Beside;
+use crate::cli::run::{Keeper, LogDriver};
 use crate::cli::{Accelerator, RunArgs};
 use crate::container_spec::{Disks, Names, StreamPorts, container_spec, extents, mounts};
+use crate::detached::Starter;
 use crate::error::{Failure, say};
 use crate::host::{HostFacts, NamedInputs};
 use crate::jail::channel::Channel;
 use crate::jail::{self, Reach};
 use crate::last_words::LastWords;
 use crate::layers_disk::LayersDisk;
+use crate::log::Limits;
 use crate::outcome::Outcome;
 use crate::outer_walls::{self, Around, WallsMissing};
 use crate::plan::{ProcessPlan, RunPlan, disk_size};
 use crate::pull::{self, Means};
 use crate::sandbox::{self, NamedFiles, Sandbox};
+use crate::session::keeper::{self, Keeping};
 use crate::session::signals::Signals;
-use crate::session::terminal;
-use crate::session::{Ending, SupervisorMessage};
+use crate::session::{Ending, SupervisorMessage, terminal};
 use crate::streams::Streams;
-use crate::supervisor::{DockerPorts, Execs, Job, Neighbours, Supervisor};
+use crate::supervisor::{DockerPorts, Job, Neighbours, Supervisor, Visitors};
 use crate::timings::Clock;
 use crate::volumes::OfRun;
 use protocol::{ContainerSpec, Program, Request};
@@ -58,6 +61,8 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
         return crate::join::joined(args, sandbox);
     }
     let clock = Clock::start();
+    let starter = args.keeper.map(|kind| Starter::take(kind == Keeper::Bound)).transpose()?;
+    let limits = Limits::from_options(&args.log_opt)?;
     // Asked now: soon this process walls itself in, and whose wall is which cannot be told any more.
     let around = args.require_walls.then(Around::ask);
     let means = pull::means(args.image(), args.pull, &args.registry, &args.state_dir)?;
@@ -66,9 +71,14 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
     jail::confine_launcher(means.registries.is_some()).map_err(Failure::plain)?;
     let signals = Signals::take().map_err(Failure::plain)?;
     let (supervisor_end, terminal_end) = Channel::pair().map_err(Failure::plain)?;
+    let limits = (args.log_driver == LogDriver::K8sFile).then_some(limits);
+    let keeping = Keeping { state_dir: args.state_dir.clone(), limits };
     let terminal = std::thread::Builder::new()
         .name("terminal".to_owned())
-        .spawn(move || terminal::attach(&terminal_end, &signals))
+        .spawn(move || match starter {
+            Some(starter) => keeper::keep(&terminal_end, &signals, starter, &keeping),
+            None => terminal::attach(&terminal_end, &signals),
+        })
         .map_err(Failure::plain)?;
     let ending = match stages(args, means, around.as_ref(), &mut beside, &supervisor_end, clock) {
         Ok(outcome) => outcome.ending(),
@@ -93,9 +103,7 @@ fn stages(
     mut clock: Clock,
 ) -> Result<Outcome, Failure> {
     let (plan, choice) = planned(args, &mut clock)?;
-    if let Some(around) = around {
-        require_walls(around, &choice)?;
-    }
+    around.map_or(Ok(()), |around| require_walls(around, &choice))?;
     beside.connect(choice.link())?;
     let mut files = NamedFiles::open(&plan, args.timings.as_deref())?;
     let timings = files.take_timings();
@@ -122,6 +130,7 @@ fn stages(
     let ports = beside.published()?;
     let mut sandbox = Sandbox::create(&plan, &image, id, volumes.give(), ports)?;
     let control = sandbox.listen()?;
+    session.send(&SupervisorMessage::Kept(sandbox.id().clone()), &[]).map_err(Failure::plain)?;
     let mut streams = Streams::make(&plan)?;
     let (layers, layers_line) = layers_disk(&image)?;
     let (offers, line) = streams.take_offers()?;
@@ -138,16 +147,18 @@ fn stages(
     streams.hand_to(session).map_err(Failure::plain)?;
     let neighbours = neighbours(beside, plan.sandbox.quiet, &mut sandbox);
     let mut supervisor = Supervisor::new(&mut machine, agent, session, job, neighbours);
-    supervisor.admit(Execs::new(control, streams.into_line(), layers));
+    supervisor.admit(Visitors::new(control, streams.into_line(), layers));
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
-    drop(supervisor);
+    let visitors = supervisor.into_visitors();
     clock.counted(machine.take_counts());
     drop(machine);
     let outcome = outcome.explained(|| last_words.reason());
     clock.reached("teardown");
 
     ended(sandbox, &outcome);
+    // Now that it is recorded.
+    visitors.into_iter().for_each(|visitors| visitors.end(&outcome.ending()));
     if let Some(Err(error)) = timings.map(|file| clock.write(&file)) {
         say(&format!("cannot write the timings: {error}"));
     }
@@ -308,6 +319,7 @@ fn job(plan: &RunPlan, process: &ProcessPlan, choice: &Choice, spec: ContainerSp
         stop_signal: process.stop_signal,
         stop_timeout,
         keep_disk: !plan.sandbox.remove || has_lasting_places(plan, process),
+        detached: plan.sandbox.detached,
     }
 }
 

@@ -130,6 +130,7 @@ impl Sandbox {
         let name = plan.sandbox.name.as_ref().map(ToString::to_string);
         let command = command_line(plan, image);
         let record = Record::new(id, name, plan.image.clone(), command).with_ports(ports.clone());
+        let record = record.that_lasts(plan.sandbox.detached && !plan.sandbox.remove);
         let own = sandboxes.create(&record)?;
         let disk = own.create_upper(!plan.sandbox.remove)?;
         let layout = &plan.sandbox.disk;
@@ -137,6 +138,11 @@ impl Sandbox {
         let upper = Stretch { file: Arc::new(disk), offset: 0, length: layout.bytes() };
         let remove = plan.sandbox.remove;
         Ok(Self { own, record, ports, program, payload, upper, volumes, remove })
+    }
+
+    /// Its identifier.
+    pub fn id(&self) -> &ContainerId {
+        &self.record.id
     }
 
     /// Where others come to it, as long as it is there.
@@ -205,6 +211,7 @@ impl Sandbox {
             return Ok(self.own.remove()?);
         }
         self.record.status = Status::Exited { exit_code: outcome.exit_code() };
+        self.record.error = outcome.ending().message;
         self.record.ports.clear();
         Ok(self.own.keep(&self.record)?)
     }

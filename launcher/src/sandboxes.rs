@@ -6,8 +6,9 @@ use crate::error::{Explain, Failure, chain};
 use crate::plan::network::{Mistake, inner};
 use crate::state::{PublishedPort, Record, Sandboxes, StateError, Status, Transport};
 use crate::table::{ago, shortened};
+use protocol::ContainerId;
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 impl Explain for StateError {
     fn hint(&self) -> Option<String> {
@@ -33,6 +34,9 @@ impl Explain for StateError {
         }
     }
 }
+
+/// How long a sandbox that was killed may hold what it had.
+const KILLED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Removes what killed sandboxes have left, and says what was not understood.
 ///
@@ -135,10 +139,31 @@ pub fn rm(args: &RmArgs) -> Result<String, Failure> {
     sweep(&sandboxes)?;
     let mut removed = String::new();
     for wanted in &args.sandboxes {
-        let id = sandboxes.remove(wanted)?;
+        let id = match args.force {
+            true => remove_now(&sandboxes, args, wanted)?,
+            false => sandboxes.remove(wanted)?,
+        };
         let _ = writeln!(removed, "{id}");
     }
     Ok(removed)
+}
+
+/// Ends a sandbox, if it runs, and removes it.
+fn remove_now(sandboxes: &Sandboxes, args: &RmArgs, wanted: &str) -> Result<ContainerId, Failure> {
+    let (id, _) = sandboxes.directory_of(wanted)?;
+    crate::stop::end_now(&args.state_dir, id.as_str())?;
+    let deadline = Instant::now() + KILLED_PATIENCE;
+    loop {
+        match sandboxes.remove(id.as_str()) {
+            // It was one that leaves nothing.
+            Ok(_) | Err(StateError::NotFound(_)) => return Ok(id),
+            // A killed process is gone in a moment.
+            Err(StateError::Running(_)) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn table(records: &[Record], now: SystemTime) -> String {
@@ -188,7 +213,7 @@ mod tests {
     #[test]
     fn ports_are_told_as_docker_tells_them() {
         let directory = tempfile::tempdir().unwrap();
-        let id = protocol::ContainerId::try_from("ab12".to_owned()).unwrap();
+        let id = ContainerId::try_from("ab12".to_owned()).unwrap();
         let ports = vec![
             published(80, Transport::Tcp, "0.0.0.0:32768"),
             published(80, Transport::Tcp, "[::]:32768"),
@@ -218,7 +243,7 @@ mod tests {
     /// A record is a file that anybody may have written.
     #[test]
     fn no_name_is_too_long_to_be_listed() {
-        let id = protocol::ContainerId::try_from("long".to_owned()).unwrap();
+        let id = ContainerId::try_from("long".to_owned()).unwrap();
         let long = "x".repeat(100_000);
         let record = Record::new(id, Some(long.clone()), long.clone(), vec![long]);
         let table = table(&[record], SystemTime::now());

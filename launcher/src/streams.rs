@@ -127,6 +127,16 @@ impl Streams {
     }
 }
 
+/// So many streams, each of two ends: all the one ends, all the others.
+///
+/// # Errors
+/// Where they cannot be made.
+pub fn pairs(count: usize) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>), Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    let pair = |_| socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    Ok((0..count).map(pair).collect::<Result<Vec<_>, _>>()?.into_iter().unzip())
+}
+
 fn pair(port: u32) -> Result<(OwnedFd, Offer), Failure> {
     let (ours, stream) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)

@@ -11,23 +11,27 @@
 
 mod asked;
 mod docker_ports;
-mod execs;
+mod job;
 mod neighbours;
 mod orders;
+mod stopping;
+mod visitors;
 
 pub use docker_ports::{DockerPorts, Reader as DockerPortsReader};
-pub use execs::Execs;
-use execs::Ways;
+pub use job::{Job, Timings};
 pub use neighbours::{Neighbours, Watched};
 pub use orders::Orders;
+use stopping::Why;
+pub use visitors::Visitors;
+use visitors::Ways;
 
 use crate::accelerator::Machine;
 use crate::agent_client::{AgentClient, AgentError};
 use crate::jail::channel::{Channel, ChannelError};
 use crate::jail::machine::MachineEvent;
 use crate::outcome::Outcome;
-use crate::session::{SupervisorMessage, TerminalMessage, ends_a_process};
-use protocol::{ContainerSpec, Event, ExitStatus, ProcessRef, Program, Request, Stdio};
+use crate::session::{Patience, StreamKind, SupervisorMessage, TerminalMessage, ends_a_process};
+use protocol::{Event, ExitStatus, ProcessRef, Request, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::time::{Duration, Instant};
@@ -48,42 +52,12 @@ const SIGNALS: RangeInclusive<u8> = 1..=64;
 /// SIGHUP: the terminal is gone.
 const HANG_UP: u8 = 1;
 
-/// What is to be done in the sandbox, and with what patience.
-#[derive(Debug)]
-pub struct Job {
-    /// The container.
-    pub spec: ContainerSpec,
-    /// How long the machine may take until the agent speaks.
-    pub boot_timeout: Duration,
-    /// How long the container may run.
-    pub timeout: Option<Duration>,
-    /// What stops it.
-    pub stop_signal: u8,
-    /// How long it has, after that, until SIGKILL; `None` is for ever.
-    pub stop_timeout: Option<Duration>,
-    /// Whether its disk is kept, and so the guest must power off in order.
-    pub keep_disk: bool,
-}
-
-/// When the stages of a run were reached.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Timings {
-    /// The guest kernel's own count when the agent began.
-    pub kernel: Option<Duration>,
-    /// The agent spoke.
-    pub agent: Option<Instant>,
-    /// The container's process had been started.
-    pub started: Option<Instant>,
-    /// It had ended.
-    pub exited: Option<Instant>,
-}
-
 enum Stage {
     Booting,
     Starting,
     Running,
-    /// The stop signal was sent because of the time-out; SIGKILL follows at the deadline.
-    Stopping,
+    /// The stop signal was sent; SIGKILL follows at the deadline.
+    Stopping(Why),
     /// The outcome is known; the machine still holds output that its reader has not taken.
     Draining(Outcome),
     /// The outcome is known; the guest syncs.
@@ -105,11 +79,13 @@ pub struct Supervisor<'a> {
     init: ProcessRef,
     stage: Stage,
     /// Further processes, for those who come.
-    execs: Option<Execs>,
+    visitors: Option<Visitors>,
     /// Its channel has ended: it is always ready, and there is nothing to read.
     agent_gone: bool,
     /// All output is with whoever reads it.
     output_ended: bool,
+    /// Somebody has asked for its end.
+    is_asked_to_end: bool,
     /// How often the agent has told of what it was not asked for.
     unasked: u32,
     deadline: Option<Instant>,
@@ -132,7 +108,7 @@ impl<'a> Supervisor<'a> {
             ProcessRef { container: Some(job.spec.id.clone()), process: job.spec.init_id.clone() };
         let deadline = Some(Instant::now() + job.boot_timeout);
         let (stage, timings) = (Stage::Booting, Timings::default());
-        let (agent_gone, output_ended) = (false, false);
+        let (agent_gone, output_ended, is_asked_to_end) = (false, false, false);
         Self {
             machine,
             agent,
@@ -142,9 +118,10 @@ impl<'a> Supervisor<'a> {
             job,
             init,
             stage,
-            execs: None,
+            visitors: None,
             agent_gone,
             output_ended,
+            is_asked_to_end,
             unasked: 0,
             deadline,
             timings,
@@ -152,24 +129,27 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Lets others come for further processes.
-    pub fn admit(&mut self, execs: Execs) {
-        self.execs = Some(execs);
+    pub fn admit(&mut self, visitors: Visitors) {
+        self.visitors = Some(visitors);
     }
 
     /// Goes on until it is known how the sandbox ended.
     pub fn run(&mut self) -> Outcome {
         loop {
             if let ControlFlow::Break(outcome) = self.step() {
-                if let Some(execs) = self.execs.take() {
-                    execs.end();
-                }
+                self.visitors.iter_mut().for_each(Visitors::close);
                 return outcome;
             }
         }
     }
 
+    /// Those who are there still when it has ended, and are to be told how.
+    pub fn into_visitors(self) -> Option<Visitors> {
+        self.visitors
+    }
+
     fn step(&mut self) -> Step {
-        let (machine, session, agent, beside, execs) = {
+        let (machine, session, agent, beside, visitors) = {
             let mut fds = vec![
                 PollFd::new(self.machine.channel(), PollFlags::IN),
                 PollFd::new(self.session, PollFlags::IN),
@@ -182,8 +162,8 @@ impl<'a> Supervisor<'a> {
             if !self.agent_gone {
                 fds.push(PollFd::new(&self.agent, PollFlags::IN));
             }
-            let execs = fds.len();
-            fds.extend(self.execs.iter().flat_map(Execs::watched));
+            let visitors = fds.len();
+            fds.extend(self.visitors.iter().flat_map(Visitors::watched));
             let next =
                 [self.deadline, self.lost.as_ref().map(|(at, _)| *at)].into_iter().flatten().min();
             let left = next.map(|at| at.saturating_duration_since(Instant::now()));
@@ -191,11 +171,11 @@ impl<'a> Supervisor<'a> {
             // The only error of poll that can come is an interruption, and then nothing is ready.
             let _ = poll(&mut fds, left.as_ref());
             let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-            let of_execs: Vec<bool> = (execs..fds.len()).map(ready).collect();
+            let of_visitors: Vec<bool> = (visitors..fds.len()).map(ready).collect();
             let of_beside: Vec<bool> = (beside..agent).map(ready).collect();
             // Where it is not watched, what stands in its place is somebody else.
             let agent = !self.agent_gone && ready(agent);
-            (ready(0), ready(1), agent, of_beside, of_execs)
+            (ready(0), ready(1), agent, of_beside, of_visitors)
         };
         // The agent first: what it said last comes before how its machine ended.
         if agent {
@@ -207,9 +187,7 @@ impl<'a> Supervisor<'a> {
         if session {
             self.on_session()?;
         }
-        if let Err(error) = self.on_execs(&execs) {
-            return Step::Break(Outcome::Agent(error));
-        }
+        self.on_visitors(&visitors)?;
         self.on_beside(&beside);
         if let Some((_, outcome)) = self.lost.take_if(|(at, _)| *at <= Instant::now()) {
             return Step::Break(outcome);
@@ -223,7 +201,7 @@ impl<'a> Supervisor<'a> {
     /// What has become of the processes beside the machine's.
     fn on_beside(&mut self, ready: &[bool]) {
         if ready.contains(&true)
-            && let Some(outcome) = self.beside.hear(ready, self.execs.as_mut())
+            && let Some(outcome) = self.beside.hear(ready, self.visitors.as_mut())
         {
             // It ends with its machine, too, which then says so in a moment.
             self.lost = Some((Instant::now() + LAST_WORDS, outcome));
@@ -266,23 +244,27 @@ impl<'a> Supervisor<'a> {
         filled.map(|()| Step::Continue(()))
     }
 
-    fn on_execs(&mut self, ready: &[bool]) -> Result<(), AgentError> {
-        let Some(execs) = self.execs.as_mut().filter(|_| ready.contains(&true)) else {
-            return Ok(());
+    fn on_visitors(&mut self, ready: &[bool]) -> Step {
+        let Some(visitors) = self.visitors.as_mut().filter(|_| ready.contains(&true)) else {
+            return Step::Continue(());
         };
-        let runs = matches!(self.stage, Stage::Running);
+        let runs = matches!(self.stage, Stage::Running | Stage::Stopping(_));
         let first = runs.then_some((&self.init, &self.job.spec));
         let orders = self.beside.orders.as_mut();
-        match execs.hear(ready, &mut Ways { first, agent: &self.agent, orders }) {
+        let streams = self.job.detached.then(|| StreamKind::of(self.job.spec.init.stdio));
+        let mut wishes = Vec::new();
+        let mut ways = Ways { first, agent: &self.agent, orders, streams, wishes: &mut wishes };
+        match visitors.hear(ready, &mut ways) {
             // How that came about is seen where it is read.
-            Err(AgentError::Closed) => Ok(()),
-            other => other,
+            Ok(()) | Err(AgentError::Closed) => {}
+            Err(error) => return Step::Break(Outcome::Agent(error)),
         }
+        wishes.into_iter().try_for_each(|wish| self.grant(wish))
     }
 
     fn on_event(&mut self, event: Event) -> Result<Step, AgentError> {
-        let event = match &mut self.execs {
-            Some(execs) => match execs.event(event)? {
+        let event = match &mut self.visitors {
+            Some(visitors) => match visitors.event(event)? {
                 Some(event) => event,
                 None => return Ok(Step::Continue(())),
             },
@@ -311,10 +293,13 @@ impl<'a> Supervisor<'a> {
                 self.timings.exited = Some(Instant::now());
                 return self.drain(Outcome::Exited { status, out_of_memory });
             }
-            (Stage::Stopping, Event::Exited { process, .. }) if process == self.init => {
+            (Stage::Stopping(why), Event::Exited { process, status, out_of_memory })
+                if process == self.init =>
+            {
+                let outcome = self.stopped(*why, status, out_of_memory);
                 let patience = Instant::now() + OUTPUT_PATIENCE;
                 self.deadline = Some(self.deadline.map_or(patience, |at| at.min(patience)));
-                return self.drain(self.timed_out());
+                return self.drain(outcome);
             }
             // Anything else is out of order, or of a process nobody asked for: a claim not believed.
             _ => {
@@ -329,8 +314,8 @@ impl<'a> Supervisor<'a> {
 
     /// Has Docker's ports watched in the container, where that is wanted.
     fn watch_docker(&mut self) -> Result<(), AgentError> {
-        if let (Some(docker), Some(execs)) = (&mut self.beside.docker, &mut self.execs)
-            && let Some(said) = execs.watch_docker((&self.init, &self.job.spec), &self.agent)?
+        if let (Some(docker), Some(visitors)) = (&mut self.beside.docker, &mut self.visitors)
+            && let Some(said) = visitors.watch_docker((&self.init, &self.job.spec), &self.agent)?
         {
             docker.listen_to(said);
         }
@@ -397,6 +382,7 @@ impl<'a> Supervisor<'a> {
         };
         let request = match (&self.stage, message) {
             (_, TerminalMessage::OutputEnded) => return self.on_output_ended(),
+            (_, TerminalMessage::Stop) => return self.stop(None, Patience::Own),
             // Its terminal is gone for good: a shell that ignores that, as PID 1 does, would never end.
             (Stage::Running, TerminalMessage::Signal(HANG_UP)) if self.has_terminal() => {
                 return self.finish(Outcome::Interrupted(HANG_UP));
@@ -405,47 +391,19 @@ impl<'a> Supervisor<'a> {
             (Stage::Draining(_), TerminalMessage::Signal(signal)) if ends_a_process(signal) => {
                 return self.finish(Outcome::Interrupted(signal));
             }
-            (Stage::Running | Stage::Stopping, TerminalMessage::Signal(signal)) => {
+            (Stage::Running | Stage::Stopping(_), TerminalMessage::Signal(signal)) => {
                 Request::Signal { process: self.init.clone(), signal }
             }
-            (Stage::Running | Stage::Stopping | Stage::Starting, TerminalMessage::Resize(size)) => {
-                Request::Resize { process: self.init.clone(), size }
-            }
+            (
+                Stage::Running | Stage::Stopping(_) | Stage::Starting,
+                TerminalMessage::Resize(size),
+            ) => Request::Resize { process: self.init.clone(), size },
             (_, TerminalMessage::Signal(signal)) if ends_a_process(signal) => {
                 return Step::Break(Outcome::Interrupted(signal));
             }
             _ => return Step::Continue(()),
         };
         self.tell(&request)
-    }
-
-    fn on_deadline(&mut self) -> Step {
-        self.deadline = None;
-        let signal = match std::mem::replace(&mut self.stage, Stage::Lost) {
-            Stage::Booting => return Step::Break(Outcome::MachineExited(VmExit::Hung)),
-            Stage::Starting => return Step::Break(Outcome::StartTimedOut(self.job.boot_timeout)),
-            Stage::Lost => return Step::Break(Outcome::Agent(AgentError::Closed)),
-            Stage::PoweringOff(_) => return Step::Break(Outcome::PowerOffTimedOut(POWER_OFF)),
-            Stage::Running => {
-                self.deadline = self.job.stop_timeout.map(|patience| Instant::now() + patience);
-                self.job.stop_signal
-            }
-            // Dropping the machine is a SIGKILL to all that is in it; a kept disk is synced first.
-            Stage::Stopping | Stage::Draining(_) => {
-                return self.finish(self.timed_out());
-            }
-        };
-        self.stage = Stage::Stopping;
-        let request = Request::Signal { process: self.init.clone(), signal };
-        self.tell(&request)
-    }
-
-    fn timed_out(&self) -> Outcome {
-        let after = self.job.timeout.unwrap_or_default();
-        match self.job.spec.init.program {
-            Program::Witness => Outcome::WitnessTimedOut(after),
-            _ => Outcome::TimedOut(after),
-        }
     }
 
     fn has_terminal(&self) -> bool {

@@ -13,6 +13,7 @@ mod audit;
 mod bench;
 mod console;
 mod copy;
+mod detached;
 mod disasters;
 mod disk;
 mod docker_default;
@@ -103,6 +104,7 @@ pub fn all() -> Vec<Case> {
         hostile_state::CASES,
         console::CASES,
         doctor::CASES,
+        detached::CASES,
         disasters::CASES,
         repeat::CASES,
         stories::CASES,

@@ -30,6 +30,7 @@ use protocol::{
     AppArmor, Capabilities, DeviceAccess, Failure, FailureKind, ProcessSpec, Program, Stdio,
 };
 use rustix::fs::Mode;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -154,8 +155,16 @@ impl BecomeProcess {
     /// Executes the program, in a child of the reaper where one is wanted.
     fn split_and_execute(&self, prepared: &Prepared) -> Failure {
         if self.remaining.reaper {
+            // Closed by the reaper's exec.
+            let (became, becomes) = match pipe_with(PipeFlags::CLOEXEC).tried("make", "a pipe") {
+                Ok(pipe) => pipe,
+                Err(error) => return setup_failure(&error),
+            };
             match sys::fork().tried("fork", "the reaper's child") {
-                Ok(None) => reaper::become_child(),
+                Ok(None) => {
+                    drop(becomes);
+                    reaper::become_child(&became);
+                }
                 Ok(Some(pid)) => return self.execute_reaper(pid, prepared),
                 Err(error) => return setup_failure(&error),
             }

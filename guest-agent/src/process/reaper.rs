@@ -6,6 +6,7 @@
 use crate::sys;
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 
 /// The name under which the reaper runs, and is recognised.
 pub const REAPER_NAME: &str = "/sbin/docker-init";
@@ -18,8 +19,10 @@ pub fn arguments(child: libc::pid_t, program: &[String]) -> Vec<CString> {
     all.filter_map(|word| CString::new(word).ok()).collect()
 }
 
-/// In the child: a process group of its own, in the foreground of the terminal if there is one.
-pub fn become_child() {
+/// In the child: a process group of its own, in the foreground of the terminal if there is one. Goes on once its parent
+/// has become the reaper, when `became` is at its end: until then it stands outside the AppArmor profile, from within which
+/// nobody may send it a signal.
+pub fn become_child(became: &OwnedFd) {
     let stdin = rustix::stdio::stdin();
     if rustix::process::setpgid(None, None).is_ok() && rustix::termios::isatty(stdin) {
         // A background process that takes the foreground is stopped by SIGTTOU unless it is blocked.
@@ -27,6 +30,7 @@ pub fn become_child() {
         let _ = rustix::termios::tcsetpgrp(stdin, rustix::process::getpid());
         let _ = sys::set_signal_mask(false);
     }
+    while rustix::io::read(became, &mut [0; 1]) == Err(rustix::io::Errno::INTR) {}
 }
 
 /// Runs the reaper for the child that `word` names, and ends as it ends.

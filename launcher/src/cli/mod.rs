@@ -12,11 +12,13 @@ pub mod doctor;
 pub mod exec;
 pub mod images;
 pub mod login;
+pub mod logs;
 pub mod network;
 pub mod port;
 pub mod ps;
 pub mod run;
 pub mod stats;
+pub mod stop;
 pub mod volume;
 
 pub use audit::AuditArgs;
@@ -84,6 +86,16 @@ pub enum Command {
     Exec(exec::ExecArgs),
     /// Copy files and directories into a sandbox that runs, or out of it
     Cp(cp::CpArgs),
+    /// Show what a detached sandbox has said
+    Logs(logs::LogsArgs),
+    /// Attach this terminal to a detached sandbox
+    Attach(logs::AttachArgs),
+    /// Stop sandboxes, in order
+    Stop(stop::StopArgs),
+    /// Send a signal to the first process of sandboxes
+    Kill(stop::KillArgs),
+    /// Wait for the end of sandboxes, and print their exit codes
+    Wait(stop::WaitArgs),
     /// List sandboxes
     Ps(PsArgs),
     /// Say what sandboxes use that run

@@ -24,6 +24,9 @@ pub struct PsArgs {
 /// What was typed after `rm`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct RmArgs {
+    /// End those that run, at once
+    #[arg(short, long)]
+    pub force: bool,
     /// Names, identifiers, or beginnings of identifiers
     #[arg(required = true, value_name = "SANDBOX")]
     pub sandboxes: Vec<String>,

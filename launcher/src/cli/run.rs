@@ -40,6 +40,26 @@ pub enum StorageKind {
     Memory,
 }
 
+/// What becomes of what a detached sandbox says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogDriver {
+    /// Files in its directory, as Kubernetes and podman have them
+    #[default]
+    #[value(name = "k8s-file")]
+    K8sFile,
+    /// Nothing
+    None,
+}
+
+/// Whose end is a detached sandbox's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Keeper {
+    /// Its own
+    Free,
+    /// That of whoever has started it
+    Bound,
+}
+
 /// What was typed after `run`. Flags end at IMAGE: all that follows belongs to the container.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(
@@ -109,6 +129,22 @@ pub struct RunArgs {
         ]
     )]
     pub sandbox: Option<String>,
+    /// Run it in the background, and print its sandbox's identifier
+    #[arg(short, long, help_heading = "Container", conflicts_with = "sandbox")]
+    pub detach: bool,
+    /// What keeps the output of one that is detached
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHICH",
+        help_heading = "Container",
+        hide_possible_values = true
+    )]
+    pub log_driver: LogDriver,
+    /// How much of it: max-size=SIZE, max-file=COUNT
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Container", allow_hyphen_values = true)]
+    pub log_opt: Vec<String>,
     /// Name of the sandbox
     #[arg(long, help_heading = "Container", allow_hyphen_values = true)]
     pub name: Option<String>,
@@ -268,6 +304,9 @@ pub struct RunArgs {
     /// Say nothing but errors, and that there is no hardware wall
     #[arg(short, long, help_heading = "Other")]
     pub quiet: bool,
+    /// Be the supervisor of a sandbox that is detached: for `run --detach` itself
+    #[arg(long, hide = true, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "free")]
+    pub keeper: Option<Keeper>,
     /// Tell what holds the container instead of running its command: for `audit`
     #[arg(long, hide = true)]
     pub audited: bool,

@@ -64,6 +64,8 @@ pub struct SandboxPlan {
     pub state_dir: PathBuf,
     /// When a registry is asked for the image.
     pub pull: PullPolicy,
+    /// Nobody's terminal has its streams.
+    pub detached: bool,
     /// Remove its state when it ends (`--rm`).
     pub remove: bool,
     /// Who runs the VM.
@@ -259,6 +261,7 @@ impl SandboxPlan {
             name: given(&args.name).map(names::sandbox).transpose()?,
             state_dir: args.state_dir.clone(),
             pull: args.pull,
+            detached: args.keeper.is_some(),
             remove: args.rm || args.audited,
             accelerator: args.accel,
             vm,
@@ -328,7 +331,7 @@ fn volumes(args: &RunArgs) -> Result<(Vec<VolumeMount>, Vec<String>), PlanError>
 
 impl ProcessChoices {
     fn resolve(args: &RunArgs, inputs: &NamedInputs, facts: &HostFacts) -> Result<Self, PlanError> {
-        if args.tty && args.interactive && !facts.terminal.stdin {
+        if args.tty && args.interactive && !facts.terminal.stdin && args.keeper.is_none() {
             return Err(PlanError::NotATerminal);
         }
         if args.command().iter().chain(&args.entrypoint).any(|text| text.contains('\0')) {

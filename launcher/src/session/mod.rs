@@ -13,12 +13,13 @@
 //!      │ ◀──────── Ended ────────────────────── │   the last message
 //! ```
 
+pub mod keeper;
 pub mod relay;
 pub mod signals;
 pub mod terminal;
 
 use network::Counts;
-use protocol::{ContainerSpec, TerminalSize, Usage};
+use protocol::{ContainerId, ContainerSpec, Stdio, TerminalSize, Usage};
 use serde::{Deserialize, Serialize};
 
 /// From the terminal side.
@@ -30,6 +31,8 @@ pub enum TerminalMessage {
     Resize(TerminalSize),
     /// The last byte of every output stream has been written, or nobody takes it any more.
     OutputEnded,
+    /// The sandbox is to end, in order.
+    Stop,
 }
 
 /// The first message of whoever comes later.
@@ -41,8 +44,35 @@ pub enum ControlRequest {
     Container(Box<ContainerRequest>),
     /// What the sandbox uses is wanted.
     Measure,
+    /// Its first process is to be sent this signal. Answered at once.
+    Signal(u8),
+    /// It is to end, in order, which is waited for.
+    Stop {
+        /// By this signal, and not its own.
+        signal: Option<u8>,
+        /// How long it has until SIGKILL.
+        patience: Patience,
+    },
+    /// Its end is waited for.
+    Wait,
+    /// Its first process's streams are wanted, besides whoever has them.
+    Attach {
+        /// Standard input, too, where it has one.
+        input: bool,
+    },
     /// Something is to be copied: the archive is on standard output, or expected on standard input.
     Copy(CopyRequest),
+}
+
+/// How long somebody waits for what is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Patience {
+    /// As long as was said at its start.
+    Own,
+    /// So long.
+    Seconds(u64),
+    /// For ever.
+    ForEver,
 }
 
 /// A further container.
@@ -101,6 +131,10 @@ pub enum SupervisorMessage {
     Streams(StreamKind),
     /// The process runs.
     Started,
+    /// Whose streams these are, and where what they say may be kept. Before they come.
+    Kept(ContainerId),
+    /// Somebody else has the streams, too, by these, in the order of their kind.
+    Attach,
     /// What was measured.
     Measured(Box<Measured>),
     /// It is over. The streams end by themselves.
@@ -129,6 +163,33 @@ pub enum StreamKind {
         /// Whether standard input goes into it.
         input: bool,
     },
+}
+
+impl StreamKind {
+    /// Those of such a process.
+    pub fn of(stdio: Stdio) -> Self {
+        match stdio {
+            Stdio::Pipes { stdin_port, .. } => Self::Pipes { stdin: stdin_port.is_some() },
+            Stdio::Terminal { input, .. } => Self::Terminal { input },
+        }
+    }
+
+    /// The same, without standard input where it is not wanted.
+    #[must_use]
+    pub fn with_input(self, wanted: bool) -> Self {
+        match self {
+            Self::Pipes { stdin } => Self::Pipes { stdin: stdin && wanted },
+            Self::Terminal { input } => Self::Terminal { input: input && wanted },
+        }
+    }
+
+    /// How many streams there are.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Pipes { stdin } => 2 + usize::from(stdin),
+            Self::Terminal { .. } => 1,
+        }
+    }
 }
 
 /// Whether a signal asks whoever gets it to end.

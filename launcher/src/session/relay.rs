@@ -57,7 +57,7 @@ impl Output {
 }
 
 /// Copies until the end of `from`, or an error of it; an error of `to` is given.
-fn copy(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
+pub(super) fn copy(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let count = match rustix::io::read(&from, &mut buffer) {

@@ -44,6 +44,14 @@ impl Signals {
         crate::sys::signal_descriptor(&taken).map(Self)
     }
 
+    /// Takes but the news that the terminal has another size: all others mean this process.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn of_the_terminal() -> Result<Self, Errno> {
+        crate::sys::signal_descriptor(&[libc::SIGWINCH]).map(Self)
+    }
+
     /// The next that is meant for the container or for us. Call it when there is one to be read.
     pub fn next(&self) -> Option<u8> {
         // struct signalfd_siginfo is 128 bytes and begins with the signal's number.

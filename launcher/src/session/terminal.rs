@@ -65,8 +65,13 @@ pub fn attach(channel: &Channel, signals: &Signals) -> Result<Ending, ChannelErr
                         resize(channel)?;
                     }
                 }
-                // Nobody has asked for it here.
-                (SupervisorMessage::Measured(_), _) => {}
+                // Nobody has asked for it here, or could come.
+                (
+                    SupervisorMessage::Measured(_)
+                    | SupervisorMessage::Kept(_)
+                    | SupervisorMessage::Attach,
+                    _,
+                ) => {}
                 (SupervisorMessage::Ended(ending), _) => return finish(ending, attached, signals),
             }
         }
@@ -74,7 +79,7 @@ pub fn attach(channel: &Channel, signals: &Signals) -> Result<Ending, ChannelErr
 }
 
 /// Waits for one of these, or until the deadline. Tells which are ready; what is not there never is.
-fn ready<const N: usize>(
+pub(super) fn ready<const N: usize>(
     watched: [Option<BorrowedFd<'_>>; N],
     deadline: Option<Instant>,
 ) -> Result<[bool; N], ChannelError> {
@@ -156,13 +161,18 @@ fn open(kind: StreamKind, files: Vec<OwnedFd>) -> Result<Attached, ChannelError>
     Ok(Attached { outputs, ended, mode, terminal })
 }
 
+/// Until when the last output is waited for: for ever where the process ended by itself.
+pub(super) fn output_ends_by(ending: &Ending) -> Option<Instant> {
+    (!ending.by_itself).then(|| Instant::now() + OUTPUT_PATIENCE)
+}
+
 /// Waits until all output is written: not for ever where the run was ended from outside, or is now.
 fn finish(
     mut ending: Ending,
     mut attached: Option<Attached>,
     signals: &Signals,
 ) -> Result<Ending, ChannelError> {
-    let mut deadline = (!ending.by_itself).then(|| Instant::now() + OUTPUT_PATIENCE);
+    let mut deadline = output_ends_by(&ending);
     let mut asked_by = None;
     while let Some(waiting) = &attached {
         let [ended, signal] =

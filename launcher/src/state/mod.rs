@@ -6,12 +6,13 @@
 //!   STATE_DIR/sandboxes/ID/            flock: exclusive while its supervisor lives
 //!                        ├ record.json what it is, versioned; replaced whole, never edited
 //!                        ├ control     the socket on which its supervisor listens
+//!                        ├ output.log  what it says, if it is detached ([`crate::log`])
 //!                        └ upper.ext4  its writable disk, unless that has no name (--rm)
 //! ```
 //!
 //! A sandbox dies with its supervisor, whatever ended that. So a directory that is not locked and
 //! whose record says that the sandbox runs, or is not there, or not whole, is what a kill left, and
-//! [`Sandboxes::sweep`] removes it. What cannot be read, or is of another version, is someone's and
+//! [`Sandboxes::sweep`] removes it; but for one that was detached and is to be kept, of which it says that it has ended. What cannot be read, or is of another version, is someone's and
 //! stays. Making and sweeping exclude each other by a lock on `sandboxes/`.
 
 mod record;
@@ -99,6 +100,13 @@ pub struct Swept {
     pub left: Vec<StateError>,
 }
 
+/// The directory of a sandbox.
+pub fn directory(state_dir: &Path, id: &ContainerId) -> PathBuf {
+    state_dir.join(SANDBOXES).join(id.as_str())
+}
+
+/// The directory of all of them.
+const SANDBOXES: &str = "sandboxes";
 /// The file of a writable disk.
 const UPPER: &str = "upper.ext4";
 
@@ -123,7 +131,7 @@ impl Sandboxes {
     /// # Errors
     /// Where it cannot be made.
     pub fn open(state_dir: &Path) -> Result<Self, StateError> {
-        let path = state_dir.join("sandboxes");
+        let path = state_dir.join(SANDBOXES);
         std::fs::create_dir_all(&path).map_err(at("make", &path))?;
         Ok(Self { path })
     }
@@ -290,6 +298,11 @@ impl Drop for OwnSandbox {
 fn sweep_one(path: &Path) -> Result<bool, StateError> {
     let Some(_lock) = try_lock(path)? else { return Ok(false) };
     let is_left = match Record::read(path) {
+        Ok(record) if record.lasting && !record.status.is_final() => {
+            crate::control::remove(path);
+            record.killed().write(path)?;
+            false
+        }
         Ok(record) => !record.status.is_final(),
         Err(StateError::Path { source, .. }) if source.kind() == io::ErrorKind::NotFound => true,
         // Cut short, by a machine that went down before all of it was on its disk.

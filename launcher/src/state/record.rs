@@ -13,6 +13,8 @@ use std::path::Path;
 
 const FILE_NAME: &str = "record.json";
 const VERSION: u32 = 1;
+/// What whoever was killed ends with.
+const KILLED: u8 = 137;
 /// A record is a few hundred bytes, and as long as its command, of at most a mebibyte, makes it in JSON.
 const MAX_RECORD_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -32,6 +34,12 @@ pub struct Record {
     pub command: Vec<String>,
     /// Where it is in its life.
     pub status: Status,
+    /// What was wrong where that was not its container's own end.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// It outlives a kill of its supervisor, as one that has ended so.
+    #[serde(default)]
+    pub lasting: bool,
     /// The ports of this place that lead to its own, while it runs.
     #[serde(default)]
     pub ports: Vec<PublishedPort>,
@@ -115,8 +123,22 @@ impl Record {
             image,
             command,
             status: Status::Running,
+            error: None,
+            lasting: false,
             ports: Vec::new(),
         }
+    }
+
+    /// The same, which outlives a kill.
+    #[must_use]
+    pub fn that_lasts(self, lasting: bool) -> Self {
+        Self { lasting, ..self }
+    }
+
+    /// The same, as a kill of its supervisor has left it.
+    pub(super) fn killed(self) -> Self {
+        let error = Some("its cofferdam was killed".to_owned());
+        Self { status: Status::Exited { exit_code: KILLED }, error, ports: Vec::new(), ..self }
     }
 
     /// The same, with these ports published.

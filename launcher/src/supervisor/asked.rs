@@ -55,14 +55,14 @@ impl Means<'_> {
             }
             ControlRequest::Exec(request) => another(&first.init, request, stdio),
             ControlRequest::Copy(request) => copier(&first.init, request, stdio),
-            // That is for whoever knows it to say.
-            ControlRequest::Measure => return Err("that starts no process".to_owned()),
             ControlRequest::Container(request) => {
                 let spec = container(self.layers, *request, files, first, stdio)?;
                 let process =
                     ProcessRef { container: Some(spec.id.clone()), process: spec.init_id.clone() };
                 return Ok(Asked { process, kind, ours, request: Request::Start(Box::new(spec)) });
             }
+            // That is for others to do.
+            _ => return Err("that starts no process".to_owned()),
         };
         let named = ProcessId::try_from(format!("exec-{}", self.number));
         let process = ProcessRef { process: named.map_err(|it| it.to_string())?, ..init.clone() };
@@ -101,12 +101,12 @@ fn streams(
 ) -> Result<(StreamKind, Vec<OwnedFd>, Stdio), rustix::io::Errno> {
     let (terminal, input) = match request {
         ControlRequest::Exec(request) => (request.terminal, request.interactive),
-        ControlRequest::Copy(CopyRequest::Out { .. }) | ControlRequest::Measure => (None, false),
         ControlRequest::Copy(CopyRequest::In { .. }) => (None, true),
         ControlRequest::Container(request) => match request.spec.init.stdio {
             Stdio::Terminal { size, input, .. } => (Some(size), input),
             Stdio::Pipes { stdin_port, .. } => (None, stdin_port.is_some()),
         },
+        _ => (None, false),
     };
     if let Some(size) = terminal {
         let (ours, port) = line.offer()?;

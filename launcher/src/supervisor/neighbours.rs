@@ -4,8 +4,8 @@
 //! does: start one, or end one.
 
 use super::docker_ports::DockerPorts;
-use super::execs::Execs;
 use super::orders::Orders;
+use super::visitors::Visitors;
 use crate::jail::Child;
 use crate::networks;
 use crate::outcome::Outcome;
@@ -54,7 +54,7 @@ impl Neighbours<'_> {
     }
 
     /// Hears those that are ready, in the order in which they were watched. What it is that one of them is gone.
-    pub fn hear(&mut self, ready: &[bool], mut execs: Option<&mut Execs>) -> Option<Outcome> {
+    pub fn hear(&mut self, ready: &[bool], mut visitors: Option<&mut Visitors>) -> Option<Outcome> {
         let mut lost = None;
         let mut words = Vec::new();
         for (neighbour, events) in self.processes.iter().zip(ready.chunks(2)) {
@@ -65,7 +65,7 @@ impl Neighbours<'_> {
             }
             words.extend(word.flatten());
         }
-        words.into_iter().for_each(|word| self.on_word(&word, execs.as_deref_mut()));
+        words.into_iter().for_each(|word| self.on_word(&word, visitors.as_deref_mut()));
         if ready.get(2 * self.processes.len()) == Some(&true)
             && let (Some(docker), Some(orders)) = (&mut self.docker, &mut self.orders)
         {
@@ -75,7 +75,7 @@ impl Neighbours<'_> {
     }
 
     /// What whoever carries the network says.
-    fn on_word(&mut self, word: &Word, execs: Option<&mut Execs>) {
+    fn on_word(&mut self, word: &Word, visitors: Option<&mut Visitors>) {
         let Some(orders) = &mut self.orders else { return };
         if let Word::Refused(refusal) = word {
             if !orders.quiet {
@@ -84,8 +84,8 @@ impl Neighbours<'_> {
             return;
         }
         orders.answered();
-        match (word, execs, &mut self.docker) {
-            (Word::Counted(counts), Some(execs), _) => execs.counted(*counts),
+        match (word, visitors, &mut self.docker) {
+            (Word::Counted(counts), Some(visitors), _) => visitors.counted(*counts),
             (Word::Counted(_), None, _) | (_, _, None) => {}
             (_, _, Some(docker)) => docker.told(word),
         }

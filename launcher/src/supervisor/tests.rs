@@ -65,6 +65,7 @@ fn job() -> Job {
         stop_signal: 15,
         stop_timeout: None,
         keep_disk: false,
+        detached: false,
     }
 }
 

@@ -1,0 +1,190 @@
+//! `cofferdam run --detach`: a sandbox whose supervisor lives on when whoever started it has gone.
+//!
+//! Owns: starting that supervisor, this same program with the same arguments in a session of its own, and the one word that
+//! it owes. Never does: anything for it afterwards; what is wanted of it, its socket is asked for.
+//!
+//! ```text
+//!   cofferdam run -d …                       cofferdam run --keeper …
+//!      │ socket pair; one end is its stdin       │ setsid
+//!      │ ◀────────── Started ID, or Ended ─────── │ once its container runs, or does not
+//!      │ prints ID, is gone                      │ lives until the container ends
+//! ```
+//!
+//! As PID 1 of the outer container it stays, for all processes there would end with it: it waits for the supervisor, passes
+//! on to it what asks to end, and ends as it does.
+
+use crate::error::Failure;
+use crate::exit_code::LAUNCHER;
+use crate::jail::channel::{Channel, ChannelError};
+use crate::jail::orphans::{self, Ours};
+use crate::session::signals::Signals;
+use crate::session::{Ending, ends_a_process};
+use protocol::ContainerId;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+
+/// What a supervisor has to say to whoever has started it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Word {
+    /// Its sandbox runs.
+    Started(ContainerId),
+    /// It does not, or no more.
+    Ended(Ending),
+}
+
+/// The flag by which the supervisor knows what it is.
+const KEEPER: &str = "--keeper";
+/// The same, of one that is to end with whoever has started it.
+const BOUND_KEEPER: &str = "--keeper=bound";
+
+/// Runs a container in the background, and prints its sandbox's identifier. Gives the exit code.
+pub fn run() -> u8 {
+    // After the program's name and the command.
+    let words = std::env::args_os().skip(2).collect();
+    let mut launched = match launch(words, false) {
+        Ok(launched) => launched,
+        Err(failure) => return crate::run::told(Err(failure)),
+    };
+    match launched.started() {
+        Ok(id) => {
+            if let Err(failure) = crate::command::print(&format!("{id}\n")) {
+                return crate::run::told(Err(failure));
+            }
+            if orphans::are_ours_to_reap() { launched.outlive() } else { 0 }
+        }
+        Err(ending) => crate::run::told(ending),
+    }
+}
+
+/// A supervisor that was started.
+#[derive(Debug)]
+pub struct Launched {
+    channel: Channel,
+    process: Child,
+    _ours: Ours,
+}
+
+/// Starts a supervisor with the words of a `run`.
+///
+/// # Errors
+/// Where it cannot be.
+pub fn launch(words: Vec<OsString>, bound: bool) -> Result<Launched, Failure> {
+    let (channel, theirs) = Channel::pair().map_err(Failure::plain)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("cofferdam").arg("run").arg(if bound { BOUND_KEEPER } else { KEEPER }).args(words);
+    command.stdin(Stdio::from(theirs.into_fd())).stdout(Stdio::null());
+    let (process, ours) = Ours::start(&mut command)
+        .map_err(|error| Failure::plain(error).with_context("cannot start the supervisor"))?;
+    Ok(Launched { channel, process, _ours: ours })
+}
+
+impl Launched {
+    /// Waits until its sandbox runs; gives that, or how it is that it does not.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn started(&mut self) -> Result<ContainerId, Result<Ending, Failure>> {
+        match self.channel.receive() {
+            Ok((Word::Started(id), _)) => Ok(id),
+            Ok((Word::Ended(ending), _)) => Err(Ok(ending)),
+            Err(error) => Err(match self.process.wait().ok().and_then(|status| status.code()) {
+                // It has said why itself: until it runs, it says that where this process does.
+                Some(code) => Ok(Ending::new(u8::try_from(code).unwrap_or(LAUNCHER), None, None)),
+                None => Err(Failure::plain(error).with_context("the supervisor was killed")),
+            }),
+        }
+    }
+
+    /// Waits for its end, passing on what asks to end; gives its exit code.
+    fn outlive(mut self) -> u8 {
+        let watched = || -> rustix::io::Result<(Signals, OwnedFd)> {
+            let process = Pid::from_child(&self.process);
+            Ok((Signals::take()?, rustix::process::pidfd_open(process, PidfdFlags::empty())?))
+        };
+        let Ok((signals, pidfd)) = watched() else { return self.wait() };
+        loop {
+            let mut fds =
+                [PollFd::new(&signals, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+            let _ = poll(&mut fds, None);
+            let [signal, ended] = fds.map(|fd| !fd.revents().is_empty());
+            if signal && signals.next().is_some_and(ends_a_process) {
+                // Fails only where it has ended.
+                let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::TERM);
+            }
+            if ended {
+                return self.wait();
+            }
+        }
+    }
+
+    fn wait(&mut self) -> u8 {
+        let Ok(status) = self.process.wait() else { return LAUNCHER };
+        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+        code.and_then(|code| u8::try_from(code).ok()).unwrap_or(LAUNCHER)
+    }
+}
+
+/// Whoever has started this process, and waits for its word.
+#[derive(Debug)]
+pub struct Starter {
+    channel: Channel,
+    /// It is to end with them.
+    bound: bool,
+    has_started: std::cell::Cell<bool>,
+}
+
+impl Starter {
+    /// Takes this process's standard input for what it is, and has a session of its own.
+    ///
+    /// # Errors
+    /// Where nobody has started it so.
+    pub fn take(bound: bool) -> Result<Self, Failure> {
+        let alone = |errno: rustix::io::Errno| {
+            Failure::plain(errno).with_context("this is for cofferdam run --detach itself")
+        };
+        let channel = rustix::stdio::stdin();
+        // Nobody else has a socket there that keeps packets apart.
+        let kind = rustix::net::sockopt::socket_type(channel).map_err(alone)?;
+        if kind != rustix::net::SocketType::SEQPACKET {
+            return Err(alone(rustix::io::Errno::NOTSOCK));
+        }
+        let channel = rustix::io::fcntl_dupfd_cloexec(channel, 3).map_err(alone)?;
+        rustix::stdio::dup2_stdin(rustix::stdio::stdout()).map_err(alone)?;
+        rustix::process::setsid().map_err(alone)?;
+        let channel = Channel::from_fd(channel);
+        Ok(Self { channel, bound, has_started: false.into() })
+    }
+
+    /// Says a word to them.
+    ///
+    /// # Errors
+    /// Where that cannot be said at all. That they are gone is seen where they are watched.
+    pub fn tell(&self, word: &Word) -> Result<(), ChannelError> {
+        self.has_started.set(true);
+        match self.channel.send(word, &[]) {
+            Err(ChannelError::Closed) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whether they have been told anything.
+    pub fn has_started(&self) -> bool {
+        self.has_started.get()
+    }
+
+    /// Whether they hold it: their end is its end.
+    pub fn holds(&self) -> bool {
+        self.bound
+    }
+}
+
+impl AsFd for Starter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+}

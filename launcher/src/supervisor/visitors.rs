@@ -1,0 +1,429 @@
+//! Whoever comes to a sandbox by its socket: for a further process or container of their own, to know what it uses, for its
+//! own streams, or for its end.
+//!
+//! Owns: who came, what they are told, and the names of their processes. Never does: decide what becomes of the sandbox;
+//! what they wish of that is its supervisor's to do. Whoever goes away leaves their process behind, as with Docker.
+
+use super::asked::{self, Asked, First, Means};
+use super::{Orders, SIGNALS};
+use crate::agent_client::{AgentClient, AgentError};
+use crate::control::Control;
+use crate::error::say;
+use crate::jail::channel::{Channel, ChannelError};
+use crate::layers_disk::LayersDisk;
+use crate::outcome::Outcome;
+use crate::session::{
+    ControlRequest, Ending, Measured, Patience, StreamKind, SupervisorMessage, TerminalMessage,
+};
+use crate::streams::Line;
+use network::{Counts, Order};
+use protocol::{Event, ExitStatus, ProcessId, ProcessRef, Request, Usage};
+use rustix::event::{PollFd, PollFlags};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// So many at a time.
+const MOST: usize = 256;
+/// The name of the agent's watch over Docker. Whoever comes has a process of another.
+const WATCH: &str = "docker-ports";
+/// What a process ends with whose sandbox is gone.
+const KILLED: u8 = 137;
+
+/// What somebody has come for.
+#[derive(Debug)]
+enum Errand {
+    /// They have not said.
+    Unsaid,
+    /// A process of theirs.
+    Process {
+        /// It.
+        process: ProcessRef,
+        /// It is a container's first process.
+        is_container: bool,
+    },
+    /// What the sandbox uses, as far as it is known.
+    Measures(Partly),
+    /// The sandbox's own streams.
+    Streams,
+    /// The sandbox's end.
+    End,
+    /// They have been told all, and have nothing more to say.
+    Over,
+}
+
+/// Somebody who came, until they go and their process has ended.
+#[derive(Debug)]
+struct Visitor {
+    /// Whoever came, as long as they are there. They go where they are heard, and nowhere else: until then everybody has
+    /// the place at which they were watched.
+    channel: Option<Channel>,
+    errand: Errand,
+}
+
+/// What a sandbox uses, as far as it is known. Whether there is a network is always.
+#[derive(Debug, Clone, Copy, Default)]
+struct Partly {
+    usage: Option<Usage>,
+    network: Option<Option<Counts>>,
+}
+
+/// Whom what is wanted is passed on to.
+pub struct Ways<'w, 'o> {
+    /// The sandbox's own container, where it runs.
+    pub first: Option<First<'w>>,
+    /// The agent.
+    pub agent: &'w AgentClient,
+    /// Whoever carries its network, if it has one.
+    pub orders: Option<&'w mut Orders<'o>>,
+    /// The streams of its first process are not those of a terminal here: others may have them.
+    pub streams: Option<StreamKind>,
+    /// What is wished of the sandbox itself.
+    pub wishes: &'w mut Vec<Wish>,
+}
+
+/// What somebody wishes of the sandbox itself.
+#[derive(Debug)]
+pub enum Wish {
+    /// That it ends: by this signal, or its own, with so much patience.
+    Stop(Option<u8>, Patience),
+    /// That its first process is sent this signal.
+    Signal(u8),
+    /// That its terminal has this size.
+    Resize(protocol::TerminalSize),
+    /// That its streams are theirs, too, by these.
+    Attach(Vec<OwnedFd>),
+}
+
+impl Visitor {
+    fn tell(&self, message: &SupervisorMessage) {
+        self.hand(message, &[]);
+    }
+
+    /// The same with files. Whether they have it.
+    fn hand(&self, message: &SupervisorMessage, files: &[OwnedFd]) -> bool {
+        let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        // A handful of messages fit whether they are read or not. Who is gone is noticed where it is read.
+        self.channel.as_ref().is_some_and(|channel| channel.send(message, &files).is_ok())
+    }
+
+    /// Somebody who has come, or nobody, for whom a process of the sandbox's own is.
+    fn new(channel: Option<Channel>) -> Self {
+        Self { channel, errand: Errand::Unsaid }
+    }
+
+    fn process(&self) -> Option<&ProcessRef> {
+        match &self.errand {
+            Errand::Process { process, .. } => Some(process),
+            _ => None,
+        }
+    }
+
+    /// Takes in what they want to know, and tells it once it is all there.
+    fn learn(&mut self, more: Partly) {
+        let Errand::Measures(known) = &mut self.errand else { return };
+        known.usage = known.usage.or(more.usage);
+        known.network = known.network.or(more.network);
+        if let Partly { usage: Some(usage), network: Some(network) } = *known {
+            self.errand = Errand::Unsaid;
+            self.tell(&SupervisorMessage::Measured(Box::new(Measured { usage, network })));
+        }
+    }
+
+    /// The last message.
+    fn end(&mut self, ending: Ending) {
+        self.tell(&SupervisorMessage::Ended(ending));
+        self.errand = Errand::Over;
+    }
+
+    /// Hears what they say once it is known what they are there for. What that is for their process, or for the sandbox's.
+    fn hear(&mut self) -> Option<TerminalMessage> {
+        match self.channel.as_ref()?.receive::<TerminalMessage>() {
+            Ok((message, _)) => Some(message),
+            // What was on its way when it ended, or makes no sense.
+            Err(ChannelError::Malformed(_) | ChannelError::TooLong) => None,
+            Err(_) => {
+                self.channel = None;
+                None
+            }
+        }
+    }
+}
+
+/// All of them, and where more come in.
+#[derive(Debug)]
+pub struct Visitors {
+    /// Nobody comes any more where the sandbox has ended.
+    control: Option<Control>,
+    line: Line,
+    layers: LayersDisk,
+    come: u64,
+    /// How often the agent has been asked to measure, and has not answered.
+    unanswered: u32,
+    all: Vec<Visitor>,
+}
+
+impl Visitors {
+    /// Nobody yet.
+    pub fn new(control: Control, line: Line, layers: LayersDisk) -> Self {
+        let control = Some(control);
+        Self { control, line, layers, come: 0, unanswered: 0, all: Vec::new() }
+    }
+
+    /// What is to be watched: where somebody comes in, then everybody who is there.
+    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let there = self.all.iter().filter_map(|visitor| visitor.channel.as_ref());
+        let there = there.map(|channel| PollFd::new(channel, PollFlags::IN));
+        self.control.iter().map(|control| PollFd::new(control, PollFlags::IN)).chain(there)
+    }
+
+    /// Hears those that are ready, in the order in which they were watched.
+    ///
+    /// # Errors
+    /// Those of the agent, to which all is passed on.
+    pub fn hear(&mut self, ready: &[bool], ways: &mut Ways<'_, '_>) -> Result<(), AgentError> {
+        let (comes, there) = ready.split_first().unwrap_or((&false, &[]));
+        let mut there = there.iter();
+        let is_ready = |visitor: &Visitor| visitor.channel.is_some() && there.next() == Some(&true);
+        let ready: Vec<bool> = self.all.iter().map(is_ready).collect();
+        for index in (0..ready.len()).filter(|&index| ready.get(index) == Some(&true)) {
+            self.hear_one(index, ways)?;
+        }
+        self.all.retain(|visitor| visitor.channel.is_some() || visitor.process().is_some());
+        if *comes && let Some(channel) = self.control.as_ref().and_then(Control::accept) {
+            let mut visitor = Visitor::new(Some(channel));
+            if self.all.len() < MOST {
+                self.all.push(visitor);
+            } else {
+                visitor.end(refused(&format!("{MOST} others are being served already")));
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_one(&mut self, index: usize, ways: &mut Ways<'_, '_>) -> Result<(), AgentError> {
+        let Some(visitor) = self.all.get_mut(index) else { return Ok(()) };
+        match &visitor.errand {
+            Errand::Unsaid => {
+                let asked = visitor.channel.as_ref().map(Channel::receive::<ControlRequest>);
+                let Some(Ok((request, files))) = asked else {
+                    visitor.channel = None;
+                    return Ok(());
+                };
+                self.serve(index, request, files, ways)
+            }
+            Errand::Process { process, .. } => {
+                let process = process.clone();
+                let request = match visitor.hear() {
+                    Some(TerminalMessage::Signal(signal)) if SIGNALS.contains(&signal) => {
+                        Request::Signal { process, signal }
+                    }
+                    Some(TerminalMessage::Resize(size)) => Request::Resize { process, size },
+                    _ => return Ok(()),
+                };
+                ways.agent.request(&request)
+            }
+            Errand::Streams => {
+                match visitor.hear() {
+                    Some(TerminalMessage::Signal(signal)) if SIGNALS.contains(&signal) => {
+                        ways.wishes.push(Wish::Signal(signal));
+                    }
+                    Some(TerminalMessage::Resize(size)) => ways.wishes.push(Wish::Resize(size)),
+                    _ => {}
+                }
+                Ok(())
+            }
+            Errand::Measures(_) | Errand::End | Errand::Over => {
+                visitor.hear();
+                Ok(())
+            }
+        }
+    }
+
+    /// Does what somebody came for, or has it done.
+    fn serve(
+        &mut self,
+        index: usize,
+        request: ControlRequest,
+        files: Vec<OwnedFd>,
+        ways: &mut Ways<'_, '_>,
+    ) -> Result<(), AgentError> {
+        let Some(visitor) = self.all.get_mut(index) else { return Ok(()) };
+        match (request, ways.first) {
+            (ControlRequest::Wait, _) => visitor.errand = Errand::End,
+            (ControlRequest::Stop { signal, patience }, _) => {
+                let signal = signal.filter(|signal| SIGNALS.contains(signal));
+                ways.wishes.push(Wish::Stop(signal, patience));
+                visitor.errand = Errand::End;
+            }
+            (_, None) => visitor.end(refused("the container does not run")),
+            (ControlRequest::Signal(signal), _) => {
+                if SIGNALS.contains(&signal) {
+                    ways.wishes.push(Wish::Signal(signal));
+                }
+                visitor.end(Ending::new(0, None, None));
+            }
+            (ControlRequest::Attach { input }, _) => attach(visitor, input, ways),
+            (ControlRequest::Measure, Some((_, first))) => {
+                let network = if ways.orders.is_some() { None } else { Some(None) };
+                visitor.errand = Errand::Measures(Partly { usage: None, network });
+                if let Some(orders) = &mut ways.orders {
+                    orders.give(Order::Count);
+                }
+                self.unanswered += 1;
+                return ways.agent.request(&Request::Measure(first.id.clone()));
+            }
+            (request, Some(first)) => {
+                return self.start(index, (request, files), first, ways.agent);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over our ends of the streams, and has the process started.
+    fn start(
+        &mut self,
+        index: usize,
+        (request, files): (ControlRequest, Vec<OwnedFd>),
+        first: First<'_>,
+        agent: &AgentClient,
+    ) -> Result<(), AgentError> {
+        self.come += 1;
+        let Some(visitor) = self.all.get_mut(index) else { return Ok(()) };
+        let means = Means { line: &mut self.line, layers: &mut self.layers, number: self.come };
+        let Asked { process, kind, ours, request } = match means.ask(request, &files, first) {
+            Ok(asked) => asked,
+            Err(why) => {
+                visitor.end(refused(&why));
+                return Ok(());
+            }
+        };
+        if let Err(excess) = request.encode() {
+            visitor.end(refused(&excess.to_string()));
+            return Ok(());
+        }
+        if !visitor.hand(&SupervisorMessage::Streams(kind), &ours) {
+            visitor.channel = None;
+            return Ok(());
+        }
+        let is_container = matches!(request, Request::Start(_));
+        visitor.errand = Errand::Process { process, is_container };
+        agent.request(&request)
+    }
+
+    /// Takes in an event; gives it back where it is of none of these processes.
+    ///
+    /// # Errors
+    /// Where it is of one, and cannot be.
+    pub fn event(&mut self, event: Event) -> Result<Option<Event>, AgentError> {
+        if let Event::Measured { usage, .. } = event {
+            let more = Partly { usage: Some(usage), network: None };
+            // Whoever asked may be gone, or have had another's answer; that nobody asked is for the caller to count.
+            let Some(left) = self.unanswered.checked_sub(1) else { return Ok(Some(event)) };
+            self.unanswered = left;
+            self.all.iter_mut().for_each(|visitor| visitor.learn(more));
+            return Ok(None);
+        }
+        let of = match &event {
+            Event::Started { process, .. }
+            | Event::Failed { process, .. }
+            | Event::Exited { process, .. } => process,
+            Event::PoweringOff | Event::Measured { .. } => return Ok(Some(event)),
+        };
+        let Some(visitor) = self.all.iter_mut().find(|visitor| visitor.process() == Some(of))
+        else {
+            return Ok(Some(event));
+        };
+        let is_watch = visitor.channel.is_none() && of.process.as_str() == WATCH;
+        match event {
+            Event::Started { .. } => visitor.tell(&SupervisorMessage::Started),
+            Event::Failed { failure, .. } => {
+                let message = format!("cannot start the process: {}", failure.message);
+                if is_watch {
+                    say(&message);
+                }
+                let code = Outcome::NotStarted(failure).exit_code();
+                visitor.end(Ending::new(code, Some(message), None));
+            }
+            Event::Exited { status: ExitStatus::Signal(signal), .. }
+                if !SIGNALS.contains(&signal) =>
+            {
+                return Err(AgentError::NoSuchSignal(signal));
+            }
+            Event::Exited { status, out_of_memory, .. } => {
+                // Of a further process of the first container it says nothing: it counts for all of that.
+                let is_container =
+                    matches!(visitor.errand, Errand::Process { is_container: true, .. });
+                let out_of_memory = out_of_memory && is_container;
+                visitor.end(Outcome::Exited { status, out_of_memory }.ending());
+            }
+            Event::PoweringOff | Event::Measured { .. } => {}
+        }
+        Ok(None)
+    }
+
+    /// What has passed through the sandbox's network, for all who want to know.
+    pub fn counted(&mut self, counts: Counts) {
+        let more = Partly { usage: None, network: Some(Some(counts)) };
+        self.all.iter_mut().for_each(|visitor| visitor.learn(more));
+    }
+
+    /// Has the agent's watch over a Docker daemon started in the first container; gives what it says, where it can be
+    /// heard.
+    ///
+    /// # Errors
+    /// Those of the agent.
+    pub fn watch_docker(
+        &mut self,
+        (init, first): First<'_>,
+        agent: &AgentClient,
+    ) -> Result<Option<OwnedFd>, AgentError> {
+        let Ok((spec, said)) = asked::docker_watch(&mut self.line, first) else { return Ok(None) };
+        let Ok(name) = ProcessId::try_from(WATCH.to_owned()) else { return Ok(None) };
+        let process = ProcessRef { process: name, ..init.clone() };
+        let errand = Errand::Process { process: process.clone(), is_container: false };
+        self.all.push(Visitor { channel: None, errand });
+        agent.request(&Request::Run { process, spec: Box::new(spec) })?;
+        Ok(Some(said))
+    }
+
+    /// Nobody comes any more.
+    pub fn close(&mut self) {
+        self.control = None;
+    }
+
+    /// The sandbox has ended, so, and all that ran in it.
+    pub fn end(mut self, ending: &Ending) {
+        for visitor in &mut self.all {
+            visitor.end(match visitor.errand {
+                Errand::Streams | Errand::End => ending.clone(),
+                Errand::Over => continue,
+                _ => Ending::new(KILLED, None, None),
+            });
+        }
+    }
+}
+
+/// Gives somebody the sandbox's own streams, by others of their own.
+fn attach(visitor: &mut Visitor, input: bool, ways: &mut Ways<'_, '_>) {
+    let Some(kind) = ways.streams else {
+        return visitor.end(refused("its streams are those of the cofferdam that runs it"));
+    };
+    let kind = kind.with_input(input);
+    let (theirs, ours) = match crate::streams::pairs(kind.count()) {
+        Ok(pairs) => pairs,
+        Err(errno) => return visitor.end(refused(&format!("cannot make its streams: {errno}"))),
+    };
+    if !visitor.hand(&SupervisorMessage::Streams(kind), &theirs) {
+        visitor.channel = None;
+        return;
+    }
+    visitor.tell(&SupervisorMessage::Started);
+    visitor.errand = Errand::Streams;
+    ways.wishes.push(Wish::Attach(ours));
+}
+
+fn refused(why: &str) -> Ending {
+    Ending::new(crate::exit_code::LAUNCHER, Some(why.to_owned()), None)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+use super::*;
+use protocol::{ContainerId, Failure, FailureKind};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+fn to<'w>(
+    first: Option<First<'w>>,
+    agent: &'w AgentClient,
+    wishes: &'w mut Vec<Wish>,
+) -> Ways<'w, 'w> {
+    Ways { first, agent, orders: None, streams: None, wishes }
+}
+
+/// Two who ask at once are both told by the first answer, and one who asked may be gone: the others are no lies.
+#[test]
+fn as_many_answers_are_believed_as_were_asked_for() {
+    let scratch = tempfile::tempdir().unwrap();
+    let control = Control::listen(scratch.path()).unwrap();
+    let (line, _machines) = Line::pair().unwrap();
+    let (agent, _guest) = UnixStream::pair().unwrap();
+    let agent = AgentClient::new(agent.into());
+    let mut visitors = Visitors::new(control, line, LayersDisk::of(4096).unwrap().0);
+    let spec = crate::container_spec::tests::spec(&["image"]);
+    let init = ProcessRef { container: Some(spec.id.clone()), process: spec.init_id.clone() };
+    let reach = || crate::control::reach(scratch.path()).unwrap().unwrap();
+    let clients = [reach(), reach()];
+    let mut wishes = Vec::new();
+    let mut ways = to(Some((&init, &spec)), &agent, &mut wishes);
+    visitors.hear(&[true], &mut ways).unwrap();
+    visitors.hear(&[true, false], &mut ways).unwrap();
+    clients.iter().for_each(|it| it.send(&ControlRequest::Measure, &[]).unwrap());
+    visitors.hear(&[false, true, true], &mut ways).unwrap();
+    let answer = || Event::Measured { container: spec.id.clone(), usage: Usage::default() };
+    assert_eq!(visitors.event(answer()).unwrap(), None);
+    for client in &clients {
+        let told = client.receive::<SupervisorMessage>().unwrap().0;
+        assert!(matches!(told, SupervisorMessage::Measured(_)), "{told:?}");
+    }
+    assert_eq!(visitors.event(answer()).unwrap(), None, "the other was asked for, too");
+    assert_eq!(visitors.event(answer()).unwrap(), Some(answer()));
+}
+
+/// Between two looks at who is ready, the agent may have told of the end of one of them.
+#[test]
+fn nobody_is_heard_in_place_of_another_who_has_ended() {
+    let scratch = tempfile::tempdir().unwrap();
+    let control = Control::listen(scratch.path()).unwrap();
+    let (line, _machines) = Line::pair().unwrap();
+    let (agent, _guest) = UnixStream::pair().unwrap();
+    let agent = AgentClient::new(agent.into());
+    let mut visitors = Visitors::new(control, line, LayersDisk::of(4096).unwrap().0);
+    let reach = || crate::control::reach(scratch.path()).unwrap().unwrap();
+    let (first, _second) = (reach(), reach());
+    let mut wishes = Vec::new();
+    let mut ways = to(None, &agent, &mut wishes);
+    visitors.hear(&[true], &mut ways).unwrap();
+    visitors.hear(&[true, false], &mut ways).unwrap();
+    let container = ContainerId::try_from("abcdef".to_owned()).unwrap();
+    let process = ProcessId::try_from("exec-1".to_owned()).unwrap();
+    let process = ProcessRef { container: Some(container), process };
+    visitors.all[0].errand = Errand::Process { process: process.clone(), is_container: false };
+    assert_eq!(visitors.watched().count(), 3);
+    let failure = Failure { kind: FailureKind::Setup, message: String::new() };
+    assert_eq!(visitors.event(Event::Failed { process, failure }).unwrap(), None);
+    // The first was ready; the second says nothing, and would be waited for.
+    first.send(&TerminalMessage::OutputEnded, &[]).unwrap();
+    let (done, told) = channel();
+    std::thread::spawn(move || {
+        let mut wishes = Vec::new();
+        let mut ways = to(None, &agent, &mut wishes);
+        visitors.hear(&[false, true, false], &mut ways).unwrap();
+        done.send(visitors.watched().count()).unwrap();
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(3));
+}

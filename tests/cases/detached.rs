@@ -1,0 +1,326 @@
+//! Sandboxes that live on when whoever started them has gone: `cofferdam run --detach`, and what finds them.
+
+use crate::cases;
+use crate::harness::product::Sandbox;
+use crate::harness::terminal::Terminal;
+use crate::harness::{Output, Running, World, leftovers};
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+cases! {
+    Both: it_lives_until_it_is_stopped;
+    Tcg: what_it_says_is_kept, an_old_log_goes, nothing_is_kept_where_that_is_asked_for, whoever_attaches, a_terminal_of_its_own, what_does_not_start,
+        one_that_is_killed_is_known, one_that_does_not_answer_is_ended, patience_ends, whoever_starts_it_as_pid_1_stays,
+        whoever_gives_up_leaves_nothing;
+}
+
+/// A sandbox called `box`, whatever becomes of it.
+struct Detached<'w> {
+    world: &'w World,
+    state: PathBuf,
+}
+
+impl Drop for Detached<'_> {
+    /// Also where a case fails: it would run for ever.
+    fn drop(&mut self) {
+        self.command(&["rm", "--force"], &["box"]);
+    }
+}
+
+impl<'w> Detached<'w> {
+    fn sandbox(world: &'w World) -> (Sandbox<'w>, Self) {
+        let state = world.fresh_state();
+        let sandbox = world.sandbox().kept().state(&state).flags(&["--detach", "--name", "box"]);
+        (sandbox, Self { world, state })
+    }
+
+    fn start(world: &'w World, flags: &[&str], script: &str) -> Self {
+        let (sandbox, detached) = Self::sandbox(world);
+        let id = sandbox.flags(flags).sh(script).exits(0).text();
+        assert_eq!(id.trim().len(), 12, "{id}");
+        detached
+    }
+
+    fn words(&self, command: &[&str], rest: &[&str]) -> Vec<String> {
+        let state = self.state.display().to_string();
+        let words = [command, &["--state-dir", &state], rest].concat();
+        words.into_iter().map(str::to_owned).collect()
+    }
+
+    fn begin(&self, command: &[&str], rest: &[&str], input: Option<&[u8]>) -> Running {
+        let mut program = Command::new(&self.world.product);
+        program.args(self.words(command, rest));
+        Running::start(program, input.map(<[u8]>::to_vec))
+    }
+
+    fn command(&self, command: &[&str], rest: &[&str]) -> Output {
+        self.begin(command, rest, None).wait()
+    }
+
+    fn logs(&self, flags: &[&str]) -> String {
+        self.command(&["logs"], &[flags, &["box"]].concat()).exits(0).text()
+    }
+
+    /// What it has said, once this is among it.
+    fn says(&self, text: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let said = self.logs(&[]);
+            if said.contains(text) {
+                return said;
+            }
+            assert!(Instant::now() < deadline, "it does not say {text:?} but {said:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn supervisor(&self) -> Pid {
+        let ours = leftovers::ours();
+        let state = self.state.display().to_string();
+        let is_it = |pid: u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            line.contains("--keeper") && line.contains(&state)
+        };
+        let found = ours.iter().map(|it| it.pid).find(|&pid| is_it(pid));
+        Pid::from_raw(found.expect("it runs").cast_signed()).unwrap()
+    }
+}
+
+fn it_lives_until_it_is_stopped(world: &World) {
+    let script = "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.1; done";
+    let sandbox = Detached::start(world, &[], script);
+    sandbox.says("up");
+    assert!(sandbox.command(&["ps"], &[]).exits(0).text().contains("running"));
+    sandbox
+        .command(&["exec"], &["box", "sh", "-c", "echo there > /kept; cat /kept"])
+        .prints("there");
+    let family = leftovers::family(sandbox.supervisor().as_raw_nonzero().get().cast_unsigned());
+    assert!(family.len() > 1, "{family:?}");
+    let waits = sandbox.begin(&["wait"], &["box"], None);
+    let follows = sandbox.begin(&["logs", "--follow"], &["box"], None);
+    sandbox.command(&["rm"], &["box"]).exits(125).complains(&["runs"]);
+    sandbox.command(&["stop"], &["box"]).prints("box");
+    waits.wait().prints("7");
+    follows.wait().prints("up\nbye");
+    leftovers::all_gone(&family);
+    assert!(sandbox.command(&["ps", "--all"], &[]).text().contains("exited (7)"));
+    // Nothing that is asked of one that has ended is a surprise.
+    sandbox.command(&["stop"], &["box"]).prints("box");
+    sandbox.command(&["wait"], &["box"]).prints("7");
+    assert_eq!(sandbox.logs(&["--follow"]), "up\nbye");
+    sandbox.command(&["kill"], &["box"]).exits(125).complains(&["does not run"]);
+    sandbox.command(&["attach"], &["box"]).exits(125).complains(&["does not run"]);
+    sandbox.command(&["rm"], &["box"]).exits(0);
+    assert!(leftovers::sandboxes(&sandbox.state).is_empty());
+    sandbox.command(&["stop"], &["box"]).exits(125).complains(&["no sandbox is called \"box\""]);
+}
+
+fn what_it_says_is_kept(world: &World) {
+    let script = "for it in 1 2 3 4; do echo out $it; echo err $it >&2; sleep 0.3; done; printf 'no\\0 line \\377'";
+    let sandbox = Detached::start(world, &[], script);
+    let output = sandbox.command(&["logs", "--follow"], &["box"]);
+    assert_eq!(output.exits(0).stdout, b"out 1\nout 2\nout 3\nout 4\nno\0 line \xff");
+    assert_eq!(output.stderr, "err 1\nerr 2\nerr 3\nerr 4\n");
+    let last = sandbox.command(&["logs", "--tail", "2"], &["box"]);
+    assert_eq!(last.stderr.lines().count() + last.text().lines().count(), 3, "{last:?}");
+    let timed = sandbox.logs(&["--timestamps"]);
+    let third = timed.lines().find(|line| line.ends_with("Z out 3")).expect("it is there");
+    let since = third.split_once(' ').unwrap().0;
+    assert!(sandbox.logs(&["--since", since]).starts_with("out 3\nout 4\n"));
+    assert_eq!(sandbox.logs(&["--until", since]), "out 1\nout 2\nout 3");
+    assert_eq!(sandbox.logs(&["--since", "0s"]), "");
+    sandbox.command(&["logs", "--since", "soon"], &["box"]).exits(125).complains(&["no time"]);
+    sandbox.command(&["logs", "--tail", "few"], &["box"]).exits(125).complains(&["no number"]);
+}
+
+/// Whoever follows has all of it, and what is kept stays within its limits.
+fn an_old_log_goes(world: &World) {
+    let flags = ["--log-opt", "max-size=256k", "--log-opt", "max-file=3"];
+    let script = "until [ -e /go ]; do sleep 0.1; done; seq -w 60000";
+    let sandbox = Detached::start(world, &flags, script);
+    let follows = sandbox.begin(&["logs", "--follow"], &["box"], None);
+    std::thread::sleep(Duration::from_millis(300));
+    sandbox.command(&["exec"], &["box", "touch", "/go"]).exits(0);
+    let followed = follows.wait().exits(0).text();
+    let all: Vec<_> = (1..=60_000).map(|it| format!("{it:05}")).collect();
+    let all = all.join("\n");
+    assert!(followed == all, "{} lines", followed.lines().count());
+    let kept = sandbox.logs(&[]);
+    assert!(kept.len() < all.len() && all.ends_with(&kept), "{} bytes", kept.len());
+    assert!(kept.lines().count() > 5000, "{}", kept.lines().count());
+    let id = leftovers::sandboxes(&sandbox.state).remove(0);
+    let files = std::fs::read_dir(sandbox.state.join("sandboxes").join(id)).unwrap();
+    let is_log = |name: &str| name.starts_with("output.log");
+    let sizes: Vec<u64> = files
+        .map(|file| file.unwrap())
+        .filter(|file| is_log(&file.file_name().to_string_lossy()))
+        .map(|file| file.metadata().unwrap().len())
+        .collect();
+    assert!(sizes.len() == 3 && sizes.iter().all(|&size| size <= 256 << 10), "{sizes:?}");
+}
+
+fn nothing_is_kept_where_that_is_asked_for(world: &World) {
+    let flags = ["--log-driver", "none"];
+    let sandbox = Detached::start(world, &flags, "until [ -e /go ]; do sleep 0.1; done; echo said");
+    let reads = sandbox.begin(&["attach"], &["box"], None);
+    std::thread::sleep(Duration::from_millis(300));
+    sandbox.command(&["exec"], &["box", "touch", "/go"]).exits(0);
+    reads.wait().prints("said");
+    assert_eq!(sandbox.logs(&[]), "");
+}
+
+/// Several at once: each has what is said, and what each types goes in.
+fn whoever_attaches(world: &World) {
+    let script = "while read line; do echo got $line; [ $line = end ] && exit 3; done; echo closed";
+    let sandbox = Detached::start(world, &["--interactive"], script);
+    sandbox.begin(&["attach", "--no-stdin"], &["box"], None).signal(Signal::KILL);
+    let reads = sandbox.begin(&["attach", "--no-stdin"], &["box"], None);
+    let (writes, stdin) = {
+        let mut program = Command::new(&world.product);
+        program.args(sandbox.words(&["attach"], &["box"]));
+        Running::with_stdin(&mut program, true)
+    };
+    let mut stdin = stdin.unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let mut types = |line: &str| std::io::Write::write_all(&mut stdin, line.as_bytes()).unwrap();
+    types("one\n");
+    sandbox.says("got one");
+    // Whoever goes takes nothing along.
+    let leaving = sandbox.begin(&["attach", "--sig-proxy=false"], &["box"], Some(b"two\n"));
+    sandbox.says("got two");
+    leaving.signal(Signal::TERM);
+    assert_eq!(leaving.wait().code, -15);
+    types("end\n");
+    for output in [reads.wait(), writes.wait()] {
+        output.exits(3).shows("got one\ngot two\ngot end");
+    }
+    sandbox.command(&["wait"], &["box"]).prints("3");
+}
+
+fn a_terminal_of_its_own(world: &World) {
+    let flags = ["--interactive", "--tty"];
+    let script = "trap 'stty size' WINCH; echo in $(tty); while :; do sleep 0.1; done";
+    let sandbox = Detached::start(world, &flags, script);
+    sandbox.says("in /dev/pts/0");
+    let mut terminal = Terminal::start(&world.product, &sandbox.words(&["attach"], &["box"]));
+    terminal.resize(33, 101);
+    terminal.waits_for("33 101");
+    // The keys' signals are the container's.
+    terminal.types("\u{3}");
+    assert_eq!(terminal.ends(), 130, "{}", terminal.text());
+    sandbox.command(&["wait"], &["box"]).prints("130");
+}
+
+fn what_does_not_start(world: &World) {
+    let (sandbox, detached) = Detached::sandbox(world);
+    let ends = |command: &str, code: i32, words: &str| {
+        sandbox.run(&[command]).exits(code).complains(&["cannot start the container", words]);
+        detached.command(&["rm"], &["box"]).exits(0);
+    };
+    ends("/nowhere", 127, "no such file");
+    ends("/etc", 126, "is a directory");
+    let (sandbox, _) = Detached::sandbox(world);
+    sandbox.image("oci:/nowhere").run(&["true"]).exits(125).complains(&["/nowhere"]);
+    let (sandbox, _) = Detached::sandbox(world);
+    sandbox.flags(&["--log-opt", "max-size=1"]).run(&["true"]).exits(125).complains(&["--log-opt"]);
+    world
+        .command(&["run", "--keeper", "x"])
+        .exits(125)
+        .complains(&["for cofferdam run --detach itself"]);
+    assert!(leftovers::sandboxes(&detached.state).is_empty());
+}
+
+/// What it has written stays, and nothing else.
+fn one_that_is_killed_is_known(world: &World) {
+    let sandbox = Detached::start(world, &[], "echo up; sleep 1000");
+    sandbox.says("up");
+    let supervisor = sandbox.supervisor();
+    let family = leftovers::family(supervisor.as_raw_nonzero().get().cast_unsigned());
+    let waits = sandbox.begin(&["wait"], &["box"], None);
+    std::thread::sleep(Duration::from_millis(200));
+    kill_process(supervisor, Signal::KILL).unwrap();
+    waits.wait().exits(125).complains(&["its cofferdam is gone"]);
+    leftovers::all_gone(&family);
+    assert!(sandbox.command(&["ps", "--all"], &[]).text().contains("exited (137)"));
+    assert_eq!(sandbox.logs(&["--follow"]), "up");
+    sandbox.command(&["wait"], &["box"]).prints("137");
+    sandbox.command(&["rm"], &["box"]).exits(0);
+    assert!(leftovers::sandboxes(&sandbox.state).is_empty());
+    let sandbox = Detached::start(world, &["--rm"], "sleep 1000");
+    kill_process(sandbox.supervisor(), Signal::KILL).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(sandbox.command(&["ps", "--all", "--quiet"], &[]).text(), "");
+    assert!(leftovers::sandboxes(&sandbox.state).is_empty());
+}
+
+fn one_that_does_not_answer_is_ended(world: &World) {
+    let sandbox = Detached::start(world, &[], "sleep 1000");
+    let supervisor = sandbox.supervisor();
+    let family = leftovers::family(supervisor.as_raw_nonzero().get().cast_unsigned());
+    kill_process(supervisor, Signal::STOP).unwrap();
+    let removed = sandbox.command(&["rm", "--force"], &["box"]);
+    assert!(removed.exits(0).stderr.contains("does not answer: it is killed"), "{removed:?}");
+    leftovers::all_gone(&family);
+    assert!(leftovers::sandboxes(&sandbox.state).is_empty());
+}
+
+fn patience_ends(world: &World) {
+    let script =
+        "trap 'echo no' TERM; trap 'echo yes; exit 4' USR1; echo up; while :; do sleep 0.1; done";
+    let sandbox = Detached::start(world, &["--stop-timeout", "1000"], script);
+    sandbox.says("up");
+    sandbox.command(&["kill", "--signal", "TERM"], &["box"]).prints("box");
+    sandbox.says("no");
+    sandbox.command(&["stop", "--time", "1"], &["box"]).prints("box");
+    sandbox.command(&["wait"], &["box"]).prints("137");
+    sandbox.command(&["rm"], &["box"]).exits(0);
+    let sandbox = Detached::start(world, &[], script);
+    sandbox.says("up");
+    sandbox.command(&["stop", "--signal", "USR1"], &["box"]).prints("box");
+    sandbox.command(&["wait"], &["box"]).prints("4");
+    sandbox.command(&["stop", "--signal", "NO"], &["box"]).exits(125).complains(&["no signal"]);
+    // Whoever ends the supervisor ends the sandbox, in order.
+    let other = Detached::start(world, &["--rm"], script);
+    other.says("up");
+    let follows = other.begin(&["logs", "--follow"], &["box"], None);
+    std::thread::sleep(Duration::from_millis(300));
+    kill_process(other.supervisor(), Signal::TERM).unwrap();
+    other.says("no");
+    other.command(&["kill"], &["box"]).prints("box");
+    follows.wait().exits(0).shows("no");
+}
+
+/// With it, everything in its PID namespace would end.
+fn whoever_starts_it_as_pid_1_stays(world: &World) {
+    let (sandbox, detached) = Detached::sandbox(world);
+    let within = ["unshare", "--pid", "--fork", "--kill-child"].map(str::to_owned);
+    let script = "trap 'echo bye; exit 6' TERM; echo up; while :; do sleep 0.1; done";
+    let running = sandbox.within(&within).start(&["sh", "-c", script]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while leftovers::sandboxes(&detached.state).is_empty() {
+        assert!(Instant::now() < deadline, "it does not begin");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    detached.says("up");
+    let outer = leftovers::descent(running.pid());
+    let first = Pid::from_raw(outer[1].cast_signed()).unwrap();
+    kill_process(first, Signal::TERM).unwrap();
+    let output = running.wait();
+    assert_eq!(output.exits(6).text().trim().len(), 12);
+    assert_eq!(detached.says("bye"), "up\nbye");
+}
+
+fn whoever_gives_up_leaves_nothing(world: &World) {
+    let (sandbox, detached) = Detached::sandbox(world);
+    let running = sandbox.start(&["sleep", "1000"]);
+    std::thread::sleep(Duration::from_millis(200));
+    let family = leftovers::family(running.pid());
+    running.signal(Signal::INT);
+    running.wait();
+    leftovers::all_gone(&family);
+    detached.command(&["rm", "--force"], &["box"]);
+    assert!(leftovers::sandboxes(&detached.state).is_empty());
+}
