@@ -6,9 +6,11 @@
 //!
 //! ```text
 //!   terminal side                          supervisor
+//!      │ ◀──────── Kept ─────────────────────── │   the sandbox has a directory
 //!      │ ◀──────── Streams + open files ─────── │   before the machine boots
 //!      │ ◀──────── Started ──────────────────── │
-//!      │ ───────── Signal, Resize ────────────▶ │
+//!      │ ───────── Signal, Resize, Stop ──────▶ │
+//!      │ ◀──────── Attach + open files ──────── │   where it has no terminal: somebody else wants the streams, too
 //!      │ ───────── OutputEnded ───────────────▶ │   before that, the machine holds bytes that are wanted
 //!      │ ◀──────── Ended ────────────────────── │   the last message
 //! ```
