@@ -4,7 +4,7 @@
 
 use crate::cli::logs::LogsArgs;
 use crate::control::RunningSandbox;
-use crate::error::{Explain, Failure};
+use crate::error::{Explain, Failure, say};
 use crate::log::read::Reader;
 use crate::log::{Entry, Stream};
 use crate::session::ControlRequest;
@@ -15,6 +15,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How often it is looked whether there is more. A machine that sleeps meanwhile loses nothing by it.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// What is said where files were thrown away before they were shown.
+const OUTRUN: &str = "some of the output was thrown away before it could be shown, for it came faster; \
+                      with a larger --log-opt max-size or max-file more of it is kept";
 
 /// Why a log is not shown.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +110,9 @@ impl Shown {
                 if !self.show(&entry, out).map_err(LogsError::Write)? {
                     return Ok(());
                 }
+            }
+            if reader.has_missed_some() {
+                say(OUTRUN);
             }
             out.flush().and_then(|()| errors.flush()).map_err(LogsError::Write)?;
             if is_over {

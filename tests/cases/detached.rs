@@ -136,21 +136,48 @@ fn what_it_says_is_kept(world: &World) {
     sandbox.command(&["logs", "--tail", "few"], &["box"]).exits(125).complains(&["no number"]);
 }
 
-/// Whoever follows has all of it, and what is kept stays within its limits.
+/// Whoever keeps up has all of it, whoever does not is told, and what is kept stays within its limits.
 fn an_old_log_goes(world: &World) {
-    let flags = ["--log-opt", "max-size=256k", "--log-opt", "max-file=3"];
-    let script = "until [ -e /go ]; do sleep 0.1; done; seq -w 60000";
+    const STEPS: usize = 12;
+    const LINES: usize = 5000;
+    let flags = ["--interactive", "--log-opt", "max-size=256k", "--log-opt", "max-file=3"];
+    let script = "for it in 0 1 2 3 4 5 6 7 8 9 10 11; do
+        read line; seq $((100000 + it * 5000)) $((100000 + it * 5000 + 4999)); done; read line";
     let sandbox = Detached::start(world, &flags, script);
-    let follows = sandbox.begin(&["logs", "--follow"], &["box"], None);
+    let path = world.scratch_file("followed");
+    let mut follow = Command::new(&world.product);
+    follow.args(sandbox.words(&["logs", "--follow"], &["box"]));
+    let follows = Running::watched(follow, std::fs::File::create(&path).unwrap());
+    let outrun = sandbox.begin(&["logs", "--follow"], &["box"], None);
     std::thread::sleep(Duration::from_millis(300));
-    sandbox.command(&["exec"], &["box", "touch", "/go"]).exits(0);
-    let followed = follows.wait().exits(0).text();
-    let all: Vec<_> = (1..=60_000).map(|it| format!("{it:05}")).collect();
+    outrun.signal(Signal::STOP);
+    let mut attach = Command::new(&world.product);
+    attach.args(sandbox.words(&["attach"], &["box"]));
+    let (attached, stdin) = Running::with_stdin(&mut attach, true);
+    let mut stdin = stdin.unwrap();
+    let followed = || std::fs::read_to_string(&path).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    for step in 1..=STEPS {
+        std::io::Write::write_all(&mut stdin, b"on\n").unwrap();
+        while followed().lines().count() < step * LINES {
+            assert!(Instant::now() < deadline, "step {step}: {} lines", followed().lines().count());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    outrun.signal(Signal::CONT);
+    std::io::Write::write_all(&mut stdin, b"end\n").unwrap();
+    let all: Vec<_> = (0..STEPS * LINES).map(|it| format!("{}", 100_000 + it)).collect();
     let all = all.join("\n");
-    assert!(followed == all, "{} lines", followed.lines().count());
+    assert!(attached.wait().text() == all, "whoever is attached has all of it");
+    assert_eq!(follows.wait().exits(0).stderr, "");
+    assert!(followed().trim_end() == all, "{} lines", followed().lines().count());
     let kept = sandbox.logs(&[]);
     assert!(kept.len() < all.len() && all.ends_with(&kept), "{} bytes", kept.len());
     assert!(kept.lines().count() > 5000, "{}", kept.lines().count());
+    let outrun = outrun.wait();
+    assert!(outrun.exits(0).stderr.contains("thrown away before it could be shown"), "{outrun:?}");
+    let shown = outrun.text();
+    assert!(shown.len() < all.len() && shown.ends_with(&kept), "{}", shown.lines().count());
     let id = leftovers::sandboxes(&sandbox.state).remove(0);
     let files = std::fs::read_dir(sandbox.state.join("sandboxes").join(id)).unwrap();
     let is_log = |name: &str| name.starts_with("output.log");

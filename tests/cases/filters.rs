@@ -109,6 +109,12 @@ fn a_copy(world: &World) {
     };
     let (_, mut trace) = copy(&["-a"], &tree.path(), "box:/there", None);
     trace.add(copy(&["-L"], &format!("{}/link", tree.path()), "box:/followed", None).1);
+    // Their names alone are more than a heap holds that has not grown.
+    let many = world.fresh_state();
+    for number in 0..4000 {
+        std::fs::write(many.join(format!("{number:0>250}")), "").unwrap();
+    }
+    trace.add(copy(&[], &many.display().to_string(), "box:/many", None).1);
     let back = world.fresh_state();
     trace.add(copy(&["-a"], "box:/there", &format!("{}/back", back.display()), None).1);
     tree.is_at(&back.join("back"));

@@ -44,7 +44,7 @@ fn frames_as_packets(world: &World) {
 
 fn rounds(world: &World, kind: LinkKind, count: u64) {
     let tap = Tap::new(kind);
-    let (sockets, begun) = (tap.sockets(), tap.counts().begun);
+    let begun = tap.counts().begun;
     for number in 0..count {
         let mut random = Random::new(world.seed.wrapping_mul(1000) + number * 2 + kind as u64);
         let round = Round::new(&mut random);
@@ -67,9 +67,9 @@ fn rounds(world: &World, kind: LinkKind, count: u64) {
     assert!(tap.counts().begun - begun >= count * MEETINGS / 2, "they went by the network");
     assert!(tap.lost() > 0, "the cable has lost nothing");
     let started = Instant::now();
-    while tap.counts().flows > 0 || tap.sockets() != sockets {
+    while tap.counts().flows > 0 || tap.sockets() > 0 {
         let held = (tap.counts().flows, tap.sockets());
-        assert!(started.elapsed() < REST, "{held:?} flows and sockets, and {sockets} before");
+        assert!(started.elapsed() < REST, "{held:?} flows and sockets are left");
         thread::sleep(Duration::from_millis(100));
     }
     tap.end();

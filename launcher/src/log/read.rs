@@ -20,6 +20,8 @@ pub struct Reader {
     passed_over: usize,
     /// The entry that is read, as far as it is there.
     line: Vec<u8>,
+    /// What it was within is gone, and perhaps more after it.
+    lost_the_way: bool,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,7 @@ impl Reader {
             current: None,
             passed_over: 0,
             line: Vec::new(),
+            lost_the_way: false,
         };
         let Some(mut wanted) = last else {
             reader.current = oldest(directory)?;
@@ -74,6 +77,11 @@ impl Reader {
         }
     }
 
+    /// Whether entries were thrown away unread since this was asked last: they were written faster than read.
+    pub fn has_missed_some(&mut self) -> bool {
+        std::mem::take(&mut self.lost_the_way)
+    }
+
     /// Reads the next line whole; whether there is one.
     fn next_line(&mut self) -> io::Result<bool> {
         if self.line.ends_with(b"\n") {
@@ -99,17 +107,14 @@ impl Reader {
                 continue;
             }
             let inode = current.inode;
-            match newer(&self.directory, inode)? {
-                // What was cut short there is nothing any more.
-                Some(next) => {
-                    // Something may have been written since it was at its end, before it was let go.
-                    let more = current.file.fill_buf()?;
-                    if more.is_empty() {
-                        self.line.clear();
-                        self.current = Some(next);
-                    }
-                }
-                None => return Ok(false),
+            let Newer { next, is_adjacent } = newer(&self.directory, inode)?;
+            // What was cut short there is nothing any more.
+            let Some(next) = next else { return Ok(false) };
+            // Something may have been written since it was at its end, before it was let go.
+            if current.file.fill_buf()?.is_empty() {
+                self.line.clear();
+                self.current = Some(next);
+                self.lost_the_way |= !is_adjacent;
             }
         }
     }
@@ -150,16 +155,24 @@ fn oldest(directory: &Path) -> io::Result<Option<Open>> {
     ago.map_or(Ok(None), |ago| open(directory, ago))
 }
 
-/// The file after the one with this number of the file system's; `None` where that is the newest.
-fn newer(directory: &Path, inode: u64) -> io::Result<Option<Open>> {
+/// What there is after a file.
+struct Newer {
+    /// `None` where that is the newest.
+    next: Option<Open>,
+    /// Nothing was between the two.
+    is_adjacent: bool,
+}
+
+/// The file after the one with this number of the file system's.
+fn newer(directory: &Path, inode: u64) -> io::Result<Newer> {
     let mut next = None;
     for ago in 0..MOST_FILES {
         let Some(open) = open(directory, ago)? else { break };
         if open.inode == inode {
-            return Ok(next);
+            return Ok(Newer { next, is_adjacent: true });
         }
         next = Some(open);
     }
     // It is gone: what is there now is all newer.
-    Ok(next)
+    Ok(Newer { next, is_adjacent: false })
 }

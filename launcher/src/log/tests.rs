@@ -53,6 +53,7 @@ fn a_reader_follows_through_new_files_and_no_more_are_kept_than_may_be() {
     }
     read.extend(texts(&mut reader));
     assert_eq!(read, numbers);
+    assert!(!reader.has_missed_some());
     let sizes: Vec<u64> = std::fs::read_dir(place.path())
         .unwrap()
         .map(|it| it.unwrap().metadata().unwrap().len())
@@ -122,4 +123,20 @@ fn options_are_dockers() {
         assert!(of(&[wrong]).is_err(), "{wrong}");
     }
     assert_eq!(of(&["tag=x"]), Err(LogOptionError::Unknown("tag=x".to_owned())));
+}
+
+#[test]
+fn a_reader_that_is_outrun_knows_it() {
+    let place = tempfile::tempdir().unwrap();
+    let mut log = Log::open(place.path(), SMALL).unwrap();
+    let mut reader = Reader::open(place.path(), None).unwrap();
+    log.write(Stream::Stdout, b"first\n");
+    assert_eq!(texts(&mut reader), ["first"]);
+    for number in 0..40 {
+        log.write(Stream::Stdout, format!("number {number}\n").as_bytes());
+    }
+    let read = texts(&mut reader);
+    assert!(read.len() < 40 && read.last().unwrap() == "number 39", "{read:?}");
+    assert!(reader.has_missed_some());
+    assert!(!reader.has_missed_some(), "it says so once");
 }
