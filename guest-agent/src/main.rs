@@ -2,7 +2,8 @@
 //!
 //! The same program is, by its arguments, the agent, the starter of one process
 //! ([`process::starter`]), the reaper of one container ([`process::reaper`]), a witness in one
-//! ([`process::witness`]), or a copier to or from one ([`process::copier`]).
+//! ([`process::witness`]), a copier to or from one ([`process::copier`]), a watch over a Docker daemon in it
+//! ([`process::docker_ports`]), or a gate to its sockets ([`process::gate`]).
 
 mod agent;
 mod apparmor;
@@ -44,6 +45,9 @@ fn main() {
     }
     if arguments.first().is_some_and(|name| name == process::docker_ports::WATCH_NAME) {
         process::docker_ports::run(&arguments);
+    }
+    if arguments.first().is_some_and(|name| name == process::gate::GATE_NAME) {
+        process::gate::run(&arguments);
     }
     if let Some(socket) = process::starter::recognise(&arguments) {
         process::starter::run(socket);

@@ -16,6 +16,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(crate::detached::run());
         }
         Ok(Parsed::Command(Command::Run(args))) => return ExitCode::from(crate::run::run(&args)),
+        Ok(Parsed::Command(Command::Docker(args))) => {
+            return ExitCode::from(crate::docker::main(&args));
+        }
         Ok(Parsed::Command(Command::Exec(args))) => {
             return ExitCode::from(crate::exec::exec(&args));
         }

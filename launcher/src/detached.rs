@@ -13,6 +13,7 @@
 //! As PID 1 of the outer container it stays, for all processes there would end with it: it waits for the supervisor, passes
 //! on to it what asks to end, and ends as it does.
 
+use crate::child_end;
 use crate::error::Failure;
 use crate::exit_code::LAUNCHER;
 use crate::jail::channel::{Channel, ChannelError};
@@ -20,12 +21,11 @@ use crate::jail::orphans::{self, Ours};
 use crate::session::signals::Signals;
 use crate::session::{Ending, ends_a_process};
 use protocol::ContainerId;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 /// What a supervisor has to say to whoever has started it.
@@ -100,32 +100,24 @@ impl Launched {
         }
     }
 
-    /// Waits for its end, passing on what asks to end; gives its exit code.
-    fn outlive(mut self) -> u8 {
-        let watched = || -> rustix::io::Result<(Signals, OwnedFd)> {
-            let process = Pid::from_child(&self.process);
-            Ok((Signals::take()?, rustix::process::pidfd_open(process, PidfdFlags::empty())?))
+    /// Waits for its end, asking for that where this process is asked to end; gives its exit code.
+    pub fn outlive(mut self) -> u8 {
+        let next = |signals: &Signals| {
+            signals.next().filter(|&it| ends_a_process(it)).map(|_| Signal::TERM)
         };
-        let Ok((signals, pidfd)) = watched() else { return self.wait() };
-        loop {
-            let mut fds =
-                [PollFd::new(&signals, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
-            let _ = poll(&mut fds, None);
-            let [signal, ended] = fds.map(|fd| !fd.revents().is_empty());
-            if signal && signals.next().is_some_and(ends_a_process) {
-                // Fails only where it has ended.
-                let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::TERM);
-            }
-            if ended {
-                return self.wait();
-            }
-        }
+        child_end::wait_passing_on(&mut self.process, next)
     }
 
-    fn wait(&mut self) -> u8 {
-        let Ok(status) = self.process.wait() else { return LAUNCHER };
-        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-        code.and_then(|code| u8::try_from(code).ok()).unwrap_or(LAUNCHER)
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// Lets go of one that is bound, and waits until it has ended for that.
+    pub fn end(self) {
+        let Self { channel, mut process, _ours } = self;
+        drop(channel);
+        child_end::wait(&mut process);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::session::keeper::{self, Keeping};
 use crate::session::signals::Signals;
 use crate::session::{Ending, SupervisorMessage, terminal};
 use crate::streams::Streams;
-use crate::supervisor::{DockerPorts, Job, Neighbours, Supervisor, Visitors};
+use crate::supervisor::{DockerPorts, Gate, Job, Neighbours, Supervisor, Visitors};
 use crate::timings::Clock;
 use crate::volumes::OfRun;
 use protocol::{ContainerSpec, Program, Request};
@@ -130,6 +130,7 @@ fn stages(
     let ports = beside.published()?;
     let mut sandbox = Sandbox::create(&plan, &image, id, volumes.give(), ports)?;
     let control = sandbox.listen()?;
+    let gate = Gate::new(sandbox.publish_sockets()?);
     session.send(&SupervisorMessage::Kept(sandbox.id().clone()), &[]).map_err(Failure::plain)?;
     let mut streams = Streams::make(&plan)?;
     let (layers, layers_line) = layers_disk(&image)?;
@@ -147,7 +148,8 @@ fn stages(
     streams.hand_to(session).map_err(Failure::plain)?;
     let neighbours = neighbours(beside, plan.sandbox.quiet, &mut sandbox);
     let mut supervisor = Supervisor::new(&mut machine, agent, session, job, neighbours);
-    supervisor.admit(Visitors::new(control, streams.into_line(), layers));
+    let visitors = Visitors::new(control, streams.into_line(), layers);
+    supervisor.admit(visitors.with_gate(gate, plan.container.sockets.clone()));
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
     let visitors = supervisor.into_visitors();

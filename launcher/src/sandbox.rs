@@ -7,7 +7,10 @@ use crate::control::Control;
 use crate::error::{Explain, Failure};
 use crate::outcome::Outcome;
 use crate::plan::RunPlan;
-use crate::state::{OwnSandbox, PublishedPort, Record, Sandboxes, StateError, Status};
+use crate::published_sockets;
+use crate::state::{
+    OwnSandbox, PublishedPort, PublishedSocket, Record, Sandboxes, StateError, Status,
+};
 use crate::volumes::Held;
 use ext4::Identity;
 use image::Image;
@@ -131,6 +134,13 @@ impl Sandbox {
         let command = command_line(plan, image);
         let record = Record::new(id, name, plan.image.clone(), command).with_ports(ports.clone());
         let record = record.that_lasts(plan.sandbox.detached && !plan.sandbox.remove);
+        let directory = crate::state::directory(&plan.sandbox.state_dir, &record.id);
+        let directory = std::path::absolute(&directory).unwrap_or(directory);
+        let sockets = plan.container.sockets.iter().map(|inside| PublishedSocket {
+            inside: inside.clone(),
+            outside: published_sockets::outside(&directory, inside),
+        });
+        let record = record.with_sockets(sockets.collect());
         let own = sandboxes.create(&record)?;
         let disk = own.create_upper(!plan.sandbox.remove)?;
         let layout = &plan.sandbox.disk;
@@ -151,6 +161,16 @@ impl Sandbox {
     /// Where its socket cannot be made.
     pub fn listen(&self) -> Result<Control, Failure> {
         Ok(Control::listen(self.own.path())?)
+    }
+
+    /// Where others come to its container's own sockets.
+    ///
+    /// # Errors
+    /// Where they cannot be made.
+    pub fn publish_sockets(&self) -> Result<Vec<OwnedFd>, Failure> {
+        let directory = std::path::absolute(self.own.path()).map_err(Failure::plain)?;
+        let inside: Vec<_> = self.record.sockets.iter().map(|it| it.inside.clone()).collect();
+        Ok(published_sockets::make(&directory, &inside)?)
     }
 
     /// Whether there is no room left for its disk: then the guest has perhaps seen writes fail.
@@ -213,6 +233,7 @@ impl Sandbox {
         self.record.status = Status::Exited { exit_code: outcome.exit_code() };
         self.record.error = outcome.ending().message;
         self.record.ports.clear();
+        self.record.sockets.clear();
         Ok(self.own.keep(&self.record)?)
     }
 }

@@ -118,7 +118,9 @@ pub fn port(args: &PortArgs) -> Result<String, Failure> {
     let Some((inside, transport)) = asked else {
         let line =
             |it: &PublishedPort| format!("{}/{} -> {}\n", it.inside, it.transport, it.outside);
-        return Ok(record.ports.iter().map(line).collect());
+        let sockets = record.sockets.iter();
+        let sockets = sockets.map(|it| format!("{} -> {}\n", it.inside, it.outside.display()));
+        return Ok(record.ports.iter().map(line).chain(sockets).collect());
     };
     let fits = |it: &&PublishedPort| (it.inside, it.transport) == (inside, transport);
     let lines: String =

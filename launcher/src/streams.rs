@@ -50,12 +50,27 @@ impl Line {
     /// # Errors
     /// Where it cannot be made, or the machine does not take it.
     pub fn offer(&mut self) -> Result<(OwnedFd, u32), Errno> {
-        let port = self.next_port;
         let (ours, stream) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        vmm::virtio::line::send(self.socket.as_fd(), port.into(), stream.as_fd())?;
-        self.next_port += 1;
-        Ok((ours, port))
+        Ok((ours, self.give(stream.as_fd())?))
+    }
+
+    /// Offers somebody's stream to the guest; gives its port.
+    ///
+    /// # Errors
+    /// Where the machine does not take it.
+    pub fn give(&mut self, stream: BorrowedFd<'_>) -> Result<u32, Errno> {
+        let port = self.next_port;
+        vmm::virtio::line::send(self.socket.as_fd(), port.into(), stream)?;
+        // After four thousand million of them the first are long forgotten.
+        self.next_port = port.checked_add(1).unwrap_or(FIRST_STREAM_PORT + FIRST_PORTS);
+        Ok(port)
+    }
+}
+
+impl AsFd for Line {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

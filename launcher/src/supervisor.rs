@@ -11,6 +11,7 @@
 
 mod asked;
 mod docker_ports;
+mod gate;
 mod job;
 mod neighbours;
 mod orders;
@@ -18,6 +19,7 @@ mod stopping;
 mod visitors;
 
 pub use docker_ports::{DockerPorts, Reader as DockerPortsReader};
+pub use gate::Gate;
 pub use job::{Job, Timings};
 pub use neighbours::{Neighbours, Watched};
 pub use orders::Orders;
@@ -278,6 +280,9 @@ impl<'a> Supervisor<'a> {
                 // The terminal side may be gone: the session's end is noticed where it is read.
                 let _ = self.session.send(&SupervisorMessage::Started, &[]);
                 self.watch_docker()?;
+                if let Some(visitors) = &mut self.visitors {
+                    visitors.open_gate((&self.init, &self.job.spec), &self.agent)?;
+                }
             }
             (Stage::Starting, Event::Failed { process, failure }) if process == self.init => {
                 return self.end(Outcome::NotStarted(failure));

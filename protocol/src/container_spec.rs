@@ -247,6 +247,9 @@ pub enum Program {
     /// The agent's own watch over a Docker daemon of the container's: says on its standard output which ports that
     /// publishes, whenever that changes. Only as a further process.
     DockerPorts,
+    /// The agent's own gate: each line of its standard input, `PORT NUMBER`, has it join a connection to a port of the host's
+    /// with one to a Unix socket of the container's, the path being that argument of its. Only as a further process.
+    Gate,
 }
 
 /// A set of capabilities: bit n stands for the capability numbered n in linux/capability.h.

@@ -16,7 +16,7 @@
 
 use super::identity::{Databases, Identity};
 use super::launch::Reports;
-use super::{copier, docker_ports, program, reaper, surroundings, witness};
+use super::{copier, docker_ports, gate, program, reaper, surroundings, witness};
 use crate::apparmor;
 use crate::error::{OsError, Tried, setup_failure};
 use crate::sys::{self, CapabilityState};
@@ -186,6 +186,7 @@ impl BecomeProcess {
                 let arguments = docker_ports::arguments(&self.process.args)?;
                 Some((arguments, "the watch over Docker"))
             }
+            Program::Gate => Some((gate::arguments(&self.process.args)?, "the gate")),
             program => Some((copier::arguments(program, &self.process.args)?, "the copier")),
         };
         if let Some((arguments, what)) = own {

@@ -10,6 +10,7 @@
 //!
 //! Follows Docker's Engine API (`/containers/json`, `/events`), by HTTP/1.0, in which an answer ends with its connection.
 
+use super::joined::{in_thread, join};
 use super::program::c_strings;
 use crate::sys;
 use protocol::Failure;
@@ -40,7 +41,6 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2
 /// When the list is looked at again, in milliseconds after something has happened and after each look. A busy daemon takes
 /// seconds from the one to the other.
 const LATER: [u64; 5] = [300, 1_000, 3_000, 10_000, 30_000];
-const STACK_BYTES: usize = 64 << 10;
 
 /// A container, as far as anybody here wants to know it.
 #[derive(Debug, Deserialize)]
@@ -194,24 +194,13 @@ fn accept(listener: &TcpListener, to: SocketAddr) {
     }
 }
 
-/// Passes a connection on, each of its streams in a thread of its own.
+/// Passes a connection on.
 fn pass(near: TcpStream, to: SocketAddr) {
     in_thread(move || {
-        let Ok(far) = TcpStream::connect(to) else { return };
-        let (Ok(near_too), Ok(far_too)) = (near.try_clone(), far.try_clone()) else { return };
-        in_thread(move || flow(&near_too, &far_too));
-        flow(&far, &near);
+        if let Ok(far) = TcpStream::connect(to) {
+            join(near.into(), far.into());
+        }
     });
-}
-
-fn flow(mut from: &TcpStream, mut to: &TcpStream) {
-    // However it ends, that is told to the other side.
-    let _ = io::copy(&mut from, &mut to);
-    let _ = to.shutdown(std::net::Shutdown::Write);
-}
-
-fn in_thread(work: impl FnOnce() + Send + 'static) -> Option<()> {
-    thread::Builder::new().stack_size(STACK_BYTES).spawn(work).ok().map(drop)
 }
 
 /// Asks the daemon; what is left to read is what it answers.

@@ -3,7 +3,9 @@
 pub mod become_process;
 pub mod copier;
 pub mod docker_ports;
+pub mod gate;
 pub mod identity;
+mod joined;
 pub mod launch;
 pub mod limits;
 pub mod program;

@@ -105,7 +105,7 @@ fn plain(
 ) -> Result<BecomeProcess, StartError> {
     let is_ours = matches!(
         process.program,
-        Program::Pack { .. } | Program::Unpack { .. } | Program::DockerPorts
+        Program::Pack { .. } | Program::Unpack { .. } | Program::DockerPorts | Program::Gate
     );
     let agent = if is_ours { Some(Rc::new(open_agent()?)) } else { None };
     Ok(BecomeProcess {

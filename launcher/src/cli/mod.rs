@@ -8,6 +8,7 @@ pub mod archive;
 pub mod audit;
 pub mod bench;
 pub mod cp;
+pub mod docker;
 pub mod doctor;
 pub mod exec;
 pub mod images;
@@ -56,6 +57,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a container in a new microVM
     Run(Box<RunArgs>),
+    /// Run a command here with a Docker daemon of its own, in a microVM
+    Docker(Box<docker::DockerArgs>),
     /// Say whether `run` will work here, and what helps where it will not
     Doctor(DoctorArgs),
     /// Say which of the seven rules of isolation hold, here and for a container run like this

@@ -125,7 +125,7 @@ pub struct RunArgs {
         conflicts_with_all = [
             "name", "accel", "vm_memory", "vm_cpus", "storage", "disk_size", "kernel", "console", "boot_timeout",
             "timings", "timeout", "stop_signal", "stop_timeout", "require_walls", "audited", "network", "publish", "egress",
-            "allow", "deny", "dns", "dns_search", "dns_option", "add_host",
+            "allow", "deny", "publish_socket", "dns", "dns_search", "dns_option", "add_host",
         ]
     )]
     pub sandbox: Option<String>,
@@ -191,6 +191,15 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub writable: Vec<String>,
+    /// Let a Unix socket of the container's be reached by one in the state directory; cofferdam port says where
+    #[arg(
+        long,
+        value_name = "PATH",
+        help_heading = "Container",
+        allow_hyphen_values = true,
+        conflicts_with_all = ["no_container", "audited"]
+    )]
+    pub publish_socket: Vec<String>,
 
     /// What it is given of the outside.
     #[command(flatten)]

@@ -20,6 +20,7 @@ pub mod security;
 pub mod share;
 pub mod signal;
 pub mod size;
+pub mod socket;
 pub mod tmpfs;
 pub mod vm_size;
 pub mod volume;
@@ -113,6 +114,8 @@ pub struct ContainerPlan {
     pub rlimits: Vec<Rlimit>,
     /// Run a reaper as PID 1.
     pub reaper: bool,
+    /// Paths of Unix sockets of its that are reached from here.
+    pub sockets: Vec<String>,
 }
 
 /// What was chosen about the first process; the image has a say too.
@@ -159,6 +162,9 @@ pub enum PlanError {
     /// `--stop-signal`.
     #[error("--stop-signal")]
     StopSignal(#[source] signal::SignalError),
+    /// A published socket.
+    #[error(transparent)]
+    Socket(#[from] socket::SocketError),
     /// A tmpfs.
     #[error(transparent)]
     Tmpfs(#[from] tmpfs::TmpfsError),
@@ -203,6 +209,7 @@ impl Explain for PlanError {
             PlanError::Security(error) => error.hint(),
             PlanError::Profile(error) => error.hint(),
             PlanError::StopSignal(_) => Some(signal::SIGNAL_HINT.into()),
+            PlanError::Socket(error) => error.hint(),
             PlanError::Tmpfs(error) => error.hint(),
             PlanError::Volume(error) => error.hint(),
             PlanError::Twice(_) => Some("one mount at each place is enough".into()),
@@ -295,6 +302,7 @@ impl ContainerPlan {
         if let Some((_, place)) = again.next() {
             return Err(PlanError::Twice((*place).clone()));
         }
+        let security = security::resolve(args, inputs, cpus, strict)?;
         Ok(Self {
             hostname: given(&args.hostname).map(names::hostname).transpose()?,
             strict,
@@ -303,7 +311,8 @@ impl ContainerPlan {
             volumes,
             shares,
             resources,
-            security: security::resolve(args, inputs, cpus, strict)?,
+            sockets: socket::published(args, security.seccomp.as_ref())?,
+            security,
             rlimits: limits::rlimits(&args.ulimit)?,
             reaper: args.init,
         })

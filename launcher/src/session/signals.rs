@@ -54,16 +54,28 @@ impl Signals {
 
     /// The next that is meant for the container or for us. Call it when there is one to be read.
     pub fn next(&self) -> Option<u8> {
-        // struct signalfd_siginfo is 128 bytes and begins with the signal's number.
+        self.next_of_all().map(|(number, _)| number)
+    }
+
+    /// The same, if another process has sent it: one of the terminal's goes to all who share that.
+    pub fn next_sent(&self) -> Option<u8> {
+        self.next_of_all().and_then(|(number, is_sent)| is_sent.then_some(number))
+    }
+
+    fn next_of_all(&self) -> Option<(u8, bool)> {
+        // struct signalfd_siginfo is 128 bytes: the signal's number, an error number, and where it comes from.
         let mut bytes = [0u8; 128];
         rustix::io::read(&self.0, &mut bytes).ok()?;
-        let number = u32::from_ne_bytes(*bytes.first_chunk::<4>()?);
-        let number = u8::try_from(number).ok()?;
-        if i32::from(number) == libc::SIGCHLD {
+        let (number, _, code) = {
+            let mut words = bytes.chunks_exact(4).map(|it| it.try_into().map(i32::from_ne_bytes));
+            (words.next()?.ok()?, words.next()?.ok()?, words.next()?.ok()?)
+        };
+        if number == libc::SIGCHLD {
             orphans::reap();
             return None;
         }
-        Some(number)
+        // SI_USER and those below it (sigaction(2)).
+        Some((u8::try_from(number).ok()?, code <= libc::SI_USER))
     }
 }
 

@@ -6,6 +6,7 @@
 //!   STATE_DIR/sandboxes/ID/            flock: exclusive while its supervisor lives
 //!                        ├ record.json what it is, versioned; replaced whole, never edited
 //!                        ├ control     the socket on which its supervisor listens
+//!                        ├ sockets/    those that lead to its container's ([`crate::published_sockets`])
 //!                        ├ output.log  what it says, if it is detached ([`crate::log`])
 //!                        └ upper.ext4  its writable disk, unless that has no name (--rm)
 //! ```
@@ -17,7 +18,7 @@
 
 mod record;
 
-pub use record::{PublishedPort, Record, Status, Transport};
+pub use record::{PublishedPort, PublishedSocket, Record, Status, Transport};
 
 use protocol::ContainerId;
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -252,7 +253,7 @@ impl OwnSandbox {
     /// Where the record cannot be written.
     pub fn keep(mut self, record: &Record) -> Result<(), StateError> {
         self.is_done_with = true;
-        crate::control::remove(&self.path);
+        remove_sockets(&self.path);
         record.write(&self.path)
     }
 
@@ -299,7 +300,7 @@ fn sweep_one(path: &Path) -> Result<bool, StateError> {
     let Some(_lock) = try_lock(path)? else { return Ok(false) };
     let is_left = match Record::read(path) {
         Ok(record) if record.lasting && !record.status.is_final() => {
-            crate::control::remove(path);
+            remove_sockets(path);
             record.killed().write(path)?;
             false
         }
@@ -313,6 +314,12 @@ fn sweep_one(path: &Path) -> Result<bool, StateError> {
         remove_all(path)?;
     }
     Ok(is_left)
+}
+
+/// Removes what leads to one that has ended.
+fn remove_sockets(path: &Path) {
+    crate::control::remove(path);
+    crate::published_sockets::remove(path);
 }
 
 /// The one that is called so.

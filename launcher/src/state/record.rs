@@ -9,7 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const FILE_NAME: &str = "record.json";
 const VERSION: u32 = 1;
@@ -43,6 +43,18 @@ pub struct Record {
     /// The ports of this place that lead to its own, while it runs.
     #[serde(default)]
     pub ports: Vec<PublishedPort>,
+    /// The sockets of this place that lead to its container's, while it runs.
+    #[serde(default)]
+    pub sockets: Vec<PublishedSocket>,
+}
+
+/// A Unix socket of this place that leads to one of a container's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedSocket {
+    /// The container's.
+    pub inside: String,
+    /// Where it is in this place.
+    pub outside: PathBuf,
 }
 
 /// A port of this place that leads to one of a sandbox's.
@@ -126,6 +138,7 @@ impl Record {
             error: None,
             lasting: false,
             ports: Vec::new(),
+            sockets: Vec::new(),
         }
     }
 
@@ -138,13 +151,20 @@ impl Record {
     /// The same, as a kill of its supervisor has left it.
     pub(super) fn killed(self) -> Self {
         let error = Some("its cofferdam was killed".to_owned());
-        Self { status: Status::Exited { exit_code: KILLED }, error, ports: Vec::new(), ..self }
+        let status = Status::Exited { exit_code: KILLED };
+        Self { status, error, ports: Vec::new(), sockets: Vec::new(), ..self }
     }
 
     /// The same, with these ports published.
     #[must_use]
     pub fn with_ports(self, ports: Vec<PublishedPort>) -> Self {
         Self { ports, ..self }
+    }
+
+    /// The same, with these sockets published.
+    #[must_use]
+    pub fn with_sockets(self, sockets: Vec<PublishedSocket>) -> Self {
+        Self { sockets, ..self }
     }
 
     pub(super) fn read(directory: &Path) -> Result<Self, StateError> {

@@ -149,23 +149,13 @@ fn copier(template: &ProcessSpec, request: CopyRequest, stdio: Stdio) -> Process
         CopyRequest::Out { path, follow } => (Program::Pack { follow }, path),
         CopyRequest::In { path, tree, owners } => (Program::Unpack { tree, owners }, path),
     };
-    ProcessSpec {
-        program,
-        args: vec![path],
-        env: Vec::new(),
-        cwd: "/".to_owned(),
-        user: "0:0".to_owned(),
-        capabilities: Capabilities {
-            bounding: OF_A_COPIER,
-            effective: OF_A_COPIER,
-            permitted: OF_A_COPIER,
-            ..Capabilities::default()
-        },
-        no_new_privileges: true,
-        root_refused: false,
-        rlimits: template.rlimits.clone(),
-        stdio,
-    }
+    let capabilities = Capabilities {
+        bounding: OF_A_COPIER,
+        effective: OF_A_COPIER,
+        permitted: OF_A_COPIER,
+        ..Capabilities::default()
+    };
+    ProcessSpec { capabilities, ..own(program, vec![path], template, stdio) }
 }
 
 /// The agent's watch over a Docker daemon in the first container, and where that says which ports it publishes. It may do
@@ -180,19 +170,39 @@ pub fn docker_watch(
     let is_ipv4 = |address: &&(IpAddr, u8)| address.0.is_ipv4();
     let addresses = first.network.as_ref().map(|network| network.addresses.as_slice());
     let address = addresses.unwrap_or_default().iter().find(is_ipv4);
-    let spec = ProcessSpec {
-        program: Program::DockerPorts,
-        args: address.iter().map(|(address, _)| address.to_string()).collect(),
+    let args = address.iter().map(|(address, _)| address.to_string()).collect();
+    let stdio = Stdio::Pipes { stdin_port: None, stdout_port, stderr_port };
+    Ok((own(Program::DockerPorts, args, &first.init, stdio), said))
+}
+
+/// The agent's gate to sockets of the first container, and where it is told who has come. It may do as little.
+pub fn gate(
+    line: &mut Line,
+    first: &ContainerSpec,
+    paths: &[String],
+) -> Result<(ProcessSpec, OwnedFd), rustix::io::Errno> {
+    let (told, stdin_port) = line.offer()?;
+    // It says nothing.
+    let (_, stdout_port) = line.offer()?;
+    let (_, stderr_port) = line.offer()?;
+    let stdio = Stdio::Pipes { stdin_port: Some(stdin_port), stdout_port, stderr_port };
+    Ok((own(Program::Gate, paths.to_vec(), &first.init, stdio), told))
+}
+
+/// A program of the agent's own, as root of the container and with no capability.
+fn own(program: Program, args: Vec<String>, template: &ProcessSpec, stdio: Stdio) -> ProcessSpec {
+    ProcessSpec {
+        program,
+        args,
         env: Vec::new(),
         cwd: "/".to_owned(),
         user: "0:0".to_owned(),
         capabilities: Capabilities::default(),
         no_new_privileges: true,
         root_refused: false,
-        rlimits: first.init.rlimits.clone(),
-        stdio: Stdio::Pipes { stdin_port: None, stdout_port, stderr_port },
-    };
-    Ok((spec, said))
+        rlimits: template.rlimits.clone(),
+        stdio,
+    }
 }
 
 /// One like its first, but for what was asked for.

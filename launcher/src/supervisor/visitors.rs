@@ -5,7 +5,7 @@
 //! what they wish of that is its supervisor's to do. Whoever goes away leaves their process behind, as with Docker.
 
 use super::asked::{self, Asked, First, Means};
-use super::{Orders, SIGNALS};
+use super::{Gate, Orders, SIGNALS};
 use crate::agent_client::{AgentClient, AgentError};
 use crate::control::Control;
 use crate::error::say;
@@ -17,14 +17,16 @@ use crate::session::{
 };
 use crate::streams::Line;
 use network::{Counts, Order};
-use protocol::{Event, ExitStatus, ProcessId, ProcessRef, Request, Usage};
+use protocol::{Event, ExitStatus, ProcessId, ProcessRef, ProcessSpec, Request, Usage};
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// So many at a time.
 const MOST: usize = 256;
-/// The name of the agent's watch over Docker. Whoever comes has a process of another.
+/// The names of the agent's watch over Docker, and of its gate. Whoever comes has a process of another.
+const OWN: [&str; 2] = [WATCH, GATE];
 const WATCH: &str = "docker-ports";
+const GATE: &str = "gate";
 /// What a process ends with whose sandbox is gone.
 const KILLED: u8 = 137;
 
@@ -153,6 +155,9 @@ impl Visitor {
 pub struct Visitors {
     /// Nobody comes any more where the sandbox has ended.
     control: Option<Control>,
+    /// Those who come by the container's own sockets, of these paths.
+    gate: Gate,
+    paths: Vec<String>,
     line: Line,
     layers: LayersDisk,
     come: u64,
@@ -164,15 +169,23 @@ pub struct Visitors {
 impl Visitors {
     /// Nobody yet.
     pub fn new(control: Control, line: Line, layers: LayersDisk) -> Self {
-        let control = Some(control);
-        Self { control, line, layers, come: 0, unanswered: 0, all: Vec::new() }
+        let (control, all) = (Some(control), Vec::new());
+        let (gate, paths) = (Gate::default(), Vec::new());
+        Self { control, gate, paths, line, layers, come: 0, unanswered: 0, all }
     }
 
-    /// What is to be watched: where somebody comes in, then everybody who is there.
+    /// The same, where others come by the container's own sockets, of these paths.
+    #[must_use]
+    pub fn with_gate(self, gate: Gate, paths: Vec<String>) -> Self {
+        Self { gate, paths, ..self }
+    }
+
+    /// What is to be watched: where somebody comes in, then everybody who is there, then the gate.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let there = self.all.iter().filter_map(|visitor| visitor.channel.as_ref());
         let there = there.map(|channel| PollFd::new(channel, PollFlags::IN));
-        self.control.iter().map(|control| PollFd::new(control, PollFlags::IN)).chain(there)
+        let control = self.control.iter().map(|control| PollFd::new(control, PollFlags::IN));
+        control.chain(there).chain(self.gate.watched(&self.line))
     }
 
     /// Hears those that are ready, in the order in which they were watched.
@@ -184,6 +197,10 @@ impl Visitors {
         let mut there = there.iter();
         let is_ready = |visitor: &Visitor| visitor.channel.is_some() && there.next() == Some(&true);
         let ready: Vec<bool> = self.all.iter().map(is_ready).collect();
+        let at_gate: Vec<bool> = there.copied().collect();
+        if at_gate.contains(&true) {
+            self.gate.hear(&at_gate, &mut self.line);
+        }
         for index in (0..ready.len()).filter(|&index| ready.get(index) == Some(&true)) {
             self.hear_one(index, ways)?;
         }
@@ -332,12 +349,12 @@ impl Visitors {
         else {
             return Ok(Some(event));
         };
-        let is_watch = visitor.channel.is_none() && of.process.as_str() == WATCH;
+        let is_own = visitor.channel.is_none() && OWN.contains(&of.process.as_str());
         match event {
             Event::Started { .. } => visitor.tell(&SupervisorMessage::Started),
             Event::Failed { failure, .. } => {
                 let message = format!("cannot start the process: {}", failure.message);
-                if is_watch {
+                if is_own {
                     say(&message);
                 }
                 let code = Outcome::NotStarted(failure).exit_code();
@@ -377,17 +394,50 @@ impl Visitors {
         agent: &AgentClient,
     ) -> Result<Option<OwnedFd>, AgentError> {
         let Ok((spec, said)) = asked::docker_watch(&mut self.line, first) else { return Ok(None) };
-        let Ok(name) = ProcessId::try_from(WATCH.to_owned()) else { return Ok(None) };
+        self.start_own(WATCH, init, spec, agent)?;
+        Ok(Some(said))
+    }
+
+    /// Has the agent's gate started in the first container, and lets those in who come by that.
+    ///
+    /// # Errors
+    /// Those of the agent.
+    pub fn open_gate(
+        &mut self,
+        (init, first): First<'_>,
+        agent: &AgentClient,
+    ) -> Result<(), AgentError> {
+        if !self.gate.is_wanted() {
+            return Ok(());
+        }
+        let Ok((spec, told)) = asked::gate(&mut self.line, first, &self.paths) else {
+            self.gate.close();
+            return Ok(());
+        };
+        self.start_own(GATE, init, spec, agent)?;
+        self.gate.open(told);
+        Ok(())
+    }
+
+    /// Has a program of the agent's own started in the first container, for nobody who is there.
+    fn start_own(
+        &mut self,
+        name: &str,
+        init: &ProcessRef,
+        spec: ProcessSpec,
+        agent: &AgentClient,
+    ) -> Result<(), AgentError> {
+        let Ok(name) = ProcessId::try_from(name.to_owned()) else { return Ok(()) };
         let process = ProcessRef { process: name, ..init.clone() };
         let errand = Errand::Process { process: process.clone(), is_container: false };
         self.all.push(Visitor { channel: None, errand });
-        agent.request(&Request::Run { process, spec: Box::new(spec) })?;
-        Ok(Some(said))
+        agent.request(&Request::Run { process, spec: Box::new(spec) })
     }
 
     /// Nobody comes any more.
     pub fn close(&mut self) {
         self.control = None;
+        self.gate.close();
     }
 
     /// The sandbox has ended, so, and all that ran in it.

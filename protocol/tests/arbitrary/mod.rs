@@ -148,6 +148,7 @@ fn process_spec() -> impl Strategy<Value = ProcessSpec> {
             ProcessSpec {
                 program: match (root_refused, no_new_privileges) {
                     (false, false) if cwd.is_empty() => Program::DockerPorts,
+                    (false, false) if user.is_empty() => Program::Gate,
                     (false, false) => Program::Named,
                     (true, false) => Program::Witness,
                     (follow, true) if args.is_empty() => Program::Pack { follow },

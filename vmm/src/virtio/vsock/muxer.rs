@@ -129,12 +129,9 @@ impl<H: Host> Muxer<H> {
     fn open(&mut self, request: &FromGuest) {
         let id = self.last_id + 1;
         let full = self.connections.len() + self.lingering.len() >= MAX_CONNECTIONS;
-        let stream = if full || self.is_closing {
-            None
-        } else {
-            self.host.connect(request.key.host_port, id)
-        };
-        let Some(stream) = stream else {
+        // Taken also where there is no room for it: whoever has offered it would wait for ever.
+        let stream = self.host.connect(request.key.host_port, id);
+        let Some(stream) = stream.filter(|_| !full && !self.is_closing) else {
             self.resets.push_back(request.key);
             return;
         };
