@@ -1,10 +1,12 @@
 //! From the command line to the exit code: which command it is, and where its words go.
 
 use crate::cli::images::{SystemArgs, SystemCommand};
+use crate::cli::ps::InspectArgs;
 use crate::cli::{self, Command, ImageCommand, Parsed};
 use crate::error::{Failure, report};
-use crate::{archives, disk_usage, images, login, outdated, pull, sandboxes, stop, volumes};
+use crate::{archives, disk_usage, images, login, outdated, pull, sandboxes, start, stop, volumes};
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 /// The launcher, from its arguments to its exit code.
@@ -12,65 +14,10 @@ pub fn main() -> ExitCode {
     prepare();
     let done = match cli::parse(std::env::args_os()) {
         Ok(Parsed::Text(text)) => print(&text),
-        Ok(Parsed::Command(Command::Run(args))) if args.detach && args.keeper.is_none() => {
-            return ExitCode::from(crate::detached::run());
-        }
-        Ok(Parsed::Command(Command::Run(args))) => return ExitCode::from(crate::run::run(&args)),
-        Ok(Parsed::Command(Command::Docker(args))) => {
-            return ExitCode::from(crate::docker::main(&args));
-        }
-        Ok(Parsed::Command(Command::Exec(args))) => {
-            return ExitCode::from(crate::exec::exec(&args));
-        }
-        Ok(Parsed::Command(Command::Doctor(args))) => return crate::doctor::main(&args),
-        Ok(Parsed::Command(Command::Audit(args))) => return crate::audit::main(&args),
-        Ok(Parsed::Command(Command::Bench(args))) => return crate::bench::main(&args),
-        Ok(Parsed::Command(Command::Pull(args))) => image(&ImageCommand::Pull(args)),
-        Ok(Parsed::Command(Command::Images(args))) => image(&ImageCommand::Ls(args)),
-        Ok(Parsed::Command(Command::Rmi(args))) => image(&ImageCommand::Rm(args)),
-        Ok(Parsed::Command(Command::Image(args))) => image(&args.command),
-        Ok(Parsed::Command(Command::Login(args))) => {
-            login::login(&args).and_then(|text| print(&text))
-        }
-        Ok(Parsed::Command(Command::Logout(args))) => {
-            login::logout(&args).and_then(|text| print(&text))
-        }
-        Ok(Parsed::Command(Command::System(SystemArgs { command }))) => {
-            let text = confined().and_then(|()| match command {
-                SystemCommand::Df(args) => disk_usage::df(&args),
-                SystemCommand::Limit(args) => disk_usage::limit(&args),
-            });
-            text.and_then(|text| print(&text))
-        }
-        Ok(Parsed::Command(Command::Load(args))) => {
-            archives::load(&args).and_then(|text| print(&text))
-        }
-        Ok(Parsed::Command(Command::Save(args))) => confined().and_then(|()| archives::save(&args)),
-        Ok(Parsed::Command(Command::Volume(args))) => {
-            confined().and_then(|()| volumes::main(&args)).and_then(|text| print(&text))
-        }
-        Ok(Parsed::Command(Command::Attach(args))) => {
-            return ExitCode::from(crate::attach::attach(&args));
-        }
-        Ok(Parsed::Command(Command::Logs(args))) => crate::logs::logs(&args),
-        Ok(Parsed::Command(Command::Stop(args))) => stop::stop(&args).and_then(|it| print(&it)),
-        Ok(Parsed::Command(Command::Kill(args))) => stop::kill(&args).and_then(|it| print(&it)),
-        Ok(Parsed::Command(Command::Wait(args))) => stop::wait(&args).and_then(|it| print(&it)),
-        Ok(Parsed::Command(Command::Cp(args))) => crate::copy::copy(&args),
-        Ok(Parsed::Command(Command::Ps(args))) => {
-            confined().and_then(|()| sandboxes::ps(&args)).and_then(|text| print(&text))
-        }
-        Ok(Parsed::Command(Command::Port(args))) => {
-            confined().and_then(|()| sandboxes::port(&args)).and_then(|text| print(&text))
-        }
-        Ok(Parsed::Command(Command::Stats(args))) => crate::stats::stats(&args),
-        Ok(Parsed::Command(Command::Rm(args))) if args.force => {
-            sandboxes::rm(&args).and_then(|text| print(&text))
-        }
-        Ok(Parsed::Command(Command::Rm(args))) => {
-            confined().and_then(|()| sandboxes::rm(&args)).and_then(|text| print(&text))
-        }
-        Ok(Parsed::Command(Command::SeccompProfile)) => print(&crate::engine_profile::json()),
+        Ok(Parsed::Command(command)) => match exit_code(command) {
+            ControlFlow::Break(code) => return code,
+            ControlFlow::Continue(command) => done(command),
+        },
         Err(failure) => Err(failure),
     };
     match done {
@@ -80,6 +27,75 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Of those that have an exit code of their own; any other command is given back.
+fn exit_code(command: Command) -> ControlFlow<ExitCode, Command> {
+    ControlFlow::Break(ExitCode::from(match command {
+        Command::Run(args) if args.warden => crate::warden::run(&args),
+        Command::Run(args) if args.detach && args.keeper.is_none() => crate::detached::run(&args),
+        Command::Run(args) => crate::run::run(&args),
+        Command::Docker(args) => crate::docker::main(&args),
+        Command::Exec(args) => crate::exec::exec(&args),
+        Command::Attach(args) => crate::attach::attach(&args),
+        Command::Start(args) => start::start(&args),
+        Command::Restart(args) => start::restart(&args),
+        Command::Doctor(args) => return ControlFlow::Break(crate::doctor::main(&args)),
+        Command::Audit(args) => return ControlFlow::Break(crate::audit::main(&args)),
+        Command::Bench(args) => return ControlFlow::Break(crate::bench::main(&args)),
+        other => return ControlFlow::Continue(other),
+    }))
+}
+
+/// Does what either succeeds or fails.
+fn done(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Pull(args) => image(&ImageCommand::Pull(args)),
+        Command::Images(args) => image(&ImageCommand::Ls(args)),
+        Command::Rmi(args) => image(&ImageCommand::Rm(args)),
+        Command::Image(args) => image(&args.command),
+        Command::Login(args) => login::login(&args).and_then(|text| print(&text)),
+        Command::Logout(args) => login::logout(&args).and_then(|text| print(&text)),
+        Command::Load(args) => archives::load(&args).and_then(|text| print(&text)),
+        Command::Save(args) => confined().and_then(|()| archives::save(&args)),
+        Command::System(SystemArgs { command }) => {
+            let text = confined().and_then(|()| match command {
+                SystemCommand::Df(args) => disk_usage::df(&args),
+                SystemCommand::Limit(args) => disk_usage::limit(&args),
+            });
+            text.and_then(|text| print(&text))
+        }
+        Command::SeccompProfile => print(&crate::engine_profile::json()),
+        Command::Completion(args) => print(&cli::manual::completion(&args)),
+        Command::Man(args) => cli::manual::man(&args),
+        other => with_sandboxes(other),
+    }
+}
+
+/// The same with sandboxes, and what they leave.
+fn with_sandboxes(command: Command) -> Result<(), Failure> {
+    let text = match command {
+        Command::Logs(args) => return crate::logs::logs(&args),
+        Command::Cp(args) => return crate::copy::copy(&args),
+        Command::Stats(args) => return crate::stats::stats(&args),
+        Command::Stop(args) => stop::stop(&args),
+        Command::Kill(args) => stop::kill(&args),
+        Command::Wait(args) => stop::wait(&args),
+        Command::Ps(args) => confined().and_then(|()| sandboxes::ps(&args)),
+        Command::Port(args) => confined().and_then(|()| sandboxes::port(&args)),
+        Command::Inspect(args) => {
+            // Where this process is, it does not know once it is walled in.
+            let state_dir = std::path::absolute(&args.state_dir).unwrap_or(args.state_dir);
+            let args = InspectArgs { state_dir, ..args };
+            confined().and_then(|()| sandboxes::inspect(&args))
+        }
+        Command::Rm(args) if args.force => sandboxes::rm(&args),
+        Command::Rm(args) => confined().and_then(|()| sandboxes::rm(&args)),
+        Command::Volume(args) => confined().and_then(|()| volumes::main(&args)),
+        // What is done elsewhere does not come here.
+        _ => Ok(String::new()),
+    };
+    print(&text?)
 }
 
 /// What is done with images. Pulling walls itself in once it knows how to reach the registries.

@@ -166,6 +166,12 @@ impl Control {
         let flags = SocketFlags::CLOEXEC;
         accept_with(&self.0, flags).ok().map(Channel::from_fd)
     }
+
+    /// The same, where there may be nobody.
+    pub fn accept_waiting(&self) -> Option<Channel> {
+        let is_there = crate::wait::readable_within(&self.0, Duration::ZERO);
+        if is_there == Ok(true) { self.accept() } else { None }
+    }
 }
 
 impl AsFd for Control {

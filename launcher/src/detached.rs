@@ -14,6 +14,7 @@
 //! on to it what asks to end, and ends as it does.
 
 use crate::child_end;
+use crate::cli::{self, Command, Parsed, RunArgs};
 use crate::error::Failure;
 use crate::exit_code::LAUNCHER;
 use crate::jail::channel::{Channel, ChannelError};
@@ -26,7 +27,8 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 
 /// What a supervisor has to say to whoever has started it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,12 +43,19 @@ pub enum Word {
 const KEEPER: &str = "--keeper";
 /// The same, of one that is to end with whoever has started it.
 const BOUND_KEEPER: &str = "--keeper=bound";
+/// The flag by which whoever looks after it knows that.
+const WARDEN: &str = "--warden";
+/// The flag by which it knows whom it starts again.
+pub const AGAIN: &str = "--again=";
 
 /// Runs a container in the background, and prints its sandbox's identifier. Gives the exit code.
-pub fn run() -> u8 {
-    // After the program's name and the command.
-    let words = std::env::args_os().skip(2).collect();
-    let mut launched = match launch(words, false) {
+pub fn run(args: &RunArgs) -> u8 {
+    let launched = if crate::warden::is_wanted(args) {
+        launch_as(WARDEN, words(), None)
+    } else {
+        launch(words(), false, None)
+    };
+    let mut launched = match launched {
         Ok(launched) => launched,
         Err(failure) => return crate::run::told(Err(failure)),
     };
@@ -61,6 +70,16 @@ pub fn run() -> u8 {
     }
 }
 
+/// The words of this process's run, without what it was told by whoever started it.
+pub fn words() -> Vec<OsString> {
+    // After the program's name and the command.
+    let is_told = |word: &OsString| {
+        let word = word.as_encoded_bytes();
+        [KEEPER, WARDEN, AGAIN].iter().any(|flag| word.starts_with(flag.as_bytes()))
+    };
+    std::env::args_os().skip(2).skip_while(is_told).collect()
+}
+
 /// A supervisor that was started.
 #[derive(Debug)]
 pub struct Launched {
@@ -69,14 +88,49 @@ pub struct Launched {
     _ours: Ours,
 }
 
-/// Starts a supervisor with the words of a `run`.
+/// Starts a supervisor with the words of a `run`, in a directory, if that is not this process's own. One that is bound ends
+/// with this process.
 ///
 /// # Errors
 /// Where it cannot be.
-pub fn launch(words: Vec<OsString>, bound: bool) -> Result<Launched, Failure> {
+pub fn launch(
+    words: Vec<OsString>,
+    bound: bool,
+    directory: Option<&Path>,
+) -> Result<Launched, Failure> {
+    launch_as(if bound { BOUND_KEEPER } else { KEEPER }, words, directory)
+}
+
+/// Starts an ended sandbox again, of these words: with whoever looks after it, where its policy says so.
+///
+/// # Errors
+/// Where it cannot be.
+pub fn launch_again(
+    sandbox: &Path,
+    words: &[OsString],
+    directory: &Path,
+) -> Result<Launched, Failure> {
+    let mut again = OsString::from(AGAIN);
+    again.push(sandbox);
+    let line = ["cofferdam", "run"].map(OsString::from);
+    let is_looked_after = match cli::parse([&line[..], words].concat()) {
+        Ok(Parsed::Command(Command::Run(args))) => crate::warden::is_wanted(&args),
+        _ => false,
+    };
+    let what = if is_looked_after { WARDEN } else { KEEPER };
+    launch_as(what, [&[again], words].concat(), Some(directory))
+}
+
+/// Starts one that knows by its first word what it is.
+fn launch_as(
+    what: &str,
+    words: Vec<OsString>,
+    directory: Option<&Path>,
+) -> Result<Launched, Failure> {
     let (channel, theirs) = Channel::pair().map_err(Failure::plain)?;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("cofferdam").arg("run").arg(if bound { BOUND_KEEPER } else { KEEPER }).args(words);
+    let mut command = std::process::Command::new("/proc/self/exe");
+    command.arg0("cofferdam").arg("run").arg(what).args(words);
+    directory.map(|directory| command.current_dir(directory));
     command.stdin(Stdio::from(theirs.into_fd())).stdout(Stdio::null());
     let (process, ours) = Ours::start(&mut command)
         .map_err(|error| Failure::plain(error).with_context("cannot start the supervisor"))?;
@@ -101,11 +155,20 @@ impl Launched {
     }
 
     /// Waits for its end, asking for that where this process is asked to end; gives its exit code.
-    pub fn outlive(mut self) -> u8 {
+    pub fn outlive(self) -> u8 {
+        self.wait_unless_asked().0
+    }
+
+    /// Waits for its end, asking for that where this process is asked to end; gives its exit code, and whether it was asked.
+    pub fn wait_unless_asked(mut self) -> (u8, bool) {
+        let is_asked = std::cell::Cell::new(false);
         let next = |signals: &Signals| {
-            signals.next().filter(|&it| ends_a_process(it)).map(|_| Signal::TERM)
+            let signal = signals.next().filter(|&it| ends_a_process(it)).map(|_| Signal::TERM);
+            is_asked.set(is_asked.get() || signal.is_some());
+            signal
         };
-        child_end::wait_passing_on(&mut self.process, next)
+        let code = child_end::wait_passing_on(&mut self.process, next);
+        (code, is_asked.get())
     }
 
     /// Whether it has ended.

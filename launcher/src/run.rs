@@ -21,10 +21,11 @@ use crate::outcome::Outcome;
 use crate::outer_walls::{self, Around, WallsMissing};
 use crate::plan::{ProcessPlan, RunPlan, disk_size};
 use crate::pull::{self, Means};
-use crate::sandbox::{self, NamedFiles, Sandbox};
+use crate::sandbox::{Begins, NamedFiles, Sandbox};
 use crate::session::keeper::{self, Keeping};
 use crate::session::signals::Signals;
 use crate::session::{Ending, SupervisorMessage, terminal};
+use crate::start::Beginning;
 use crate::streams::Streams;
 use crate::supervisor::{DockerPorts, Gate, Job, Neighbours, Supervisor, Visitors};
 use crate::timings::Clock;
@@ -60,6 +61,8 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
     if let Some(sandbox) = &args.sandbox {
         return crate::join::joined(args, sandbox);
     }
+    let beginning = Beginning::of(args)?;
+    let args = &beginning.args;
     let clock = Clock::start();
     let starter = args.keeper.map(|kind| Starter::take(kind == Keeper::Bound)).transpose()?;
     let limits = Limits::from_options(&args.log_opt)?;
@@ -80,10 +83,9 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
             None => terminal::attach(&terminal_end, &signals),
         })
         .map_err(Failure::plain)?;
-    let ending = match stages(args, means, around.as_ref(), &mut beside, &supervisor_end, clock) {
-        Ok(outcome) => outcome.ending(),
-        Err(failure) => ending_of(&failure),
-    };
+    let around = around.as_ref();
+    let done = stages(&beginning, means, around, &mut beside, &supervisor_end, clock);
+    let ending = done.map_or_else(|failure| ending_of(&failure), |outcome| outcome.ending());
     // It puts the terminal's mode back: it is waited for whether it can be told or not.
     if supervisor_end.send(&SupervisorMessage::Ended(ending), &[]).is_err() {
         drop(supervisor_end);
@@ -95,48 +97,45 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
 }
 
 fn stages(
-    args: &RunArgs,
+    beginning: &Beginning,
     means: Means,
     around: Option<&Around>,
     beside: &mut Beside,
     session: &Channel,
     mut clock: Clock,
 ) -> Result<Outcome, Failure> {
-    let (plan, choice) = planned(args, &mut clock)?;
+    let (args, inputs) = (&beginning.args, beginning.inputs()?);
+    let (plan, choice) = planned(args, &inputs, &mut clock)?;
     around.map_or(Ok(()), |around| require_walls(around, &choice))?;
     beside.connect(choice.link())?;
     let mut files = NamedFiles::open(&plan, args.timings.as_deref())?;
     let timings = files.take_timings();
     close_in(&plan, reach(&choice, &files, means.directory()), means.registries.is_some())?;
-    if args.audited {
-        crate::audit::tell_reach().map_err(Failure::plain)?;
-    }
+    args.audited.then(crate::audit::tell_reach).transpose().map_err(Failure::plain)?;
     let (last_words, console) = LastWords::or_everything(files.take_console())?;
 
     let image = fetched(&plan, &choice, &files, means)?;
-    let id = sandbox::random_id()?;
-    let process = plan.with_image(&pull::defaults(&image), id.as_str())?;
-    if !plan.sandbox.quiet {
-        process.note.iter().for_each(|note| say(note));
-    }
-    let names = Names::of_first(id.clone())?;
+    let begins = Begins::of(beginning, &inputs, &image)?;
+    let process = plan.with_image(&pull::defaults(&image), begins.id.as_str())?;
+    process.note.iter().filter(|_| !plan.sandbox.quiet).for_each(|note| say(note));
     let usual = disk_size::resolve("--disk-size", None)?;
     let volumes = OfRun::hold(&plan.sandbox.state_dir, &process.volumes, &usual)?;
+    let names = Names::of_first(begins.id.clone())?;
     let network = beside.network();
     let spec = spec(&plan, &process, names, &image.file_systems(), &volumes, network)?;
     let job = job(&plan, &process, &choice, spec);
     clock.reached("image");
 
     let ports = beside.published()?;
-    let mut sandbox = Sandbox::create(&plan, &image, id, volumes.give(), ports)?;
+    let mut sandbox = Sandbox::begin(&plan, &image, begins, volumes.give(), ports)?;
     let control = sandbox.listen()?;
     let gate = Gate::new(sandbox.publish_sockets()?);
     session.send(&SupervisorMessage::Kept(sandbox.id().clone()), &[]).map_err(Failure::plain)?;
     let mut streams = Streams::make(&plan)?;
     let (layers, layers_line) = layers_disk(&image)?;
     let (offers, line) = streams.take_offers()?;
-    let offers = (offers, (line, layers_line));
-    let mut parts = sandbox.machine_parts(&plan, files, console, image, offers);
+    let mut parts =
+        sandbox.machine_parts(&plan, files, console, image, (offers, (line, layers_line)));
     parts.counted = timings.is_some();
     beside.give(&mut parts);
     let mut machine = Machine::start(&choice, &parts).map_err(Failure::plain)?;
@@ -152,13 +151,14 @@ fn stages(
     supervisor.admit(visitors.with_gate(gate, plan.container.sockets.clone()));
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
+    let is_asked = supervisor.is_asked_to_end();
     let visitors = supervisor.into_visitors();
     clock.counted(machine.take_counts());
     drop(machine);
     let outcome = outcome.explained(|| last_words.reason());
     clock.reached("teardown");
 
-    ended(sandbox, &outcome);
+    ended(sandbox, &outcome, is_asked);
     // Now that it is recorded.
     visitors.into_iter().for_each(|visitors| visitors.end(&outcome.ending()));
     if let Some(Err(error)) = timings.map(|file| clock.write(&file)) {
@@ -177,7 +177,7 @@ fn neighbours<'a>(beside: &'a Beside, quiet: bool, sandbox: &'a mut Sandbox) -> 
 }
 
 /// Removes a sandbox, or records how it ended; and says where there is no room left for what the guest has written.
-fn ended(sandbox: Sandbox, outcome: &Outcome) {
+fn ended(sandbox: Sandbox, outcome: &Outcome, is_asked: bool) {
     if sandbox.is_out_of_room() {
         crate::error::report(
             &Failure::plain(
@@ -187,7 +187,7 @@ fn ended(sandbox: Sandbox, outcome: &Outcome) {
         );
     }
     // It has ended as it has: what cannot be written now changes nothing about that.
-    if let Err(failure) = sandbox.end(outcome) {
+    if let Err(failure) = sandbox.end(outcome, is_asked) {
         say(&failure.message());
     }
 }
@@ -209,10 +209,13 @@ fn spec(
 }
 
 /// What is to be run, and by whom.
-fn planned(args: &RunArgs, clock: &mut Clock) -> Result<(RunPlan, Choice), Failure> {
-    let inputs = NamedInputs::read(args)?;
+fn planned(
+    args: &RunArgs,
+    inputs: &NamedInputs,
+    clock: &mut Clock,
+) -> Result<(RunPlan, Choice), Failure> {
     let facts = HostFacts::ask();
-    let mut plan = RunPlan::resolve(args, &inputs, &facts)?;
+    let mut plan = RunPlan::resolve(args, inputs, &facts)?;
     clock.reached("plan");
 
     let path = std::env::var("PATH").unwrap_or_default();
@@ -223,7 +226,7 @@ fn planned(args: &RunArgs, clock: &mut Clock) -> Result<(RunPlan, Choice), Failu
         // QEMU takes memory of its own, of which the plan knows nothing yet.
         let mut args = args.clone();
         args.accel = Accelerator::Tcg;
-        plan = RunPlan::resolve(&args, &inputs, &facts)?;
+        plan = RunPlan::resolve(&args, inputs, &facts)?;
     }
     if !plan.sandbox.quiet {
         plan.warnings.iter().for_each(|warning| say(warning));

@@ -5,11 +5,13 @@
 use crate::accelerator::{ConsoleSink, MachineParts, Offer, Stretch};
 use crate::control::Control;
 use crate::error::{Explain, Failure};
+use crate::host::NamedInputs;
 use crate::outcome::Outcome;
 use crate::plan::RunPlan;
 use crate::published_sockets;
+use crate::start::{self, Before, Beginning, StartError};
 use crate::state::{
-    OwnSandbox, PublishedPort, PublishedSocket, Record, Sandboxes, StateError, Status,
+    Again, OwnSandbox, PublishedPort, PublishedSocket, Record, Sandboxes, StateError, Status,
 };
 use crate::volumes::Held;
 use ext4::Identity;
@@ -99,6 +101,31 @@ impl NamedFiles {
     }
 }
 
+/// Whether a sandbox is new, and what is kept of it for the next time.
+#[derive(Debug)]
+pub struct Begins {
+    /// Its identifier.
+    pub id: ContainerId,
+    kept: Again,
+    is_new: bool,
+}
+
+impl Begins {
+    /// One that was before, or else a new one.
+    ///
+    /// # Errors
+    /// Where the kernel gives no random bytes.
+    pub fn of(beginning: &Beginning, inputs: &NamedInputs, image: &Image) -> Result<Self, Failure> {
+        if let Some(Before { id, again }) = &beginning.before {
+            return Ok(Self { id: id.clone(), kept: again.clone(), is_new: false });
+        }
+        let inputs = inputs.asked_for(&beginning.args);
+        let (words, directory) = (crate::detached::words(), beginning.directory.clone());
+        let kept = Again::new(words, directory, inputs, start::layers(image));
+        Ok(Self { id: random_id()?, kept, is_new: true })
+    }
+}
+
 /// A sandbox of this process. One that is dropped before its [end](Sandbox::end) leaves nothing.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -114,15 +141,15 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Removes what killed sandboxes have left, then makes this one's record and disk. The volumes are its own while it
-    /// lives.
+    /// Removes what killed sandboxes have left, then makes this one's record and disk, or takes them as they are. The
+    /// volumes are its own while it lives.
     ///
     /// # Errors
     /// Where the state directory or the program itself cannot be used.
-    pub fn create(
+    pub fn begin(
         plan: &RunPlan,
         image: &Image,
-        id: ContainerId,
+        begins: Begins,
         volumes: Vec<Held>,
         ports: Vec<PublishedPort>,
     ) -> Result<Self, Failure> {
@@ -130,22 +157,38 @@ impl Sandbox {
         let payload = Payload::locate(&program).map_err(SandboxError::from)?;
         let sandboxes = Sandboxes::open(&plan.sandbox.state_dir)?;
         crate::sandboxes::sweep(&sandboxes)?;
-        let name = plan.sandbox.name.as_ref().map(ToString::to_string);
-        let command = command_line(plan, image);
-        let record = Record::new(id, name, plan.image.clone(), command).with_ports(ports.clone());
-        let record = record.that_lasts(plan.sandbox.detached && !plan.sandbox.remove);
-        let directory = crate::state::directory(&plan.sandbox.state_dir, &record.id);
-        let directory = std::path::absolute(&directory).unwrap_or(directory);
-        let sockets = plan.container.sockets.iter().map(|inside| PublishedSocket {
-            inside: inside.clone(),
-            outside: published_sockets::outside(&directory, inside),
-        });
-        let record = record.with_sockets(sockets.collect());
-        let own = sandboxes.create(&record)?;
-        let disk = own.create_upper(!plan.sandbox.remove)?;
-        let layout = &plan.sandbox.disk;
-        ext4::format(&disk, layout, &disk_identity()?).map_err(SandboxError::Disk)?;
-        let upper = Stretch { file: Arc::new(disk), offset: 0, length: layout.bytes() };
+        let sockets = published(plan, &begins.id);
+        let Begins { id, kept, is_new } = begins;
+        let (own, record, disk) = if is_new {
+            let name = plan.sandbox.name.as_ref().map(ToString::to_string);
+            let command = command_line(plan, image);
+            let record = Record::new(id, name, plan.image.clone(), command);
+            let record = record.with_ports(ports.clone()).with_sockets(sockets);
+            let record = record.that_lasts(plan.sandbox.detached && !plan.sandbox.remove);
+            let own = sandboxes.create(&record)?;
+            let disk = own.create_upper(!plan.sandbox.remove)?;
+            ext4::format(&disk, &plan.sandbox.disk, &disk_identity()?)
+                .map_err(SandboxError::Disk)?;
+            if !plan.sandbox.remove {
+                kept.write(own.path())?;
+            }
+            (own, record, disk)
+        } else {
+            if kept.layers != start::layers(image) {
+                return Err(StartError::OtherImage(plan.image.clone()).into());
+            }
+            let (own, record) = sandboxes.resume(&id)?;
+            let record = record.with_ports(ports.clone()).with_sockets(sockets);
+            let (disk, found) = own.open_upper()?;
+            let wanted = plan.sandbox.disk.bytes();
+            if found != wanted {
+                return Err(StartError::DiskSize { found, wanted }.into());
+            }
+            own.say(&record)?;
+            (own, record, disk)
+        };
+        let length = plan.sandbox.disk.bytes();
+        let upper = Stretch { file: Arc::new(disk), offset: 0, length };
         let remove = plan.sandbox.remove;
         Ok(Self { own, record, ports, program, payload, upper, volumes, remove })
     }
@@ -168,9 +211,8 @@ impl Sandbox {
     /// # Errors
     /// Where they cannot be made.
     pub fn publish_sockets(&self) -> Result<Vec<OwnedFd>, Failure> {
-        let directory = std::path::absolute(self.own.path()).map_err(Failure::plain)?;
         let inside: Vec<_> = self.record.sockets.iter().map(|it| it.inside.clone()).collect();
-        Ok(published_sockets::make(&directory, &inside)?)
+        Ok(published_sockets::make(self.own.path(), &inside)?)
     }
 
     /// Whether there is no room left for its disk: then the guest has perhaps seen writes fail.
@@ -222,20 +264,31 @@ impl Sandbox {
         self.own.say(&self.record)
     }
 
-    /// Removes it, or records how it ended.
+    /// Removes it, or records how it ended, and whether somebody had asked for that.
     ///
     /// # Errors
     /// Where the state directory cannot be written.
-    pub fn end(mut self, outcome: &Outcome) -> Result<(), Failure> {
+    pub fn end(mut self, outcome: &Outcome, is_asked: bool) -> Result<(), Failure> {
         if self.remove {
             return Ok(self.own.remove()?);
         }
         self.record.status = Status::Exited { exit_code: outcome.exit_code() };
         self.record.error = outcome.ending().message;
+        self.record.stopped = is_asked;
         self.record.ports.clear();
         self.record.sockets.clear();
         Ok(self.own.keep(&self.record)?)
     }
+}
+
+/// Where the sockets of its container's are reached that it publishes.
+fn published(plan: &RunPlan, id: &ContainerId) -> Vec<PublishedSocket> {
+    let directory = crate::state::directory(&plan.sandbox.state_dir, id);
+    let one = |inside: &String| PublishedSocket {
+        inside: inside.clone(),
+        outside: published_sockets::outside(&directory, inside),
+    };
+    plan.container.sockets.iter().map(one).collect()
 }
 
 fn volume(held: Held) -> Stretch {

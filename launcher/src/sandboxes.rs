@@ -1,13 +1,16 @@
 //! `ps`, `port` and `rm`: what the state directory knows of sandboxes, shown and removed.
 
 use crate::cli::port::PortArgs;
+use crate::cli::ps::InspectArgs;
 use crate::cli::{PsArgs, RmArgs};
 use crate::error::{Explain, Failure, chain};
 use crate::plan::network::{Mistake, inner};
 use crate::state::{PublishedPort, Record, Sandboxes, StateError, Status, Transport};
 use crate::table::{ago, shortened};
 use protocol::ContainerId;
+use serde::Serialize;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 impl Explain for StateError {
@@ -65,6 +68,33 @@ pub fn ps(args: &PsArgs) -> Result<String, Failure> {
         return Ok(records.iter().map(|record| format!("{}\n", record.id)).collect());
     }
     Ok(table(&records, SystemTime::now()))
+}
+
+/// What `inspect` prints on standard output: a list with all of them, in the order in which they were asked for.
+///
+/// # Errors
+/// Where one of them is not there.
+pub fn inspect(args: &InspectArgs) -> Result<String, Failure> {
+    let sandboxes = Sandboxes::open(&args.state_dir)?;
+    sweep(&sandboxes)?;
+    let one = |wanted: &String| -> Result<Inspected, StateError> {
+        let record = sandboxes.record_of(wanted)?;
+        let (id, directory) = sandboxes.directory_of(wanted)?;
+        Ok(Inspected { directory, disk_bytes: sandboxes.disk_bytes(&id), record })
+    };
+    let all = args.sandboxes.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    serde_json::to_string_pretty(&all).map(|it| it + "\n").map_err(Failure::plain)
+}
+
+/// What is known of a sandbox.
+#[derive(Debug, Serialize)]
+struct Inspected {
+    #[serde(flatten)]
+    record: Record,
+    /// Where its files are.
+    directory: PathBuf,
+    /// What its writable disk takes; 0 for one that has no name.
+    disk_bytes: u64,
 }
 
 /// Why it is not known where a port is published.

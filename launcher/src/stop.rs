@@ -5,7 +5,7 @@
 use crate::cli::stop::{KillArgs, StopArgs, WaitArgs};
 use crate::control::{ControlError, RunningSandbox};
 use crate::error::{Explain, Failure, say};
-use crate::plan::signal::{self, SIGNAL_HINT, SignalError};
+use crate::plan::signal::{self, KILL, SIGNAL_HINT, SignalError};
 use crate::session::{ControlRequest, Ending, Patience, SupervisorMessage};
 use crate::state::{Sandboxes, Status};
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -15,8 +15,6 @@ use std::time::Duration;
 
 /// How long a supervisor has to end what was killed, before it is killed itself.
 const KILLED_PATIENCE: Duration = Duration::from_secs(15);
-/// SIGKILL.
-const KILL: u8 = 9;
 
 impl Explain for SignalError {
     fn hint(&self) -> Option<String> {
@@ -35,10 +33,13 @@ pub fn stop(args: &StopArgs) -> Result<String, Failure> {
         Some(seconds) => u64::try_from(seconds).map_or(Patience::ForEver, Patience::Seconds),
     };
     each(&args.sandboxes, |wanted| {
-        // One that has ended is as it was to be.
-        if let Some(running) = running(&args.state_dir, wanted)? {
-            running.ask(&ControlRequest::Stop { signal, patience }, &[])?;
-            ending(&running)?;
+        match running(&args.state_dir, wanted)? {
+            Some(running) => {
+                running.ask(&ControlRequest::Stop { signal, patience }, &[])?;
+                ending(&running)?;
+            }
+            // It has ended already: it stays so.
+            None => Sandboxes::open(&args.state_dir)?.stays_stopped(wanted)?,
         }
         Ok(wanted.to_owned())
     })

@@ -145,6 +145,11 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Whether somebody has asked for its end.
+    pub fn is_asked_to_end(&self) -> bool {
+        self.is_asked_to_end
+    }
+
     /// Those who are there still when it has ended, and are to be told how.
     pub fn into_visitors(self) -> Option<Visitors> {
         self.visitors

@@ -1,11 +1,10 @@
 //! Sandboxes that live on when whoever started them has gone: `cofferdam run --detach`, and what finds them.
 
 use crate::cases;
-use crate::harness::product::Sandbox;
+use crate::harness::detached::Detached;
 use crate::harness::terminal::Terminal;
-use crate::harness::{Output, Running, World, leftovers};
+use crate::harness::{Running, World, leftovers};
 use rustix::process::{Pid, Signal, kill_process};
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -14,79 +13,6 @@ cases! {
     Tcg: what_it_says_is_kept, an_old_log_goes, nothing_is_kept_where_that_is_asked_for, whoever_attaches, a_terminal_of_its_own, what_does_not_start,
         one_that_is_killed_is_known, one_that_does_not_answer_is_ended, patience_ends, whoever_starts_it_as_pid_1_stays,
         whoever_gives_up_leaves_nothing;
-}
-
-/// A sandbox called `box`, whatever becomes of it.
-struct Detached<'w> {
-    world: &'w World,
-    state: PathBuf,
-}
-
-impl Drop for Detached<'_> {
-    /// Also where a case fails: it would run for ever.
-    fn drop(&mut self) {
-        self.command(&["rm", "--force"], &["box"]);
-    }
-}
-
-impl<'w> Detached<'w> {
-    fn sandbox(world: &'w World) -> (Sandbox<'w>, Self) {
-        let state = world.fresh_state();
-        let sandbox = world.sandbox().kept().state(&state).flags(&["--detach", "--name", "box"]);
-        (sandbox, Self { world, state })
-    }
-
-    fn start(world: &'w World, flags: &[&str], script: &str) -> Self {
-        let (sandbox, detached) = Self::sandbox(world);
-        let id = sandbox.flags(flags).sh(script).exits(0).text();
-        assert_eq!(id.trim().len(), 12, "{id}");
-        detached
-    }
-
-    fn words(&self, command: &[&str], rest: &[&str]) -> Vec<String> {
-        let state = self.state.display().to_string();
-        let words = [command, &["--state-dir", &state], rest].concat();
-        words.into_iter().map(str::to_owned).collect()
-    }
-
-    fn begin(&self, command: &[&str], rest: &[&str], input: Option<&[u8]>) -> Running {
-        let mut program = Command::new(&self.world.product);
-        program.args(self.words(command, rest));
-        Running::start(program, input.map(<[u8]>::to_vec))
-    }
-
-    fn command(&self, command: &[&str], rest: &[&str]) -> Output {
-        self.begin(command, rest, None).wait()
-    }
-
-    fn logs(&self, flags: &[&str]) -> String {
-        self.command(&["logs"], &[flags, &["box"]].concat()).exits(0).text()
-    }
-
-    /// What it has said, once this is among it.
-    fn says(&self, text: &str) -> String {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let said = self.logs(&[]);
-            if said.contains(text) {
-                return said;
-            }
-            assert!(Instant::now() < deadline, "it does not say {text:?} but {said:?}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn supervisor(&self) -> Pid {
-        let ours = leftovers::ours();
-        let state = self.state.display().to_string();
-        let is_it = |pid: u32| {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let line = String::from_utf8_lossy(&line).into_owned();
-            line.contains("--keeper") && line.contains(&state)
-        };
-        let found = ours.iter().map(|it| it.pid).find(|&pid| is_it(pid));
-        Pid::from_raw(found.expect("it runs").cast_signed()).unwrap()
-    }
 }
 
 fn it_lives_until_it_is_stopped(world: &World) {

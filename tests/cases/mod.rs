@@ -2,6 +2,7 @@
 
 use crate::harness::Case;
 
+mod again;
 mod agent_container;
 mod agent_machine;
 mod agent_protocol;
@@ -16,6 +17,7 @@ mod copy;
 mod detached;
 mod disasters;
 mod disk;
+mod docker_command;
 mod docker_default;
 mod docker_ports;
 mod doctor;
@@ -41,6 +43,7 @@ mod posix;
 mod privileges;
 mod process;
 mod proxies;
+mod published_sockets;
 mod real_clients;
 mod real_images;
 mod records;
@@ -86,6 +89,7 @@ pub fn all() -> Vec<Case> {
         audit::CASES,
         bench::CASES,
         docker_default::CASES,
+        docker_command::CASES,
         docker_ports::CASES,
         apparmor::CASES,
         strict::CASES,
@@ -99,12 +103,14 @@ pub fn all() -> Vec<Case> {
         signatures::CASES,
         mutations::CASES,
         network::CASES,
+        published_sockets::CASES,
         kernel_tcp::CASES,
         archives::CASES,
         hostile_state::CASES,
         console::CASES,
         doctor::CASES,
         detached::CASES,
+        again::CASES,
         disasters::CASES,
         repeat::CASES,
         stories::CASES,
@@ -124,5 +130,6 @@ pub fn all() -> Vec<Case> {
 /// Whether a case runs Docker's daemon in a sandbox, of which an image has to be made.
 pub fn runs_docker(case: &Case) -> bool {
     let name = case.name();
-    name.starts_with("docker_ports::") || name == "filters::a_docker"
+    ["docker_command::", "docker_ports::"].iter().any(|it| name.starts_with(it))
+        || name == "filters::a_docker"
 }

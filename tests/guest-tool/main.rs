@@ -10,6 +10,7 @@
 //!   guest-tool hoard MIB              takes so much memory, and keeps it
 //!   guest-tool multiply               forks until there can be no more processes, and leaves them there
 //!   guest-tool killall5               kills whoever is not of its own session
+//!   guest-tool echo PATH              says back what it hears at a Unix socket, and how much that was
 //!   guest-tool tree DIRECTORY         tells of all files below (`tree.rs`)
 //!   guest-tool posix DIRECTORY        tells what the file system there does (`posix.rs`)
 //!   guest-tool as UID PROGRAM …       becomes a program as another user
@@ -35,6 +36,7 @@ use rustix::process::{Pid, Signal, getsid, kill_process};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::num::ParseIntError;
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         ["hoard", mib] => said(hoard(mib)),
         ["net", ref words @ ..] => said(net::run(words)),
         ["load", ref words @ ..] => said(load::run(words)),
+        ["echo", path] => said(echo(path)),
         ["multiply"] => said(multiply()),
         ["killall5"] => said(killall5()),
         ["as", user, program, ref arguments @ ..] => said(run_as(user, program, arguments)),
@@ -106,6 +109,26 @@ fn xattr(path: &str, name: &str) -> ExitCode {
 #[allow(clippy::print_stdout, reason = "its purpose")]
 fn told(outcome: io::Result<String>) -> ExitCode {
     said(outcome.map(|text| println!("{text}")))
+}
+
+/// Says back what each client says at a Unix socket, and at the end of that how many bytes it was.
+fn echo(path: &str) -> io::Result<()> {
+    for client in UnixListener::bind(path)?.incoming() {
+        let mut client = client?;
+        std::thread::spawn(move || -> io::Result<()> {
+            let (mut bytes, mut all) = (vec![0; 64 << 10], 0);
+            loop {
+                match client.read(&mut bytes)? {
+                    0 => return write!(client, "\n{all}"),
+                    count => {
+                        all += count;
+                        client.write_all(&bytes[..count])?;
+                    }
+                }
+            }
+        });
+    }
+    Ok(())
 }
 
 fn said(outcome: io::Result<()>) -> ExitCode {

@@ -16,6 +16,7 @@ pub mod agent;
 pub mod canary;
 pub mod copied;
 pub mod cores;
+pub mod detached;
 pub mod docker;
 pub mod engine;
 pub mod expectations;

@@ -14,6 +14,7 @@ pub mod exec;
 pub mod images;
 pub mod login;
 pub mod logs;
+pub mod manual;
 pub mod network;
 pub mod port;
 pub mod ps;
@@ -95,6 +96,10 @@ pub enum Command {
     Attach(logs::AttachArgs),
     /// Stop sandboxes, in order
     Stop(stop::StopArgs),
+    /// Start sandboxes again that have ended, in the background
+    Start(stop::StartArgs),
+    /// Stop sandboxes, and start them again
+    Restart(stop::StopArgs),
     /// Send a signal to the first process of sandboxes
     Kill(stop::KillArgs),
     /// Wait for the end of sandboxes, and print their exit codes
@@ -107,6 +112,12 @@ pub enum Command {
     Port(port::PortArgs),
     /// Remove sandboxes that have ended
     Rm(RmArgs),
+    /// Say all that is known of sandboxes, as JSON
+    Inspect(ps::InspectArgs),
+    /// Print what makes a shell complete words
+    Completion(manual::CompletionArgs),
+    /// Write manual pages
+    Man(manual::ManArgs),
     /// Print a seccomp profile for the outer container, tighter than Docker's
     SeccompProfile,
 }

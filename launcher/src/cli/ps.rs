@@ -21,6 +21,17 @@ pub struct PsArgs {
     pub state_dir: PathBuf,
 }
 
+/// What was typed after `inspect`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct InspectArgs {
+    /// Names, identifiers, or beginnings of identifiers
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub sandboxes: Vec<String>,
+    /// Where sandboxes live
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
+}
+
 /// What was typed after `rm`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct RmArgs {

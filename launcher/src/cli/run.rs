@@ -132,6 +132,15 @@ pub struct RunArgs {
     /// Run it in the background, and print its sandbox's identifier
     #[arg(short, long, help_heading = "Container", conflicts_with = "sandbox")]
     pub detach: bool,
+    /// Start it again: no, always, unless-stopped, on-failure[:COUNT]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        help_heading = "Container",
+        requires = "detach",
+        conflicts_with = "rm"
+    )]
+    pub restart: Option<String>,
     /// What keeps the output of one that is detached
     #[arg(
         long,
@@ -191,7 +200,7 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub writable: Vec<String>,
-    /// Let a Unix socket of the container's be reached by one in the state directory; cofferdam port says where
+    /// Make this Unix socket of its reachable here; port says where
     #[arg(
         long,
         value_name = "PATH",
@@ -316,6 +325,12 @@ pub struct RunArgs {
     /// Be the supervisor of a sandbox that is detached: for `run --detach` itself
     #[arg(long, hide = true, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "free")]
     pub keeper: Option<Keeper>,
+    /// Start it again as its policy says: for `run --detach` itself
+    #[arg(long, hide = true, conflicts_with = "keeper")]
+    pub warden: bool,
+    /// Start the sandbox of this directory again: for `start` itself
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub again: Option<PathBuf>,
     /// Tell what holds the container instead of running its command: for `audit`
     #[arg(long, hide = true)]
     pub audited: bool,

@@ -1,4 +1,4 @@
-//! `cofferdam stop`, `cofferdam kill` and `cofferdam wait`.
+//! `cofferdam stop`, `start`, `restart`, `kill` and `wait`.
 
 use super::DEFAULT_STATE_DIR;
 use clap::Args;
@@ -19,6 +19,17 @@ pub struct StopArgs {
         allow_hyphen_values = true
     )]
     pub time: Option<i64>,
+    /// Names, identifiers, or beginnings of identifiers
+    #[arg(required = true, value_name = "SANDBOX")]
+    pub sandboxes: Vec<String>,
+    /// Where sandboxes live
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
+}
+
+/// What was typed after `start`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct StartArgs {
     /// Names, identifiers, or beginnings of identifiers
     #[arg(required = true, value_name = "SANDBOX")]
     pub sandboxes: Vec<String>,

@@ -56,7 +56,7 @@ impl Daemon {
         let directory = if args.no_share { None } else { std::env::current_dir().ok() };
         let image = args.image.clone().or_else(own_image).ok_or(DockerError::NoImage)?;
         let words = words(args, &image, directory.as_deref(), name)?;
-        let mut launched = detached::launch(words, name.is_none())?;
+        let mut launched = detached::launch(words, name.is_none(), None)?;
         let id = match launched.started() {
             Ok(id) => id,
             Err(ending) => {
@@ -286,7 +286,11 @@ mod tests {
         ] {
             let answered = std::thread::scope(|scope| {
                 let asks = scope.spawn(|| answers(&path));
-                listener.accept().unwrap().0.write_all(said.as_bytes()).unwrap();
+                let mut stream = listener.accept().unwrap().0;
+                // What is left unread would cut the answer off.
+                assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+                stream.write_all(said.as_bytes()).unwrap();
+                drop(stream);
                 asks.join().unwrap()
             });
             assert_eq!(answered, expected, "{said:?}");

@@ -3,7 +3,8 @@
 
 use crate::cli::RunArgs;
 use crate::error::Explain;
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// What the arguments name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedInputs {
     /// The environment of this process, where anything of it may be asked for; else empty.
     pub environment: BTreeMap<String, String>,
@@ -89,6 +90,20 @@ impl NamedInputs {
             })
             .collect::<Result<_, NamedError>>()?;
         Ok(Self { environment, env_files, seccomp_files })
+    }
+
+    /// The same with no more of the environment than what is asked for by name.
+    pub fn asked_for(&self, args: &RunArgs) -> Self {
+        let lines =
+            self.env_files.iter().flat_map(|(_, contents)| contents.split(|&it| it == b'\n'));
+        let names: BTreeSet<&str> = lines
+            .filter_map(|line| std::str::from_utf8(line).ok())
+            .chain(args.env.iter().map(String::as_str))
+            .map(str::trim)
+            .collect();
+        let environment = self.environment.iter().filter(|(name, _)| names.contains(name.as_str()));
+        let environment = environment.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self { environment, ..self.clone() }
     }
 }
 

@@ -115,7 +115,7 @@ pub struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// Reads a line of a file. `None` is none of ours.
-    fn parse(line: &'a [u8]) -> Option<Self> {
+    pub fn parse(line: &'a [u8]) -> Option<Self> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let mut words = line.splitn(4, |&byte| byte == b' ');
         let mut word = || words.next().and_then(|word| std::str::from_utf8(word).ok());

@@ -16,6 +16,7 @@ pub mod names;
 pub mod network;
 pub mod process;
 pub mod profile;
+pub mod restart;
 pub mod security;
 pub mod share;
 pub mod signal;

@@ -20,6 +20,8 @@ const RTMAX: u8 = 64;
 
 /// SIGTERM: what stops a container that names no other.
 pub const TERM: u8 = 15;
+/// SIGKILL: what no process outlives.
+pub const KILL: u8 = 9;
 
 /// The number of a signal.
 ///

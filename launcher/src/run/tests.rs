@@ -6,7 +6,7 @@ fn planned(line: &[&str]) -> (RunPlan, ProcessPlan, ContainerSpec) {
     let line = ["cofferdam", "run"].iter().chain(line);
     let Ok(Parsed::Command(Command::Run(args))) = parse(line) else { panic!() };
     let plan = RunPlan::resolve(&args, &NamedInputs::default(), &HostFacts::ask()).unwrap();
-    let id = sandbox::random_id().unwrap();
+    let id = crate::sandbox::random_id().unwrap();
     let process = plan.with_image(&ImageDefaults::default(), id.as_str()).unwrap();
     let names = Names::of_first(id).unwrap();
     let extents = || extents(&[4096]).unwrap();

@@ -31,7 +31,6 @@ use std::time::Instant;
 
 /// How long somebody who is attached may take nothing.
 const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
-const BUFFER_BYTES: usize = 64 * 1024;
 
 /// What is kept of what the sandbox says, and where.
 #[derive(Debug)]
@@ -165,12 +164,14 @@ impl Keeper<'_> {
         let (own, log) = (Arc::clone(&output), Arc::clone(&self.log));
         std::thread::spawn(move || {
             let mut audience = Vec::new();
-            each_piece(&*file, |bytes| {
+            // It ends with the stream, in whatever way.
+            let _ = relay::each_piece(&*file, |bytes| {
                 if let Some(log) = lock(&log).as_mut() {
                     log.write(stream, bytes);
                 }
                 audience.append(&mut lock(&own.come));
                 audience.retain(|stream| give(stream, bytes).is_ok());
+                Ok(())
             });
             // Whoever comes from now on sees the end as well.
             audience.append(&mut lock(&own.come));
@@ -195,11 +196,12 @@ impl Keeper<'_> {
         rustix::stdio::dup2_stderr(&say)?;
         let log = Arc::clone(&self.log);
         std::thread::spawn(move || {
-            each_piece(&said, |bytes| {
+            relay::each_piece(&said, |bytes| {
                 if let Some(log) = lock(&log).as_mut() {
                     log.write(Stream::Stderr, bytes);
                 }
-            });
+                Ok(())
+            })
         });
         Ok(())
     }
@@ -266,19 +268,6 @@ fn give(stream: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-/// Calls `each` with what comes, as it comes, to the end of it or an error.
-fn each_piece(from: impl AsFd, mut each: impl FnMut(&[u8])) {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        match rustix::io::read(&from, &mut buffer) {
-            Ok(0) => return,
-            Ok(count) => each(buffer.get(..count).unwrap_or_default()),
-            Err(Errno::INTR) => {}
-            Err(_) => return,
-        }
-    }
 }
 
 fn tell(session: &Channel, message: TerminalMessage) -> Result<(), ChannelError> {

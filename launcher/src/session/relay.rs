@@ -58,16 +58,7 @@ impl Output {
 
 /// Copies until the end of `from`, or an error of it; an error of `to` is given.
 pub(super) fn copy(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        let count = match rustix::io::read(&from, &mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => count,
-            Err(Errno::INTR) => continue,
-            Err(Errno::AGAIN) if wait(&from, PollFlags::IN).is_ok() => continue,
-            Err(_) => return Ok(()),
-        };
-        let mut rest = buffer.get(..count).unwrap_or_default();
+    each_piece(from, |mut rest| {
         while !rest.is_empty() {
             match rustix::io::write(&to, rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
@@ -76,6 +67,24 @@ pub(super) fn copy(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
                 Err(Errno::AGAIN) => wait(&to, PollFlags::OUT)?,
                 Err(errno) => return Err(errno),
             }
+        }
+        Ok(())
+    })
+}
+
+/// Calls `each` with what comes, as it comes, until the end of `from`, or an error of it; or one of `each`, which is given.
+pub(super) fn each_piece(
+    from: impl AsFd,
+    mut each: impl FnMut(&[u8]) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match rustix::io::read(&from, &mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => each(buffer.get(..count).unwrap_or_default())?,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if wait(&from, PollFlags::IN).is_ok() => {}
+            Err(_) => return Ok(()),
         }
     }
 }

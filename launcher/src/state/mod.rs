@@ -7,6 +7,7 @@
 //!                        ├ record.json what it is, versioned; replaced whole, never edited
 //!                        ├ control     the socket on which its supervisor listens
 //!                        ├ sockets/    those that lead to its container's ([`crate::published_sockets`])
+//!                        ├ run.json    what was typed, unless it leaves nothing (--rm): it may be started again
 //!                        ├ output.log  what it says, if it is detached ([`crate::log`])
 //!                        └ upper.ext4  its writable disk, unless that has no name (--rm)
 //! ```
@@ -16,8 +17,10 @@
 //! [`Sandboxes::sweep`] removes it; but for one that was detached and is to be kept, of which it says that it has ended. What cannot be read, or is of another version, is someone's and
 //! stays. Making and sweeping exclude each other by a lock on `sandboxes/`.
 
+mod again;
 mod record;
 
+pub use again::Again;
 pub use record::{PublishedPort, PublishedSocket, Record, Status, Transport};
 
 use protocol::ContainerId;
@@ -123,6 +126,8 @@ pub struct Sandboxes {
 pub struct OwnSandbox {
     path: PathBuf,
     is_done_with: bool,
+    /// What it was before it was started again: that is what becomes of it where it does not.
+    before: Option<Record>,
     _lock: OwnedFd,
 }
 
@@ -152,7 +157,29 @@ impl Sandboxes {
         std::fs::create_dir(&path).map_err(at("make", &path))?;
         let _lock = lock(&path, FlockOperation::LockExclusive)?;
         record.write(&path)?;
-        Ok(OwnSandbox { path, is_done_with: false, _lock })
+        Ok(OwnSandbox { path, is_done_with: false, before: None, _lock })
+    }
+
+    /// Holds an ended sandbox, as one that begins once more; gives its record as well, as it is now.
+    ///
+    /// # Errors
+    /// [`StateError::Running`], and where it is not there.
+    pub fn resume(&self, id: &ContainerId) -> Result<(OwnSandbox, Record), StateError> {
+        let _making = lock_within(&self.path, PATIENCE)?;
+        let path = self.path.join(id.as_str());
+        let not_found = |error| match error {
+            StateError::Path { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                StateError::NotFound(id.to_string())
+            }
+            other => other,
+        };
+        let before = Record::read(&path).map_err(not_found)?;
+        let held = try_lock(&path)?.filter(|_| before.status.is_final());
+        let _lock = held.ok_or_else(|| StateError::Running(id.clone()))?;
+        let record = before.clone().once_more();
+        record.write(&path)?;
+        let before = Some(before);
+        Ok((OwnSandbox { path, is_done_with: false, before, _lock }, record))
     }
 
     /// Removes what killed sandboxes have left.
@@ -192,6 +219,21 @@ impl Sandboxes {
         let Some(_lock) = try_lock(&path)? else { return Err(StateError::Running(id)) };
         remove_all(&path)?;
         Ok(id)
+    }
+
+    /// Says of an ended sandbox that it is not to be started again by itself.
+    ///
+    /// # Errors
+    /// Where its record cannot be read or written.
+    pub fn stays_stopped(&self, wanted: &str) -> Result<(), StateError> {
+        let (_, path) = self.directory_of(wanted)?;
+        let Some(_lock) = try_lock(&path)? else { return Ok(()) };
+        let mut record = Record::read(&path)?;
+        if record.stopped || !record.status.is_final() {
+            return Ok(());
+        }
+        record.stopped = true;
+        record.write(&path)
     }
 
     /// The directory of a sandbox, by its name, its identifier or the beginning of that, in this order.
@@ -253,8 +295,10 @@ impl OwnSandbox {
     /// Where the record cannot be written.
     pub fn keep(mut self, record: &Record) -> Result<(), StateError> {
         self.is_done_with = true;
+        // In this order: whoever finds no socket finds how it ended.
+        let written = record.write(&self.path);
         remove_sockets(&self.path);
-        record.write(&self.path)
+        written
     }
 
     /// Makes the file of the writable disk: with a name, or with none, so that nothing can be left.
@@ -276,6 +320,23 @@ impl OwnSandbox {
         Ok(file.into())
     }
 
+    /// Opens the file of the writable disk that was made before; gives how long it is, too.
+    ///
+    /// # Errors
+    /// Where it cannot be opened, or is none.
+    pub fn open_upper(&self) -> Result<(File, u64), StateError> {
+        let path = self.path.join(UPPER);
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = rustix::fs::open(&path, flags, Mode::empty());
+        let file: File = file.map_err(|errno| at("open", &path)(errno.into()))?.into();
+        let metadata = file.metadata().map_err(at("look at", &path))?;
+        if !metadata.is_file() {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+            return Err(at("use", &path)(source));
+        }
+        Ok((file, metadata.len()))
+    }
+
     /// Removes the sandbox, disk and all.
     ///
     /// # Errors
@@ -288,9 +349,16 @@ impl OwnSandbox {
 
 impl Drop for OwnSandbox {
     fn drop(&mut self) {
-        if !self.is_done_with {
-            // What cannot be removed now, the next command finds.
-            let _ = remove_all(&self.path);
+        if self.is_done_with {
+            return;
+        }
+        // What cannot be done now, the next command finds.
+        match &self.before {
+            Some(before) => {
+                remove_sockets(&self.path);
+                let _ = before.write(&self.path);
+            }
+            None => drop(remove_all(&self.path)),
         }
     }
 }

@@ -37,6 +37,9 @@ pub struct Record {
     /// What was wrong where that was not its container's own end.
     #[serde(default)]
     pub error: Option<String>,
+    /// Somebody has asked for its end.
+    #[serde(default)]
+    pub stopped: bool,
     /// It outlives a kill of its supervisor, as one that has ended so.
     #[serde(default)]
     pub lasting: bool,
@@ -136,6 +139,7 @@ impl Record {
             command,
             status: Status::Running,
             error: None,
+            stopped: false,
             lasting: false,
             ports: Vec::new(),
             sockets: Vec::new(),
@@ -153,6 +157,11 @@ impl Record {
         let error = Some("its cofferdam was killed".to_owned());
         let status = Status::Exited { exit_code: KILLED };
         Self { status, error, ports: Vec::new(), sockets: Vec::new(), ..self }
+    }
+
+    /// The same, of one that is started again: it is in the background now, whatever it was.
+    pub(super) fn once_more(self) -> Self {
+        Self { status: Status::Running, error: None, stopped: false, lasting: true, ..self }
     }
 
     /// The same, with these ports published.

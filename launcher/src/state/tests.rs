@@ -136,3 +136,26 @@ fn a_sandbox_that_is_gone_already_is_removed() {
     own.remove().unwrap();
     assert!(!sweep_one(&directory.path().join("sandboxes/going")).unwrap());
 }
+
+#[test]
+fn one_that_is_started_again_is_what_it_was_where_that_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let sandboxes = Sandboxes::open(directory.path()).unwrap();
+    let mut ended = record("ended");
+    let own = sandboxes.create(&ended).unwrap();
+    assert!(matches!(sandboxes.resume(&ended.id), Err(StateError::Running(_))));
+    own.create_upper(true).unwrap().set_len(4096).unwrap();
+    ended.status = Status::Exited { exit_code: 3 };
+    own.keep(&ended).unwrap();
+    let (own, again) = sandboxes.resume(&ended.id).unwrap();
+    assert_eq!((again.status, own.open_upper().unwrap().1), (Status::Running, 4096));
+    assert!(matches!(sandboxes.remove("ended"), Err(StateError::Running(_))));
+    drop(own);
+    assert_eq!(sandboxes.list().unwrap(), [ended.clone()]);
+    // Killed, it has ended so: it was kept before.
+    killed(sandboxes.resume(&ended.id).unwrap().0);
+    sandboxes.sweep().unwrap();
+    assert_eq!(sandboxes.list().unwrap()[0].status, Status::Exited { exit_code: 137 });
+    sandboxes.remove("ended").unwrap();
+    assert!(matches!(sandboxes.resume(&ended.id), Err(StateError::NotFound(_))));
+}

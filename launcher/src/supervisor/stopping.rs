@@ -6,15 +6,11 @@ use super::visitors::Wish;
 use super::{LAST_WORDS, POWER_OFF, Stage, Step, Supervisor};
 use crate::agent_client::AgentError;
 use crate::outcome::Outcome;
+use crate::plan::signal::{KILL, TERM};
 use crate::session::{Patience, SupervisorMessage};
 use protocol::{ExitStatus, Program, Request};
 use std::time::{Duration, Instant};
 use vmm::VmExit;
-
-/// SIGKILL.
-const KILL: u8 = 9;
-/// SIGTERM.
-const TERM: u8 = 15;
 
 /// Why the stop signal was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -38,16 +38,20 @@ impl Liar {
 
     /// Reads what it is told until that is to power off.
     fn waits_for_power_off(&mut self) {
+        self.waits_for(&[Request::PowerOff]);
+    }
+
+    /// Reads what it is told until it has been told these, in their order.
+    fn waits_for(&mut self, requests: &[Request]) {
         let (mut decoder, mut is_welcome) = (Decoder::default(), false);
-        let mut bytes = [0; 4096];
-        loop {
+        let (mut bytes, mut wanted) = ([0; 4096], requests.iter().peekable());
+        while wanted.peek().is_some() {
             let count = self.agent.read(&mut bytes).unwrap();
+            assert!(count > 0, "it is not told {:?}", wanted.peek());
             decoder.push(&bytes[..count]);
             is_welcome = is_welcome || decoder.next::<Welcome>().unwrap().is_some();
             while is_welcome && let Some(request) = decoder.next::<Request>().unwrap() {
-                if request == Request::PowerOff {
-                    return;
-                }
+                wanted.next_if(|wanted| **wanted == request);
             }
         }
     }
@@ -287,6 +291,32 @@ fn an_agent_that_is_silent_is_not_waited_for_beyond_its_time() {
         is_an_error(&outcome, "silence");
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     }
+}
+
+/// By its stop signal, and by SIGKILL where that was in vain; and where that is, too, nobody waits for it.
+#[test]
+fn what_is_asked_to_stop_has_the_time_that_it_may_have() {
+    let signal = |signal| Request::Signal { process: process("init"), signal };
+    let asked = |patience: Option<Duration>, told: &'static [u8], says: Vec<u8>| {
+        let job = Job { stop_timeout: patience, stop_signal: 12, ..job() };
+        let begun = Instant::now();
+        let (outcome, ()) = supervised(job, move |liar| {
+            liar.has_no_output();
+            liar.says(&[hello(), started("init")].concat());
+            let running = liar.terminal.receive::<SupervisorMessage>().unwrap().0;
+            assert_eq!(running, SupervisorMessage::Started);
+            liar.terminal.send(&TerminalMessage::Stop, &[]).unwrap();
+            let told: Vec<_> = told.iter().map(|&it| signal(it)).collect();
+            liar.waits_for(&told);
+            liar.says(&says);
+        });
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+        outcome.ending().exit_code
+    };
+    let (soon, killed) = (Some(Duration::from_millis(50)), ExitStatus::Signal(9));
+    assert_eq!(asked(None, &[12], ended()), CODE);
+    assert_eq!(asked(soon, &[12, 9], exited("init", killed)), 137);
+    assert_eq!(asked(soon, &[12, 9], Vec::new()), 137, "it does not say that it is gone");
 }
 
 /// One that is silent, that goes on and on, or whose output has no end.

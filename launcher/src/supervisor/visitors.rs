@@ -20,6 +20,7 @@ use network::{Counts, Order};
 use protocol::{Event, ExitStatus, ProcessId, ProcessRef, ProcessSpec, Request, Usage};
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// So many at a time.
 const MOST: usize = 256;
@@ -27,6 +28,9 @@ const MOST: usize = 256;
 const OWN: [&str; 2] = [WATCH, GATE];
 const WATCH: &str = "docker-ports";
 const GATE: &str = "gate";
+/// How soon whoever comes says for what.
+const SAID_WITHIN: Duration = Duration::from_secs(1);
+const NOT_RUNNING: &str = "the container does not run";
 /// What a process ends with whose sandbox is gone.
 const KILLED: u8 = 137;
 
@@ -136,6 +140,16 @@ impl Visitor {
         self.errand = Errand::Over;
     }
 
+    /// Whether it is the sandbox's end that they have come for, which they say at once.
+    fn wants_the_end(&self) -> bool {
+        let Some(channel) = &self.channel else { return false };
+        let says = crate::wait::readable_within(channel, SAID_WITHIN) == Ok(true);
+        let said = says.then(|| channel.receive::<ControlRequest>());
+        let said = said.and_then(Result::ok).map(|(request, _)| request);
+        use ControlRequest::{Attach, Stop, Wait};
+        matches!(said, Some(Wait | Stop { .. } | Attach { .. }))
+    }
+
     /// Hears what they say once it is known what they are there for. What that is for their process, or for the sandbox's.
     fn hear(&mut self) -> Option<TerminalMessage> {
         match self.channel.as_ref()?.receive::<TerminalMessage>() {
@@ -153,8 +167,7 @@ impl Visitor {
 /// All of them, and where more come in.
 #[derive(Debug)]
 pub struct Visitors {
-    /// Nobody comes any more where the sandbox has ended.
-    control: Option<Control>,
+    control: Control,
     /// Those who come by the container's own sockets, of these paths.
     gate: Gate,
     paths: Vec<String>,
@@ -169,8 +182,7 @@ pub struct Visitors {
 impl Visitors {
     /// Nobody yet.
     pub fn new(control: Control, line: Line, layers: LayersDisk) -> Self {
-        let (control, all) = (Some(control), Vec::new());
-        let (gate, paths) = (Gate::default(), Vec::new());
+        let (gate, paths, all) = (Gate::default(), Vec::new(), Vec::new());
         Self { control, gate, paths, line, layers, come: 0, unanswered: 0, all }
     }
 
@@ -184,7 +196,7 @@ impl Visitors {
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let there = self.all.iter().filter_map(|visitor| visitor.channel.as_ref());
         let there = there.map(|channel| PollFd::new(channel, PollFlags::IN));
-        let control = self.control.iter().map(|control| PollFd::new(control, PollFlags::IN));
+        let control = std::iter::once(PollFd::new(&self.control, PollFlags::IN));
         control.chain(there).chain(self.gate.watched(&self.line))
     }
 
@@ -205,7 +217,7 @@ impl Visitors {
             self.hear_one(index, ways)?;
         }
         self.all.retain(|visitor| visitor.channel.is_some() || visitor.process().is_some());
-        if *comes && let Some(channel) = self.control.as_ref().and_then(Control::accept) {
+        if *comes && let Some(channel) = self.control.accept() {
             let mut visitor = Visitor::new(Some(channel));
             if self.all.len() < MOST {
                 self.all.push(visitor);
@@ -271,7 +283,7 @@ impl Visitors {
                 ways.wishes.push(Wish::Stop(signal, patience));
                 visitor.errand = Errand::End;
             }
-            (_, None) => visitor.end(refused("the container does not run")),
+            (_, None) => visitor.end(refused(NOT_RUNNING)),
             (ControlRequest::Signal(signal), _) => {
                 if SIGNALS.contains(&signal) {
                     ways.wishes.push(Wish::Signal(signal));
@@ -434,17 +446,20 @@ impl Visitors {
         agent.request(&Request::Run { process, spec: Box::new(spec) })
     }
 
-    /// Nobody comes any more.
+    /// Nobody reaches the container any more. Who comes to the sandbox itself waits until it is known how it ended.
     pub fn close(&mut self) {
-        self.control = None;
         self.gate.close();
     }
 
-    /// The sandbox has ended, so, and all that ran in it.
+    /// The sandbox has ended, so, and all that ran in it: whoever is there is told, and whoever has come meanwhile.
     pub fn end(mut self, ending: &Ending) {
+        let come = std::iter::from_fn(|| self.control.accept_waiting());
+        self.all.extend(come.map(|channel| Visitor::new(Some(channel))));
         for visitor in &mut self.all {
             visitor.end(match visitor.errand {
                 Errand::Streams | Errand::End => ending.clone(),
+                Errand::Unsaid if visitor.wants_the_end() => ending.clone(),
+                Errand::Unsaid => refused(NOT_RUNNING),
                 Errand::Over => continue,
                 _ => Ending::new(KILLED, None, None),
             });

@@ -4,8 +4,9 @@ use launcher::capabilities;
 use launcher::cli::{self, Command, Parsed};
 use launcher::host::process::ProcessStatus;
 use launcher::host::{HostFacts, NamedInputs, mounts};
+use launcher::log::Entry;
 use launcher::plan::RunPlan;
-use launcher::state::Record;
+use launcher::state::{Again, Record};
 use launcher::supervisor::DockerPortsReader;
 use protocol::Testimony;
 use protocol::frame::Decoder;
@@ -51,6 +52,20 @@ pub fn docker_ports(bytes: &[u8]) {
             return;
         }
     }
+}
+
+/// A file of what a detached sandbox has said, a line at a time; what is one of ours holds no more than its line.
+pub fn log_entries(bytes: &[u8]) {
+    for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+        if let Some(entry) = Entry::parse(line) {
+            assert!(entry.text.len() < line.len() && !entry.text.contains(&b'\n'));
+        }
+    }
+}
+
+/// What is kept of a run.
+pub fn run_again(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<Again>(bytes);
 }
 
 /// The record of a sandbox.

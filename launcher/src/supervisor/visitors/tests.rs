@@ -12,18 +12,33 @@ fn to<'w>(
     Ways { first, agent, orders: None, streams: None, wishes }
 }
 
+/// A sandbox without a guest, to which others come.
+struct Place {
+    directory: tempfile::TempDir,
+    visitors: Visitors,
+    agent: AgentClient,
+    _guest: (UnixStream, OwnedFd),
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let control = Control::listen(directory.path()).unwrap();
+        let (line, machine) = Line::pair().unwrap();
+        let (agent, guest) = UnixStream::pair().unwrap();
+        let agent = AgentClient::new(agent.into());
+        let visitors = Visitors::new(control, line, LayersDisk::of(4096).unwrap().0);
+        Self { directory, visitors, agent, _guest: (guest, machine) }
+    }
+}
+
 /// Two who ask at once are both told by the first answer, and one who asked may be gone: the others are no lies.
 #[test]
 fn as_many_answers_are_believed_as_were_asked_for() {
-    let scratch = tempfile::tempdir().unwrap();
-    let control = Control::listen(scratch.path()).unwrap();
-    let (line, _machines) = Line::pair().unwrap();
-    let (agent, _guest) = UnixStream::pair().unwrap();
-    let agent = AgentClient::new(agent.into());
-    let mut visitors = Visitors::new(control, line, LayersDisk::of(4096).unwrap().0);
+    let Place { directory, mut visitors, agent, _guest } = Place::new();
     let spec = crate::container_spec::tests::spec(&["image"]);
     let init = ProcessRef { container: Some(spec.id.clone()), process: spec.init_id.clone() };
-    let reach = || crate::control::reach(scratch.path()).unwrap().unwrap();
+    let reach = || crate::control::reach(directory.path()).unwrap().unwrap();
     let clients = [reach(), reach()];
     let mut wishes = Vec::new();
     let mut ways = to(Some((&init, &spec)), &agent, &mut wishes);
@@ -44,13 +59,8 @@ fn as_many_answers_are_believed_as_were_asked_for() {
 /// Between two looks at who is ready, the agent may have told of the end of one of them.
 #[test]
 fn nobody_is_heard_in_place_of_another_who_has_ended() {
-    let scratch = tempfile::tempdir().unwrap();
-    let control = Control::listen(scratch.path()).unwrap();
-    let (line, _machines) = Line::pair().unwrap();
-    let (agent, _guest) = UnixStream::pair().unwrap();
-    let agent = AgentClient::new(agent.into());
-    let mut visitors = Visitors::new(control, line, LayersDisk::of(4096).unwrap().0);
-    let reach = || crate::control::reach(scratch.path()).unwrap().unwrap();
+    let Place { directory, mut visitors, agent, _guest } = Place::new();
+    let reach = || crate::control::reach(directory.path()).unwrap().unwrap();
     let (first, _second) = (reach(), reach());
     let mut wishes = Vec::new();
     let mut ways = to(None, &agent, &mut wishes);
@@ -73,4 +83,25 @@ fn nobody_is_heard_in_place_of_another_who_has_ended() {
         done.send(visitors.watched().count()).unwrap();
     });
     assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(3));
+}
+
+/// Also who has come when it was not known yet, and was not let in before.
+#[test]
+fn whoever_comes_for_the_end_is_told_it() {
+    let Place { directory, mut visitors, .. } = Place::new();
+    let reach = || crate::control::reach(directory.path()).unwrap().unwrap();
+    let told = |client: &Channel| match client.receive::<SupervisorMessage>().unwrap().0 {
+        SupervisorMessage::Ended(ending) => (ending.exit_code, ending.message),
+        other => panic!("{other:?}"),
+    };
+    visitors.close();
+    let clients = [reach(), reach(), reach()];
+    clients[0].send(&ControlRequest::Wait, &[]).unwrap();
+    clients[1].send(&ControlRequest::Measure, &[]).unwrap();
+    let patience = Patience::Own;
+    clients[2].send(&ControlRequest::Stop { signal: None, patience }, &[]).unwrap();
+    visitors.end(&Ending::new(3, None, None));
+    assert_eq!(told(&clients[0]), (3, None));
+    assert_eq!(told(&clients[1]), (125, Some(NOT_RUNNING.to_owned())));
+    assert_eq!(told(&clients[2]), (3, None));
 }

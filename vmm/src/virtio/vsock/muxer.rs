@@ -130,8 +130,11 @@ impl<H: Host> Muxer<H> {
         let id = self.last_id + 1;
         let full = self.connections.len() + self.lingering.len() >= MAX_CONNECTIONS;
         // Taken also where there is no room for it: whoever has offered it would wait for ever.
-        let stream = self.host.connect(request.key.host_port, id);
-        let Some(stream) = stream.filter(|_| !full && !self.is_closing) else {
+        let stream = match self.is_closing {
+            true => None,
+            false => self.host.connect(request.key.host_port, id),
+        };
+        let Some(stream) = stream.filter(|_| !full) else {
             self.resets.push_back(request.key);
             return;
         };
