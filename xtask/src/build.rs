@@ -60,6 +60,22 @@ pub fn all(workspace: &Workspace) -> Result<Built> {
     Ok(built)
 }
 
+/// Builds the image of `cofferdam docker`; gives where it stands.
+///
+/// # Errors
+/// Those of every step.
+pub fn docker_image(workspace: &Workspace) -> Result<PathBuf> {
+    progress::heading("Building");
+    let archive = images::Name::Docker.build(workspace)?.docker_archive;
+    let _lock = cache::lock(&workspace.dist.join(".lock"))?;
+    let place = workspace.dist.join("cofferdam-docker.tar");
+    when_changed(workspace, &place, Inputs::default().identity(&archive)?, |out| {
+        Ok(std::io::copy(&mut File::open(&archive)?, out).map(drop)?)
+    })?;
+    progress::say(&format!("{} ({} MiB)", place.display(), fs::metadata(&place)?.len() >> 20));
+    Ok(place)
+}
+
 /// Builds the launcher that tries its own walls, whole, for tests; gives where it stands.
 ///
 /// # Errors

@@ -70,6 +70,10 @@ enum Command {
     },
     /// Build dist/cofferdam and both outer images
     Build,
+    /// Build dist/cofferdam-docker.tar, the image of `cofferdam docker`
+    DockerImage,
+    /// Build the emulator that tests and some measurements boot the reference host by, and print where it is
+    Emulator,
     /// Build the launcher that tries its own walls, and print where it is
     Trial,
     /// Run the demo: four layers, and what each allows
@@ -144,6 +148,10 @@ fn dispatch(command: &Command) -> Result<()> {
             })
         }
         Command::Build => build::all(&workspace).map(drop),
+        Command::Emulator => {
+            reference_host::emulator(&workspace).map(|path| progress::result(&path))
+        }
+        Command::DockerImage => build::docker_image(&workspace).map(drop),
         Command::Trial => build::trial(&workspace).map(|path| progress::result(&path)),
         Command::Run { built, accel } => {
             let built = if *built { Built::left_in(&workspace) } else { build::all(&workspace)? };
