@@ -92,8 +92,11 @@ fn what_fails(world: &World) {
     assert!(said.contains("unknown flag: --nonsense"), "{said}");
     assert!(said.ends_with("the Docker daemon ended before it answered\n"), "{said}");
     assert!(job.is_left().is_empty());
-    let late = [&job.daemon()[..], &["--start-timeout=1", "--", "true"]].concat();
-    run(&late[..late.len()]).exits(125);
+    let (flags, patience) =
+        job.daemon().split_last().map(|(last, rest)| (rest.to_vec(), *last)).unwrap();
+    assert!(patience.starts_with("--start-timeout="));
+    let late = run(&[&flags[..], &["--start-timeout=1", "--", "true"]].concat());
+    assert!(late.exits(125).stderr.contains("did not answer within 1 s\n"), "{late:?}");
     run(&[&job.daemon()[..], &["--", "/nowhere"]].concat()).exits(127).complains(&["/nowhere"]);
     assert!(job.is_left().is_empty());
     // What asks it to end asks the command; and where it is killed, its daemon ends.
@@ -109,13 +112,13 @@ fn what_fails(world: &World) {
         std::fs::remove_file(up).unwrap();
         let family = leftovers::family(running.pid());
         running.signal(signal);
-        running.wait_within(PATIENCE).exits(code);
-        // The command is nobody's any more.
         if signal == Signal::KILL {
+            // The command is nobody's any more, and has the streams.
             for it in family.iter().filter(|it| is_shell(it.pid)) {
                 let _ = kill_process(pid(it.pid), Signal::KILL);
             }
         }
+        running.wait_within(PATIENCE).exits(code);
         leftovers::all_gone(&family);
         assert!(job.is_left().is_empty());
     }
