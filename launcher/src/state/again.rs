@@ -5,14 +5,13 @@
 //! It holds the words of the run as they were typed, where, and what they named of the environment and of files: what Docker
 //! keeps, too. What they name besides, a directory that is shared or a kernel, is looked for anew.
 
-use super::{StateError, at};
+use super::{StateError, at, document};
 use crate::host::NamedInputs;
-use image::store::open_regular;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const FILE_NAME: &str = "run.json";
@@ -51,21 +50,10 @@ impl Again {
     /// Where it is not there, or none of ours.
     pub fn read(directory: &Path) -> Result<Self, StateError> {
         let path = directory.join(FILE_NAME);
-        let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
-        let file = open_regular(&path).and_then(|file| file.ok_or_else(no_file));
-        let mut bytes = Vec::new();
-        let read = file.map_err(at("open", &path))?.take(MOST_BYTES + 1).read_to_end(&mut bytes);
-        let wrong = |words: &str| StateError::Record {
-            path: path.clone(),
-            source: serde::de::Error::custom(words),
-        };
-        if read.map_err(at("read", &path))? as u64 > MOST_BYTES {
-            return Err(wrong("it is too long"));
-        }
-        let again: Self = serde_json::from_slice(&bytes)
-            .map_err(|source| StateError::Record { path: path.clone(), source })?;
+        let again: Self = document(&path, MOST_BYTES)?;
         if again.version != VERSION {
-            return Err(wrong("it is of another version"));
+            let source = serde::de::Error::custom(format!("version {}", again.version));
+            return Err(StateError::Record { path, source });
         }
         Ok(again)
     }

@@ -23,10 +23,12 @@ mod record;
 pub use again::Again;
 pub use record::{PublishedPort, PublishedSocket, Record, Status, Transport};
 
+use image::store::open_regular;
 use protocol::ContainerId;
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::de::DeserializeOwned;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -382,6 +384,19 @@ fn sweep_one(path: &Path) -> Result<bool, StateError> {
         remove_all(path)?;
     }
     Ok(is_left)
+}
+
+/// Reads one of a sandbox's files, of so many bytes at most: a file it has to be, and JSON.
+fn document<T: DeserializeOwned>(path: &Path, most_bytes: u64) -> Result<T, StateError> {
+    let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+    let file = open_regular(path).and_then(|file| file.ok_or_else(no_file));
+    let mut bytes = Vec::new();
+    let read = file.map_err(at("open", path))?.take(most_bytes + 1).read_to_end(&mut bytes);
+    let wrong = |source| StateError::Record { path: path.to_owned(), source };
+    if read.map_err(at("read", path))? as u64 > most_bytes {
+        return Err(wrong(serde::de::Error::custom("it is too long")));
+    }
+    serde_json::from_slice(&bytes).map_err(wrong)
 }
 
 /// Removes what leads to one that has ended.

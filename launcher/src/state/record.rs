@@ -1,7 +1,6 @@
 //! One sandbox's record: a small versioned JSON file, replaced whole.
 
-use super::{StateError, at};
-use image::store::open_regular;
+use super::{StateError, at, document};
 use network::config::Publication;
 use protocol::ContainerId;
 use serde::{Deserialize, Serialize};
@@ -177,19 +176,8 @@ impl Record {
     }
 
     pub(super) fn read(directory: &Path) -> Result<Self, StateError> {
-        use std::io::Read;
         let path = directory.join(FILE_NAME);
-        let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
-        let file = open_regular(&path).and_then(|file| file.ok_or_else(no_file));
-        let file = file.map_err(at("open", &path))?;
-        let mut bytes = Vec::new();
-        let read = file.take(MAX_RECORD_BYTES + 1).read_to_end(&mut bytes);
-        if read.map_err(at("read", &path))? as u64 > MAX_RECORD_BYTES {
-            let source = serde::de::Error::custom("it is too long");
-            return Err(StateError::Record { path, source });
-        }
-        let record: Self = serde_json::from_slice(&bytes)
-            .map_err(|source| StateError::Record { path: path.clone(), source })?;
+        let record: Self = document(&path, MAX_RECORD_BYTES)?;
         if record.version != VERSION {
             let source = serde::de::Error::custom(format!("version {}", record.version));
             return Err(StateError::Record { path, source });
