@@ -1,7 +1,7 @@
 //! `cofferdam docker`: its own flags, and those of `run` that it passes on as they were typed.
 
 use super::{DEFAULT_STATE_DIR, RunArgs};
-use clap::{ArgMatches, Args, Command, Subcommand};
+use clap::{ArgAction, ArgMatches, Args, Command, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -12,6 +12,7 @@ pub const DEFAULT_NAME: &str = "docker";
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
+    disable_help_flag = true,
     override_usage = "cofferdam docker [FLAGS] -- CMD...\n       cofferdam docker start|stop|status|shell",
     after_help = "CMD runs here, with DOCKER_HOST set to a socket that leads to a Docker daemon in a VM of its own.\n\
                   This directory is shared with it at the same path, so that docker run -v $PWD:/src works.\n\
@@ -45,6 +46,7 @@ pub enum DockerCommand {
 
 /// What was typed after `docker start`.
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub struct StartArgs {
     /// Its name
     #[arg(long, default_value = DEFAULT_NAME)]
@@ -103,6 +105,9 @@ pub struct DaemonArgs {
     /// Say nothing but errors, and that there is no hardware wall
     #[arg(short, long, help_heading = "Other")]
     pub quiet: bool,
+    /// Print this help
+    #[arg(short, long, action = ArgAction::HelpShort, help_heading = "Other")]
+    help: Option<bool>,
 }
 
 /// The flags of `run` that mean the same here.
