@@ -46,7 +46,7 @@ const BOUND_KEEPER: &str = "--keeper=bound";
 /// The flag by which whoever looks after it knows that.
 const WARDEN: &str = "--warden";
 /// The flag by which it knows whom it starts again.
-pub const AGAIN: &str = "--again=";
+const AGAIN: &str = "--again=";
 
 /// Runs a container in the background, and prints its sandbox's identifier. Gives the exit code.
 pub fn run(args: &RunArgs) -> u8 {
@@ -101,6 +101,13 @@ pub fn launch(
     launch_as(if bound { BOUND_KEEPER } else { KEEPER }, words, directory)
 }
 
+/// The word by which a supervisor knows whom it starts again, by its directory.
+pub fn again(sandbox: &Path) -> OsString {
+    let mut word = OsString::from(AGAIN);
+    word.push(sandbox);
+    word
+}
+
 /// Starts an ended sandbox again, of these words: with whoever looks after it, where its policy says so.
 ///
 /// # Errors
@@ -110,15 +117,13 @@ pub fn launch_again(
     words: &[OsString],
     directory: &Path,
 ) -> Result<Launched, Failure> {
-    let mut again = OsString::from(AGAIN);
-    again.push(sandbox);
     let line = ["cofferdam", "run"].map(OsString::from);
     let is_looked_after = match cli::parse([&line[..], words].concat()) {
         Ok(Parsed::Command(Command::Run(args))) => crate::warden::is_wanted(&args),
         _ => false,
     };
     let what = if is_looked_after { WARDEN } else { KEEPER };
-    launch_as(what, [&[again], words].concat(), Some(directory))
+    launch_as(what, [&[again(sandbox)], words].concat(), Some(directory))
 }
 
 /// Starts one that knows by its first word what it is.

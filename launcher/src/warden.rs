@@ -11,7 +11,7 @@
 //! ```
 
 use crate::cli::RunArgs;
-use crate::detached::{self, AGAIN, Launched, Starter, Word};
+use crate::detached::{self, Launched, Starter, Word};
 use crate::error::Failure;
 use crate::plan::restart::Restart;
 use crate::run::told;
@@ -19,7 +19,6 @@ use crate::session::ends_a_process;
 use crate::session::signals::Signals;
 use crate::state::{Sandboxes, Status};
 use protocol::ContainerId;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -88,19 +87,13 @@ type Begun = Result<(Warden, Launched), Result<crate::session::Ending, Failure>>
 fn begin(args: &RunArgs) -> Result<Begun, Failure> {
     let policy = args.restart.as_deref().unwrap_or_default().parse()?;
     let state_dir = std::path::absolute(&args.state_dir).map_err(Failure::plain)?;
-    let before = args.again.iter().map(|directory| flag(directory.clone()));
+    let before = args.again.iter().map(|directory| detached::again(directory));
     let words = before.chain(detached::words()).collect();
     let mut launched = detached::launch(words, false, None)?;
     Ok(launched.started().map(|id| {
         let (times, pause) = (0, PAUSES[0]);
         (Warden { policy, state_dir, id, times, pause }, launched)
     }))
-}
-
-fn flag(directory: PathBuf) -> OsString {
-    let mut flag = OsString::from(AGAIN);
-    flag.push(directory);
-    flag
 }
 
 impl Warden {
@@ -112,7 +105,7 @@ impl Warden {
             }
             self.times = self.times.saturating_add(1);
             let directory = crate::state::directory(&self.state_dir, &self.id);
-            let words = [vec![flag(directory)], detached::words()].concat();
+            let words = [vec![detached::again(&directory)], detached::words()].concat();
             let mut launched = detached::launch(words, false, None).ok()?;
             match launched.started() {
                 Ok(_) => return Some(launched),

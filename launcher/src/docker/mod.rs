@@ -98,13 +98,12 @@ fn run(args: &DaemonArgs, words: &[OsString]) -> Result<u8, Failure> {
 
 /// Starts one that stays.
 fn start(args: &StartArgs) -> Result<u8, Failure> {
-    let NamedArgs { name, state_dir } =
-        NamedArgs { name: args.name.clone(), state_dir: args.daemon.state_dir.clone() };
-    if let Some(socket) = running(&state_dir, &name)? {
+    let name = args.name.as_str();
+    if let Some(socket) = running(&args.daemon.state_dir, name)? {
         print(&exported(&socket))?;
         return Ok(0);
     }
-    let Some(mut daemon) = Daemon::start(&args.daemon, Some(&name))? else { return Ok(LAUNCHER) };
+    let Some(mut daemon) = Daemon::start(&args.daemon, Some(name))? else { return Ok(LAUNCHER) };
     if let Err(failure) = daemon.answers() {
         daemon.end();
         return Err(failure);
