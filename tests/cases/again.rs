@@ -15,7 +15,7 @@ cases! {
 
 /// Counts how often it has begun, in its root and in a volume of its own; and waits.
 const SCRIPT: &str = "rm -f /go; echo begun >> /root-count; echo begun >> /data/count
-    echo $(wc -l < /root-count) $(wc -l < /data/count) $FROM_HERE $FROM_FILE; until [ -e /go ]; do sleep 0.1; done; exit 3";
+    echo $(wc -l < /root-count) $(wc -l < /data/count) $FROM_HERE $FROM_FILE; until [ -e /go ]; do sleep 0.1; done; sleep 1; exit 3";
 
 /// Lets it end, and waits for that.
 fn ends(sandbox: &Detached<'_>) {

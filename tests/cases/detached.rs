@@ -117,7 +117,8 @@ fn an_old_log_goes(world: &World) {
 
 fn nothing_is_kept_where_that_is_asked_for(world: &World) {
     let flags = ["--log-driver", "none"];
-    let sandbox = Detached::start(world, &flags, "until [ -e /go ]; do sleep 0.1; done; echo said");
+    let sandbox =
+        Detached::start(world, &flags, "until [ -e /go ]; do sleep 0.1; done; sleep 1; echo said");
     let reads = sandbox.begin(&["attach"], &["box"], None);
     std::thread::sleep(Duration::from_millis(300));
     sandbox.command(&["exec"], &["box", "touch", "/go"]).exits(0);
