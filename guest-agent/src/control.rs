@@ -116,6 +116,7 @@ pub fn serve(requests: &mut Requests, agent: &Arc<Agent>) -> Result<(), ControlE
                     agent.control.tell(&Event::Measured { container, usage });
                 }
             }
+            Request::Freeze(wanted) => crate::agent::freeze(agent, wanted),
             Request::PowerOff => {
                 power::release(agent);
                 agent.control.tell(&Event::PoweringOff);

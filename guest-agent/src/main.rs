@@ -49,6 +49,9 @@ fn main() {
     if arguments.first().is_some_and(|name| name == process::gate::GATE_NAME) {
         process::gate::run(&arguments);
     }
+    if arguments.first().is_some_and(|name| name == process::tasks::TASKS_NAME) {
+        process::tasks::run();
+    }
     if let Some(socket) = process::starter::recognise(&arguments) {
         process::starter::run(socket);
     }

@@ -44,6 +44,8 @@ pub enum Streams {
         /// Whether bytes are accepted from it.
         input: bool,
     },
+    /// None.
+    Nothing,
 }
 
 impl Streams {
@@ -57,6 +59,10 @@ impl Streams {
             Stdio::Terminal { port, input, .. } => {
                 let files = StandardFiles { stdin: null()?, stdout: null()?, stderr: null()? };
                 Ok((Self::Terminal { port, input }, files))
+            }
+            Stdio::Nothing => {
+                let files = StandardFiles { stdin: null()?, stdout: null()?, stderr: null()? };
+                Ok((Self::Nothing, files))
             }
             Stdio::Pipes { stdin_port, stdout_port, stderr_port } => {
                 let (stdout_reader, stdout) = new_pipe()?;
@@ -82,6 +88,7 @@ impl Streams {
     pub fn connect(self) -> Result<Near, OsError> {
         let open = |port: u32| sys::connect_vsock(HOST_CID, port).tried("connect to port", port);
         Ok(match self {
+            Self::Nothing => Near::Nothing,
             Self::Terminal { port, input } => Near::Terminal { connection: open(port)?, input },
             Self::Pipes { stdin, outputs: [(stdout, stdout_port), (stderr, stderr_port)] } => {
                 let stdin = match stdin {
@@ -112,6 +119,8 @@ pub enum Near {
         /// Whether bytes are accepted from it.
         input: bool,
     },
+    /// None.
+    Nothing,
 }
 
 impl Near {
@@ -151,7 +160,7 @@ impl Near {
                 }
             }
             // The process ended before it had made its terminal.
-            (Self::Terminal { .. }, None) => {}
+            (Self::Terminal { .. }, None) | (Self::Nothing, _) => {}
         }
         Ok(Relays { ended, outputs, slave })
     }

@@ -29,6 +29,27 @@ pub struct ImageConfig {
     pub stop_signal: Option<String>,
     /// Where it wants directories that are no part of its root.
     pub volumes: Vec<String>,
+    /// By what it is known that it is well. Docker's own; the specification has none.
+    pub health: HealthCheck,
+}
+
+/// A command by which it is known that a container is well. Zero and less are what the image does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HealthCheck {
+    /// `CMD` and its arguments, `CMD-SHELL` and a text, or `NONE`.
+    pub test: Vec<String>,
+    /// From one to the next, in nanoseconds.
+    #[serde(rename = "Interval")]
+    pub interval_ns: i64,
+    /// How long one may take, in nanoseconds.
+    #[serde(rename = "Timeout")]
+    pub timeout_ns: i64,
+    /// How long failures do not count, in nanoseconds.
+    #[serde(rename = "StartPeriod")]
+    pub start_period_ns: i64,
+    /// How many failures in a row are too many.
+    pub retries: i64,
 }
 
 /// Why a document is no image configuration.
@@ -72,6 +93,7 @@ struct ConfigJson {
     working_dir: Option<String>,
     stop_signal: Option<String>,
     volumes: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+    healthcheck: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +136,11 @@ impl ImageConfig {
             working_dir: config.working_dir.unwrap_or_default(),
             stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
             volumes: config.volumes.unwrap_or_default().into_keys().collect(),
+            // No part of the specification: what cannot be read asks nothing.
+            health: config
+                .healthcheck
+                .and_then(|it| serde_json::from_value(it).ok())
+                .unwrap_or_default(),
         };
         Ok((config, diff_ids))
     }

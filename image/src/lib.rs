@@ -33,7 +33,7 @@ mod save;
 pub mod source;
 pub mod store;
 
-pub use config::ImageConfig;
+pub use config::{HealthCheck, ImageConfig};
 pub use digest::{Algorithm, Digest};
 pub use fetch::Fetcher;
 pub use inventory::{StoredImage, inventory};

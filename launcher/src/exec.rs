@@ -1,14 +1,16 @@
-//! `cofferdam exec`: a further process in a sandbox that runs, with this process's terminal as its own.
+//! `cofferdam exec` and `cofferdam top`: a further process in a sandbox that runs, with this process's terminal as its own.
 //!
 //! Owns: what is asked of the sandbox's supervisor. Never does: speak to a guest; what comes of it is heard as by `run`.
 
 use crate::cli::exec::ExecArgs;
+use crate::cli::stats::TopArgs;
 use crate::control::RunningSandbox;
 use crate::error::{Explain, Failure};
 use crate::host::terminal_size;
 use crate::plan::{DEFAULT_TERMINAL, working_directory};
 use crate::session::signals::Signals;
-use crate::session::{ControlRequest, Ending, ExecRequest, terminal};
+use crate::session::{ControlRequest, Ending, ExecRequest, SupervisorMessage, terminal};
+use std::path::Path;
 
 /// Why there is no further process.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,12 @@ pub enum ExecError {
 
 impl Explain for ExecError {}
 
+/// Lists the processes of a sandbox's container. Gives the exit code.
+pub fn top(args: &TopArgs) -> u8 {
+    let listed = || followed(&args.state_dir, &args.sandbox, &ControlRequest::Tasks);
+    crate::run::told(listed())
+}
+
 /// Runs a further process. Gives the exit code.
 pub fn exec(args: &ExecArgs) -> u8 {
     crate::run::told(attached(args))
@@ -33,11 +41,31 @@ fn attached(args: &ExecArgs) -> Result<Ending, Failure> {
         return Err(ExecError::NoCommand.into());
     };
     let request = request(args, command)?;
-    let running = RunningSandbox::reach(&args.state_dir, wanted)?;
+    let how = if args.detach { left_alone } else { followed };
+    how(&args.state_dir, wanted, &ControlRequest::Exec(request))
+}
+
+/// Has a process started that nobody waits for.
+fn left_alone(state_dir: &Path, wanted: &str, request: &ControlRequest) -> Result<Ending, Failure> {
+    let running = RunningSandbox::reach(state_dir, wanted)?;
+    crate::jail::confine_launcher(false).map_err(Failure::plain)?;
+    running.ask(request, &[])?;
+    loop {
+        match running.hear()?.0 {
+            SupervisorMessage::Started => return Ok(Ending::new(0, None, None)),
+            SupervisorMessage::Ended(ending) => return Ok(ending),
+            _ => {}
+        }
+    }
+}
+
+/// Has a process started, and this process's streams for its own.
+fn followed(state_dir: &Path, wanted: &str, request: &ControlRequest) -> Result<Ending, Failure> {
+    let running = RunningSandbox::reach(state_dir, wanted)?;
     crate::jail::confine_launcher(false).map_err(Failure::plain)?;
     let signals = Signals::take().map_err(Failure::plain)?;
-    running.ask(&ControlRequest::Exec(request), &[])?;
-    let ending = terminal::attach(running.channel(), &signals);
+    running.ask(request, &[])?;
+    let ending = terminal::attach(running.channel(), &signals, None);
     Ok(ending.map_err(|error| running.failed(error))?)
 }
 
@@ -61,5 +89,6 @@ fn request(args: &ExecArgs, command: &[String]) -> Result<ExecRequest, ExecError
         user: user.clone(),
         terminal: args.tty.then(|| terminal_size().unwrap_or(DEFAULT_TERMINAL)),
         interactive: args.interactive,
+        detached: args.detach,
     })
 }

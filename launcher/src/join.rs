@@ -59,7 +59,7 @@ pub fn joined(args: &RunArgs, wanted: &str) -> Result<Ending, Failure> {
     // Until now they ended this process, and there was nothing to be told.
     let signals = Signals::take().map_err(Failure::plain)?;
     running.ask(&ControlRequest::Container(Box::new(request)), &files)?;
-    let ending = terminal::attach(running.channel(), &signals);
+    let ending = terminal::attach(running.channel(), &signals, None);
     Ok(ending.map_err(|error| running.failed(error))?)
 }
 

@@ -305,5 +305,6 @@ pub fn defaults(image: &Image) -> ImageDefaults {
         working_dir: config.working_dir.clone(),
         stop_signal: config.stop_signal.clone(),
         volumes: config.volumes.clone(),
+        health: config.health.clone(),
     }
 }

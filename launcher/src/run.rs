@@ -19,6 +19,7 @@ use crate::layers_disk::LayersDisk;
 use crate::log::Limits;
 use crate::outcome::Outcome;
 use crate::outer_walls::{self, Around, WallsMissing};
+use crate::plan::health::HealthPlan;
 use crate::plan::{ProcessPlan, RunPlan, disk_size};
 use crate::pull::{self, Means};
 use crate::sandbox::{Begins, NamedFiles, Sandbox};
@@ -27,10 +28,13 @@ use crate::session::signals::Signals;
 use crate::session::{Ending, SupervisorMessage, terminal};
 use crate::start::Beginning;
 use crate::streams::Streams;
-use crate::supervisor::{DockerPorts, Gate, Job, Neighbours, Supervisor, Visitors};
+use crate::supervisor::{
+    DockerPorts, Gate, Health, Job, Neighbours, Pausing, Supervisor, Visitors,
+};
 use crate::timings::Clock;
 use crate::volumes::OfRun;
 use protocol::{ContainerSpec, Program, Request};
+use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -80,7 +84,7 @@ fn attached(args: &RunArgs) -> Result<Ending, Failure> {
         .name("terminal".to_owned())
         .spawn(move || match starter {
             Some(starter) => keeper::keep(&terminal_end, &signals, starter, &keeping),
-            None => terminal::attach(&terminal_end, &signals),
+            None => terminal::attach(&terminal_end, &signals, None),
         })
         .map_err(Failure::plain)?;
     let around = around.as_ref();
@@ -145,19 +149,19 @@ fn stages(
 
     let agent = AgentClient::new(streams.take_control()?);
     streams.hand_to(session).map_err(Failure::plain)?;
-    let neighbours = neighbours(beside, plan.sandbox.quiet, &mut sandbox);
+    let kept = RefCell::new(&mut sandbox);
+    let neighbours = neighbours(beside, plan.sandbox.quiet, &kept);
+    let (pausing, health) = kept_states(&kept, process.health);
     let mut supervisor = Supervisor::new(&mut machine, agent, session, job, neighbours);
     let visitors = Visitors::new(control, streams.into_line(), layers);
-    supervisor.admit(visitors.with_gate(gate, plan.container.sockets.clone()));
+    supervisor.admit(visitors.with_gate(gate, plan.container.sockets.clone()), pausing, health);
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
-    let is_asked = supervisor.is_asked_to_end();
-    let visitors = supervisor.into_visitors();
+    let (is_asked, visitors) = supervisor.into_visitors();
     clock.counted(machine.take_counts());
     drop(machine);
     let outcome = outcome.explained(|| last_words.reason());
     clock.reached("teardown");
-
     ended(sandbox, &outcome, is_asked);
     // Now that it is recorded.
     visitors.into_iter().for_each(|visitors| visitors.end(&outcome.ending()));
@@ -168,12 +172,27 @@ fn stages(
 }
 
 /// Those beside the machine, as its supervisor knows them.
-fn neighbours<'a>(beside: &'a Beside, quiet: bool, sandbox: &'a mut Sandbox) -> Neighbours<'a> {
+fn neighbours<'a>(
+    beside: &'a Beside,
+    quiet: bool,
+    sandbox: &'a RefCell<&mut Sandbox>,
+) -> Neighbours<'a> {
     let docker = beside.docker_ports().map(|how| {
-        // A record that cannot be written is one that says less.
-        DockerPorts::new(how, Box::new(|ports| drop(sandbox.publishes_besides(ports))))
+        let keep = |ports| drop(sandbox.borrow_mut().publishes_besides(ports));
+        DockerPorts::new(how, Box::new(keep))
     });
     Neighbours { processes: beside.watched(), orders: beside.orders(quiet), docker }
+}
+
+/// Whether its containers stand still, and whether the first is well, as its record has it. One that cannot be written says
+/// less.
+fn kept_states<'a>(
+    sandbox: &'a RefCell<&mut Sandbox>,
+    health: Option<HealthPlan>,
+) -> (Pausing<'a>, Option<Health<'a>>) {
+    let pausing = Pausing::new(Box::new(|paused| drop(sandbox.borrow_mut().pauses(paused))));
+    let keep = |health| drop(sandbox.borrow_mut().is_well(health));
+    (pausing, health.map(|plan| Health::new(plan, Box::new(keep))))
 }
 
 /// Removes a sandbox, or records how it ended; and says where there is no room left for what the guest has written.

@@ -11,7 +11,8 @@ use crate::plan::RunPlan;
 use crate::published_sockets;
 use crate::start::{self, Before, Beginning, StartError};
 use crate::state::{
-    Again, OwnSandbox, PublishedPort, PublishedSocket, Record, Sandboxes, StateError, Status,
+    Again, Health, OwnSandbox, PublishedPort, PublishedSocket, Record, Sandboxes, StateError,
+    Status,
 };
 use crate::volumes::Held;
 use ext4::Identity;
@@ -264,6 +265,24 @@ impl Sandbox {
         self.own.say(&self.record)
     }
 
+    /// Records whether its containers stand still.
+    ///
+    /// # Errors
+    /// Where the state directory cannot be written.
+    pub fn pauses(&mut self, paused: bool) -> Result<(), StateError> {
+        self.record.paused = paused;
+        self.own.say(&self.record)
+    }
+
+    /// Records whether its container is well.
+    ///
+    /// # Errors
+    /// Where the state directory cannot be written.
+    pub fn is_well(&mut self, health: Health) -> Result<(), StateError> {
+        self.record.health = Some(health);
+        self.own.say(&self.record)
+    }
+
     /// Removes it, or records how it ended, and whether somebody had asked for that.
     ///
     /// # Errors
@@ -275,6 +294,8 @@ impl Sandbox {
         self.record.status = Status::Exited { exit_code: outcome.exit_code() };
         self.record.error = outcome.ending().message;
         self.record.stopped = is_asked;
+        self.record.paused = false;
+        self.record.health = None;
         self.record.ports.clear();
         self.record.sockets.clear();
         Ok(self.own.keep(&self.record)?)

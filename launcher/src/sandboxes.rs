@@ -206,7 +206,11 @@ fn table(records: &[Record], now: SystemTime) -> String {
         let created = UNIX_EPOCH + Duration::from_millis(record.created_ms);
         let age = now.duration_since(created).unwrap_or_default();
         let status = match record.status {
-            Status::Running => "running".to_owned(),
+            Status::Running if record.paused => "running (paused)".to_owned(),
+            Status::Running => match record.health {
+                Some(health) => format!("running ({})", health.status),
+                None => "running".to_owned(),
+            },
             Status::Exited { exit_code } => format!("exited ({exit_code})"),
         };
         rows.push([

@@ -1,8 +1,8 @@
-//! `cofferdam stop`, `kill` and `wait`, and what `rm --force` takes: how a sandbox is ended from outside.
+//! `cofferdam stop`, `pause`, `unpause`, `kill` and `wait`, and what `rm --force` takes: how a sandbox is ended from outside.
 //!
 //! Owns: asking for it, and waiting. Never does: end one itself, but where its supervisor does not answer.
 
-use crate::cli::stop::{KillArgs, StopArgs, WaitArgs};
+use crate::cli::stop::{KillArgs, StartArgs, StopArgs, WaitArgs};
 use crate::control::{ControlError, RunningSandbox};
 use crate::error::{Explain, Failure, say};
 use crate::plan::signal::{self, KILL, SIGNAL_HINT, SignalError};
@@ -53,14 +53,33 @@ pub fn kill(args: &KillArgs) -> Result<String, Failure> {
     let signal = signal::parse(&args.signal)?;
     each(&args.sandboxes, |wanted| {
         let running = RunningSandbox::reach(&args.state_dir, wanted)?;
-        running.ask(&ControlRequest::Signal(signal), &[])?;
-        match running.hear()? {
-            (SupervisorMessage::Ended(Ending { message: Some(words), .. }), _) => {
-                Err(Failure::plain(words).with_context(format!("cannot kill {wanted}")))
-            }
-            _ => Ok(wanted.to_owned()),
-        }
+        done(&running, &ControlRequest::Signal(signal), &format!("cannot kill {wanted}"))?;
+        Ok(wanted.to_owned())
     })
+}
+
+/// Has all processes of each sandbox stand still, or go on; gives what to print on standard output.
+///
+/// # Errors
+/// At the first that does not run, or is so already.
+pub fn pause(args: &StartArgs, wanted: bool) -> Result<String, Failure> {
+    let action = if wanted { "pause" } else { "unpause" };
+    each(&args.sandboxes, |sandbox| {
+        let running = RunningSandbox::reach(&args.state_dir, sandbox)?;
+        done(&running, &ControlRequest::Pause(wanted), &format!("cannot {action} {sandbox}"))?;
+        Ok(sandbox.to_owned())
+    })
+}
+
+/// Asks for what is done at once.
+fn done(running: &RunningSandbox, request: &ControlRequest, tried: &str) -> Result<(), Failure> {
+    running.ask(request, &[])?;
+    match running.hear()? {
+        (SupervisorMessage::Ended(Ending { message: Some(words), .. }), _) => {
+            Err(Failure::plain(words).with_context(tried))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Waits for the end of each sandbox; gives their exit codes, to be printed on standard output.

@@ -12,17 +12,22 @@
 mod asked;
 mod docker_ports;
 mod gate;
+mod health;
 mod job;
 mod neighbours;
 mod orders;
+mod pausing;
 mod stopping;
+mod visitor;
 mod visitors;
 
 pub use docker_ports::{DockerPorts, Reader as DockerPortsReader};
 pub use gate::Gate;
+pub use health::Health;
 pub use job::{Job, Timings};
 pub use neighbours::{Neighbours, Watched};
 pub use orders::Orders;
+pub use pausing::Pausing;
 use stopping::Why;
 pub use visitors::Visitors;
 use visitors::Ways;
@@ -90,6 +95,8 @@ pub struct Supervisor<'a> {
     is_asked_to_end: bool,
     /// How often the agent has told of what it was not asked for.
     unasked: u32,
+    pausing: Pausing<'a>,
+    health: Option<Health<'a>>,
     deadline: Option<Instant>,
     /// What was reached when.
     pub timings: Timings,
@@ -125,14 +132,18 @@ impl<'a> Supervisor<'a> {
             output_ended,
             is_asked_to_end,
             unasked: 0,
+            pausing: Pausing::new(Box::new(drop)),
+            health: None,
             deadline,
             timings,
         }
     }
 
-    /// Lets others come for further processes.
-    pub fn admit(&mut self, visitors: Visitors) {
+    /// Lets others come for further processes, or to pause it; and has it asked now and then whether its container is well.
+    pub fn admit(&mut self, visitors: Visitors, pausing: Pausing<'a>, health: Option<Health<'a>>) {
         self.visitors = Some(visitors);
+        self.pausing = pausing;
+        self.health = health;
     }
 
     /// Goes on until it is known how the sandbox ended.
@@ -145,14 +156,9 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Whether somebody has asked for its end.
-    pub fn is_asked_to_end(&self) -> bool {
-        self.is_asked_to_end
-    }
-
-    /// Those who are there still when it has ended, and are to be told how.
-    pub fn into_visitors(self) -> Option<Visitors> {
-        self.visitors
+    /// Whether somebody has asked for its end; and those who are there still when it has ended, and are to be told how.
+    pub fn into_visitors(self) -> (bool, Option<Visitors>) {
+        (self.is_asked_to_end, self.visitors)
     }
 
     fn step(&mut self) -> Step {
@@ -171,8 +177,8 @@ impl<'a> Supervisor<'a> {
             }
             let visitors = fds.len();
             fds.extend(self.visitors.iter().flat_map(Visitors::watched));
-            let next =
-                [self.deadline, self.lost.as_ref().map(|(at, _)| *at)].into_iter().flatten().min();
+            let lost = self.lost.as_ref().map(|(at, _)| *at);
+            let next = [self.deadline, lost, self.next_health()].into_iter().flatten().min();
             let left = next.map(|at| at.saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left).ok());
             // The only error of poll that can come is an interruption, and then nothing is ready.
@@ -202,7 +208,7 @@ impl<'a> Supervisor<'a> {
         if self.deadline.is_some_and(|at| at <= Instant::now()) {
             self.on_deadline()?;
         }
-        Step::Continue(())
+        self.check_health()
     }
 
     /// What has become of the processes beside the machine's.
@@ -260,7 +266,9 @@ impl<'a> Supervisor<'a> {
         let orders = self.beside.orders.as_mut();
         let streams = self.job.detached.then(|| StreamKind::of(self.job.spec.init.stdio));
         let mut wishes = Vec::new();
-        let mut ways = Ways { first, agent: &self.agent, orders, streams, wishes: &mut wishes };
+        let is_paused = self.pausing.is_paused();
+        let agent = &self.agent;
+        let mut ways = Ways { first, agent, orders, streams, is_paused, wishes: &mut wishes };
         match visitors.hear(ready, &mut ways) {
             // How that came about is seen where it is read.
             Ok(()) | Err(AgentError::Closed) => {}
@@ -270,6 +278,9 @@ impl<'a> Supervisor<'a> {
     }
 
     fn on_event(&mut self, event: Event) -> Result<Step, AgentError> {
+        if self.is_of_health(&event) {
+            return Ok(Step::Continue(()));
+        }
         let event = match &mut self.visitors {
             Some(visitors) => match visitors.event(event)? {
                 Some(event) => event,
@@ -285,6 +296,7 @@ impl<'a> Supervisor<'a> {
                 // The terminal side may be gone: the session's end is noticed where it is read.
                 let _ = self.session.send(&SupervisorMessage::Started, &[]);
                 self.watch_docker()?;
+                self.health.iter_mut().for_each(|health| health.begin(Instant::now()));
                 if let Some(visitors) = &mut self.visitors {
                     visitors.open_gate((&self.init, &self.job.spec), &self.agent)?;
                 }
@@ -310,6 +322,9 @@ impl<'a> Supervisor<'a> {
                 let patience = Instant::now() + OUTPUT_PATIENCE;
                 self.deadline = Some(self.deadline.map_or(patience, |at| at.min(patience)));
                 return self.drain(outcome);
+            }
+            (_, Event::Frozen(is_paused)) if self.pausing.told(is_paused) => {
+                self.visitors.iter_mut().for_each(|visitors| visitors.paused(is_paused));
             }
             // Anything else is out of order, or of a process nobody asked for: a claim not believed.
             _ => {

@@ -250,6 +250,8 @@ pub enum Program {
     /// The agent's own gate: each line of its standard input, `PORT NUMBER`, has it join a connection to a port of the host's
     /// with one to a Unix socket of the container's, the path being that argument of its. Only as a further process.
     Gate,
+    /// The agent's own list of the container's processes, on its standard output. Only as a further process.
+    Tasks,
 }
 
 /// A set of capabilities: bit n stands for the capability numbered n in linux/capability.h.
@@ -303,6 +305,8 @@ pub enum Stdio {
         /// The terminal's first size.
         size: TerminalSize,
     },
+    /// /dev/null, all of them.
+    Nothing,
 }
 
 /// The size of a terminal, in character cells.

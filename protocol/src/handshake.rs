@@ -6,7 +6,7 @@ use crate::frame::{Decoder, FrameError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version of everything in this crate. Launcher and agent are built together and must agree.
-pub const PROTOCOL_VERSION: u32 = 8;
+pub const PROTOCOL_VERSION: u32 = 9;
 
 /// What the agent says first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

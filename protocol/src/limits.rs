@@ -66,6 +66,7 @@ impl Request {
             Request::Signal { .. }
             | Request::Resize { .. }
             | Request::Measure(_)
+            | Request::Freeze(_)
             | Request::PowerOff => {}
         }
         encode(self).map_err(|error| match error {
@@ -92,6 +93,7 @@ impl Request {
             Request::Signal { .. }
             | Request::Resize { .. }
             | Request::Measure(_)
+            | Request::Freeze(_)
             | Request::PowerOff => Vec::new(),
         };
         parts.into_iter().max_by_key(|(_, bytes)| *bytes).map_or("names", |(what, _)| what)

@@ -33,6 +33,8 @@ pub enum Request {
     PowerOff,
     /// Say what a container uses. Answered by `Measured`, unless there is none.
     Measure(ContainerId),
+    /// Have all processes of all containers stand still, or go on. Answered by `Frozen`.
+    Freeze(bool),
 }
 
 /// From the agent to the launcher: a claim, not a fact.
@@ -70,6 +72,8 @@ pub enum Event {
         /// That.
         usage: Usage,
     },
+    /// Whether all processes of all containers stand still.
+    Frozen(bool),
 }
 
 /// Why a process could not be started.

@@ -13,7 +13,7 @@ use std::fmt::Debug;
 /// With another version, other bytes are right: change both together.
 #[test]
 fn these_are_the_bytes_of_this_version() {
-    assert_eq!(PROTOCOL_VERSION, 8);
+    assert_eq!(PROTOCOL_VERSION, 9);
 }
 
 /// Encodes, compares with `parts` (their length goes before them), and decodes again.
@@ -142,7 +142,7 @@ fn the_handshake() {
         agent_started_ns: 1000,
     };
     pinned(&hello, &["04 03302e31 04362e3132 e807"]);
-    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["08 8001"]);
+    pinned(&Welcome { protocol_version: PROTOCOL_VERSION, realtime_ns: 128 }, &["09 8001"]);
 }
 
 #[derive(Debug)]
@@ -187,9 +187,9 @@ fn other_versions_are_told_by_their_version() {
     assert!(matches!(greeted(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Err(Refused::Version(u32::MAX))));
     assert!(matches!(greeted(&[0]), Err(Refused::Version(0))));
     // Of this version, but malformed; and no version at all.
-    assert!(matches!(greeted(&[8, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
+    assert!(matches!(greeted(&[9, 9]), Err(Refused::Frame(FrameError::Malformed(_)))));
     assert!(matches!(greeted(&[0xff; 8]), Err(Refused::Frame(FrameError::Malformed(_)))));
-    assert_eq!(greeted(&[8, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
+    assert_eq!(greeted(&[9, 1, b'a', 1, b'k', 5]).unwrap().unwrap().agent_started_ns, 5);
 }
 
 #[test]
@@ -205,6 +205,7 @@ fn requests() {
     pinned(&Request::PowerOff, &["04"]);
     let container = ContainerId::try_from("box".to_owned()).unwrap();
     pinned(&Request::Measure(container), &["05 03626f78"]);
+    pinned(&Request::Freeze(true), &["06 01"]);
 }
 
 #[test]
@@ -233,6 +234,7 @@ fn events() {
     };
     let container = ContainerId::try_from("box".to_owned()).unwrap();
     pinned(&Event::Measured { container, usage }, &["04 03626f78 01 02 01ac02 04 05 06 07 08"]);
+    pinned(&Event::Frozen(false), &["05 00"]);
 }
 
 /// The variants that no message above holds, each by its index.
@@ -266,6 +268,7 @@ fn variants() {
     pinned(&DeviceAccess::Standard, &["00"]);
     pinned(&AppArmor::Unconfined, &["00"]);
     pinned(&NamespaceRef::Guest, &["01"]);
+    pinned(&Stdio::Nothing, &["02"]);
     pinned(
         &Stdio::Pipes { stdin_port: Some(9), stdout_port: 1, stderr_port: 2 },
         &["00 0109 01 02"],

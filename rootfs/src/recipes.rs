@@ -5,5 +5,6 @@ pub mod clients;
 pub mod demo;
 pub mod docker;
 pub mod files;
+pub mod job;
 pub mod outer;
 pub mod small;

@@ -19,6 +19,7 @@ mod disasters;
 mod disk;
 mod docker_command;
 mod docker_default;
+mod docker_job;
 mod docker_ports;
 mod doctor;
 mod engine_walls;
@@ -28,6 +29,7 @@ mod exec;
 mod exit_codes;
 mod filters;
 mod gpg_signatures;
+mod health;
 mod hostile_state;
 mod image_config;
 mod joined;
@@ -39,6 +41,7 @@ mod limits;
 mod mutations;
 mod network;
 mod opened;
+mod pause;
 mod posix;
 mod privileges;
 mod process;
@@ -79,6 +82,7 @@ pub fn all() -> Vec<Case> {
         disk::CASES,
         volumes::CASES,
         shares::CASES,
+        pause::CASES,
         posix::CASES,
         layers::CASES,
         privileges::CASES,
@@ -106,6 +110,7 @@ pub fn all() -> Vec<Case> {
         published_sockets::CASES,
         kernel_tcp::CASES,
         archives::CASES,
+        health::CASES,
         hostile_state::CASES,
         console::CASES,
         doctor::CASES,
@@ -132,4 +137,9 @@ pub fn runs_docker(case: &Case) -> bool {
     let name = case.name();
     ["docker_command::", "docker_ports::"].iter().any(|it| name.starts_with(it))
         || name == "filters::a_docker"
+}
+
+/// Whether a case runs a job of CI, whose place has to be made.
+pub fn runs_job_of_ci(case: &Case) -> bool {
+    case.name().starts_with("soak::a_job_")
 }

@@ -99,7 +99,8 @@ impl Engine {
         Running::start(command, None).wait()
     }
 
-    fn unprivileged(self) -> Command {
+    /// The beginning of the command line of a container without privilege.
+    pub fn unprivileged(self) -> Command {
         let mut command = self.command();
         command.arg("run").args(UNPRIVILEGED);
         command
@@ -129,23 +130,30 @@ fn start_docker() {
 }
 
 impl World {
-    /// Runs a launcher in the outer image that has QEMU, under this machine's podman, without the device.
-    /// The engine's files are in a place of their own: this machine may use podman for other things.
-    pub fn emulating_launcher(&self, arguments: &[&str]) -> Output {
-        let place = self.scratch_file("podman");
-        let archive = self.outer_image.with_file_name("cofferdam-tcg-image.tar");
-        let podman = || {
-            let mut command = Command::new("podman");
-            command.arg("--root").arg(place.join("root")).arg("--runroot").arg(place.join("run"));
-            command.args(["--cgroup-manager", "cgroupfs", "--runtime", "runc"]);
-            command
-        };
-        let loaded = podman().arg("load").arg("-i").arg(archive).output().unwrap();
-        assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
-        let mut command = podman();
+    /// The beginning of the command line of a container without privilege, under this machine's podman and without the
+    /// device. The engine's files are in a place of their own: this machine may use podman for other things.
+    pub fn own_podman(&self) -> Command {
+        let mut command = self.podman();
         command.arg("run").args(UNPRIVILEGED);
         // Machines may have lower limits than podman would set.
         command.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]);
+        command
+    }
+
+    fn podman(&self) -> Command {
+        let place = self.scratch.join("podman");
+        let mut command = Command::new("podman");
+        command.arg("--root").arg(place.join("root")).arg("--runroot").arg(place.join("run"));
+        command.args(["--cgroup-manager", "cgroupfs", "--runtime", "runc"]);
+        command
+    }
+
+    /// Runs a launcher in the outer image that has QEMU.
+    pub fn emulating_launcher(&self, arguments: &[&str]) -> Output {
+        let archive = self.outer_image.with_file_name("cofferdam-tcg-image.tar");
+        let loaded = self.podman().arg("load").arg("-i").arg(archive).output().unwrap();
+        assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+        let mut command = self.own_podman();
         command.args(["-v", "state:/var/lib/cofferdam"]);
         command.args(["-v", &format!("{}:/images:ro", self.images_directory().display())]);
         command.arg("cofferdam:tcg").args(arguments);

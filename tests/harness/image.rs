@@ -35,6 +35,8 @@ pub struct Images {
     pub demo: String,
     /// Docker in Docker, likewise.
     pub docker: String,
+    /// What a job of CI runs in, likewise.
+    pub job_place: String,
     /// The guest tool itself, for use outside of guests.
     pub tool: String,
 }
@@ -59,6 +61,7 @@ impl Images {
             "WorkingDir": "/srv/work",
             "StopSignal": "SIGUSR1",
             "Volumes": {"/declared": {}},
+            "Healthcheck": {"Test": ["CMD", "true"], "Interval": 1_000_000_000},
         });
         let mut toor = Layer::new();
         toor.file("etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n");
@@ -75,21 +78,27 @@ impl Images {
             plain,
             demo: String::new(),
             docker: String::new(),
+            job_place: String::new(),
             tool: tool.display().to_string(),
         }
     }
 
     /// Adds the demo's.
     pub fn make_demo(&mut self) {
-        self.demo = made("demo");
+        self.demo = made(&["images", "demo"]);
     }
 
     /// Adds Docker's.
     pub fn make_docker(&mut self) {
-        self.docker = format!("oci:{}", made("docker"));
+        self.docker = format!("oci:{}", made(&["images", "docker"]));
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut String); 11] {
+    /// Adds the place of a job of CI.
+    pub fn make_job_place(&mut self) {
+        self.job_place = made(&["job-place"]);
+    }
+
+    fn fields(&mut self) -> [(&'static str, &mut String); 12] {
         [
             ("plain", &mut self.plain),
             ("configured", &mut self.configured),
@@ -100,6 +109,7 @@ impl Images {
             ("docker_archive", &mut self.docker_archive),
             ("demo", &mut self.demo),
             ("docker", &mut self.docker),
+            ("job_place", &mut self.job_place),
             ("setuid", &mut self.setuid),
             ("tool", &mut self.tool),
         ]
@@ -121,12 +131,12 @@ impl Images {
     }
 }
 
-/// Has an image made that takes a moment; gives its directory.
-fn made(name: &str) -> String {
+/// Has something made that takes a moment; gives its directory.
+fn made(words: &[&str]) -> String {
     let mut xtask = Command::new(env!("CARGO"));
-    xtask.args(["xtask", "images", name]).current_dir(super::workspace()).stderr(Stdio::inherit());
+    xtask.arg("xtask").args(words).current_dir(super::workspace()).stderr(Stdio::inherit());
     let output = xtask.output().unwrap_or_else(|error| panic!("cannot start cargo: {error}"));
-    assert!(output.status.success(), "cargo xtask images {name}: {}", output.status);
+    assert!(output.status.success(), "cargo xtask {words:?}: {}", output.status);
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Accelerator, Case, Images, NativeKvm, Outcome, Where, World, reference_host, workspace,
 };
+use crate::cases;
 use crate::cases::soak::{BYTES, KILLS_OF_EACH_KIND, MISTAKEN, RUNS};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -43,7 +44,10 @@ pub fn run(order: &Order, cases: &[Case], scratch: &Path) -> bool {
     let is_changed = !words_of("git", &["status", "--porcelain"]).is_empty();
     let is_wanted = |case: &&Case| order.case.as_deref().is_none_or(|it| case.name().contains(it));
     let cases: &[Case] = &cases.iter().filter(is_wanted).copied().collect::<Vec<_>>();
-    let images = Images::make(scratch);
+    let mut images = Images::make(scratch);
+    if cases.iter().any(cases::runs_job_of_ci) {
+        images.make_job_place();
+    }
     reference_host::share(images.clone(), scratch.to_owned(), order.seed);
     let wanted = |name: &str| order.accelerator.as_deref().is_none_or(|it| it == name);
     let results: Vec<Value> = std::thread::scope(|scope| {

@@ -5,9 +5,10 @@ use syn::{Fields, Item};
 
 const ARGUMENTS: &str = "launcher/src/cli/run.rs";
 /// What is no flag, or has its case under its short name.
-const OTHERWISE: [(&str, &str); 6] = [
+const OTHERWISE: [(&str, &str); 7] = [
     ("image-and-command", "the arguments themselves"),
     ("registry", "several flags, which pull has too"),
+    ("health", "several flags, in a file of their own"),
     ("network", "several flags, in a file of their own"),
     ("interactive", "\"-i\""),
     ("tty", "\"-t\""),

@@ -9,7 +9,7 @@ use anyhow::Result;
 use rootfs::debian::{self, Tree};
 use rootfs::image_config::ImageConfig;
 use rootfs::layer::{Layer, LayerBuilder, Owner};
-use rootfs::recipes::{bench, clients, demo, docker, files, outer, small};
+use rootfs::recipes::{bench, clients, demo, docker, files, job, outer, small};
 use rootfs::{docker_archive, oci_directory};
 
 use crate::digest::Inputs;
@@ -54,6 +54,10 @@ pub enum Name {
     Files,
     /// Real clients of the network, in `make soak`
     Clients,
+    /// What the containers of a job of CI are of, in `make soak`
+    Services,
+    /// The same for those that may do all
+    Machine,
 }
 
 impl Name {
@@ -72,6 +76,8 @@ impl Name {
             Self::Docker => plain(workspace, "docker", &docker::TREE),
             Self::Files => plain(workspace, "files", &files::TREE),
             Self::Clients => plain(workspace, "clients", &clients::TREE),
+            Self::Services => plain(workspace, "services", &job::SERVICES),
+            Self::Machine => plain(workspace, "machine", &job::MACHINE),
         }
     }
 }
@@ -174,7 +180,11 @@ fn image(
     Ok(Image { oci: entry.join("oci"), docker_archive: entry.join("docker-archive.tar") })
 }
 
-fn debian_tree(workspace: &Workspace, name: &str, tree: &Tree<'_>) -> Result<PathBuf> {
+/// A Debian as one tar file.
+///
+/// # Errors
+/// Those of mmdebstrap.
+pub fn debian_tree(workspace: &Workspace, name: &str, tree: &Tree<'_>) -> Result<PathBuf> {
     let suite = debian::suite()?;
     let digest = Inputs::default()
         .text("suite", &suite)

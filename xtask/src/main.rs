@@ -19,6 +19,7 @@ mod form;
 mod fuzz;
 mod guest;
 mod images;
+mod job_place;
 mod kernel;
 mod licences;
 mod measure;
@@ -72,6 +73,8 @@ enum Command {
     Build,
     /// Build dist/cofferdam-docker.tar, the image of `cofferdam docker`
     DockerImage,
+    /// Build what the test of a job of CI runs in, and print where it is
+    JobPlace,
     /// Build the emulator that tests and some measurements boot the reference host by, and print where it is
     Emulator,
     /// Build the launcher that tries its own walls, and print where it is
@@ -148,6 +151,7 @@ fn dispatch(command: &Command) -> Result<()> {
             })
         }
         Command::Build => build::all(&workspace).map(drop),
+        Command::JobPlace => job_place::make(&workspace).map(|path| progress::result(&path)),
         Command::Emulator => {
             reference_host::emulator(&workspace).map(|path| progress::result(&path))
         }

@@ -29,6 +29,7 @@ pub const NEEDED: &[(&str, &str)] = &[
     ("crun", "podman's runtime elsewhere"),
     ("skopeo", "tests read our images with it, and fill registries"),
     ("buildah", "real images, in make soak"),
+    ("python3-pip", "testcontainers for Python, in make soak"),
     ("umoci", "tests compare the trees of images with its own"),
     ("docker-registry", "tests of images by name: a real registry"),
     ("openssl", "its certificates"),
@@ -55,8 +56,9 @@ pub const NEEDED: &[(&str, &str)] = &[
 ];
 
 /// Packages that another may stand in for, and the program that is proof of it. Docker's own packages
-/// bring both, and Debian's would remove them.
-const STOOD_IN_FOR: &[(&str, &str)] = &[("docker.io", "dockerd"), ("runc", "runc")];
+/// bring two of them, and Debian's would remove those.
+const STOOD_IN_FOR: &[(&str, &str)] =
+    &[("docker.io", "dockerd"), ("python3-pip", "pip3"), ("runc", "runc")];
 
 /// What is not installed.
 #[derive(Default)]

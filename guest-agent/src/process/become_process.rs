@@ -16,7 +16,7 @@
 
 use super::identity::{Databases, Identity};
 use super::launch::Reports;
-use super::{copier, docker_ports, gate, program, reaper, surroundings, witness};
+use super::{copier, docker_ports, gate, program, reaper, surroundings, tasks, witness};
 use crate::apparmor;
 use crate::error::{OsError, Tried, setup_failure};
 use crate::sys::{self, CapabilityState};
@@ -187,6 +187,7 @@ impl BecomeProcess {
                 Some((arguments, "the watch over Docker"))
             }
             Program::Gate => Some((gate::arguments(&self.process.args)?, "the gate")),
+            Program::Tasks => Some((tasks::arguments(), "the list of processes")),
             program => Some((copier::arguments(program, &self.process.args)?, "the copier")),
         };
         if let Some((arguments, what)) = own {

@@ -12,4 +12,5 @@ pub mod program;
 pub mod reaper;
 pub mod starter;
 mod surroundings;
+pub mod tasks;
 pub mod witness;

@@ -105,7 +105,11 @@ fn plain(
 ) -> Result<BecomeProcess, StartError> {
     let is_ours = matches!(
         process.program,
-        Program::Pack { .. } | Program::Unpack { .. } | Program::DockerPorts | Program::Gate
+        Program::Pack { .. }
+            | Program::Unpack { .. }
+            | Program::DockerPorts
+            | Program::Gate
+            | Program::Tasks
     );
     let agent = if is_ours { Some(Rc::new(open_agent()?)) } else { None };
     Ok(BecomeProcess {

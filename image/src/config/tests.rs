@@ -32,6 +32,7 @@ fn all_that_an_image_may_say() {
     );
     assert_eq!(config.stop_signal.as_deref(), Some("SIGQUIT"));
     assert_eq!(config.volumes, ["/data", "/var/lib"]);
+    assert_eq!(config.health.test, ["NONE"]);
 }
 
 #[test]
@@ -43,6 +44,24 @@ fn nothing_said_is_nothing() {
         let (config, _) = parse(&json).unwrap();
         assert!(config.env.is_empty() && config.cmd.is_empty() && config.user.is_empty());
         assert_eq!(config.stop_signal, None);
+    }
+}
+
+/// It is Docker's alone: whatever stands there, the image can be run.
+#[test]
+fn a_health_check_is_read_where_it_is_one() {
+    let read = |text: &str| {
+        let json = format!(
+            r#"{{"config": {{"Healthcheck": {text}}}, "rootfs": {{"diff_ids": ["DIGEST"]}}}}"#
+        );
+        parse(&json).unwrap().0.health
+    };
+    let full =
+        read(r#"{"Test": ["CMD", "x"], "Interval": 5000000000, "Timeout": 7, "Retries": 2}"#);
+    assert_eq!((full.test.join(" ").as_str(), full.retries), ("CMD x", 2));
+    assert_eq!((full.interval_ns, full.timeout_ns, full.start_period_ns), (5_000_000_000, 7, 0));
+    for odd in ["null", "3", r#"{"Test": 5}"#, r#"{"Test": ["CMD"], "Interval": "soon"}"#, "{}"] {
+        assert!(read(odd).test.is_empty(), "{odd}");
     }
 }
 

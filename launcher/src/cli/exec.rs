@@ -13,6 +13,9 @@ use std::path::PathBuf;
                   126 cannot be invoked; 127 not found."
 )]
 pub struct ExecArgs {
+    /// Leave it alone once it runs
+    #[arg(short, long, conflicts_with_all = ["interactive", "tty"])]
+    pub detach: bool,
     /// Keep stdin open
     #[arg(short, long)]
     pub interactive: bool,

@@ -39,6 +39,9 @@ pub struct AttachArgs {
     /// Whether signals that come here are its first process's; false ends this process by them
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub sig_proxy: bool,
+    /// Keys that let go of it, where it has a terminal; none where it is empty
+    #[arg(long, value_name = "KEYS", default_value = crate::session::keys::DEFAULT)]
+    pub detach_keys: String,
     /// A name, an identifier, or the beginning of one
     #[arg(value_name = "SANDBOX")]
     pub sandbox: String,

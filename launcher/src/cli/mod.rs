@@ -11,6 +11,7 @@ pub mod cp;
 pub mod docker;
 pub mod doctor;
 pub mod exec;
+pub mod health;
 pub mod images;
 pub mod login;
 pub mod logs;
@@ -100,6 +101,10 @@ pub enum Command {
     Start(stop::StartArgs),
     /// Stop sandboxes, and start them again
     Restart(stop::StopArgs),
+    /// Have all processes of sandboxes stand still
+    Pause(stop::StartArgs),
+    /// Let those go on that are paused
+    Unpause(stop::StartArgs),
     /// Send a signal to the first process of sandboxes
     Kill(stop::KillArgs),
     /// Wait for the end of sandboxes, and print their exit codes
@@ -108,6 +113,8 @@ pub enum Command {
     Ps(PsArgs),
     /// Say what sandboxes use that run
     Stats(stats::StatsArgs),
+    /// List the processes of a sandbox's container
+    Top(stats::TopArgs),
     /// Say where a sandbox's ports are published
     Port(port::PortArgs),
     /// Remove sandboxes that have ended

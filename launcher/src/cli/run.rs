@@ -3,6 +3,7 @@
 //! As with Docker, a flag's value is whatever word follows it, even one that begins with a hyphen.
 
 use super::DEFAULT_STATE_DIR;
+use super::health::HealthArgs;
 use super::images::{PullPolicy, RegistryArgs};
 use super::network::NetworkArgs;
 use clap::{ArgAction, Args, ValueEnum};
@@ -209,6 +210,10 @@ pub struct RunArgs {
         conflicts_with_all = ["no_container", "audited"]
     )]
     pub publish_socket: Vec<String>,
+
+    /// How it is known that it is well.
+    #[command(flatten)]
+    pub health: HealthArgs,
 
     /// What it is given of the outside.
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `cofferdam stop`, `start`, `restart`, `kill` and `wait`.
+//! `cofferdam stop`, `start`, `restart`, `pause`, `unpause`, `kill` and `wait`.
 
 use super::DEFAULT_STATE_DIR;
 use clap::Args;
@@ -27,7 +27,7 @@ pub struct StopArgs {
     pub state_dir: PathBuf,
 }
 
-/// What was typed after `start`.
+/// What was typed after `start`, `pause` or `unpause`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct StartArgs {
     /// Names, identifiers, or beginnings of identifiers

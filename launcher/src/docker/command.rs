@@ -2,6 +2,7 @@
 //!
 //! Owns: that environment, and its end. Never does: read what it says.
 
+use super::daemon::SOCKET;
 use crate::child_end;
 use crate::error::{Explain, Failure};
 use crate::exit_code::FailureClass;
@@ -15,6 +16,12 @@ use std::process::Command;
 /// What would lead a client elsewhere, or have it ask for TLS.
 const MISLEADING: [&str; 4] =
     ["DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"];
+
+/// What testcontainers guesses wrongly in a container: where ports are published, and the socket's path where the daemon is.
+const FOR_TESTCONTAINERS: [(&str, &str); 2] = [
+    ("TESTCONTAINERS_HOST_OVERRIDE", "localhost"),
+    ("TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE", SOCKET),
+];
 
 /// It cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +56,11 @@ pub fn run(program: &OsStr, words: &[OsString], socket: &Path) -> Result<u8, Fai
     command.args(words).env("DOCKER_HOST", host(socket));
     for name in MISLEADING {
         command.env_remove(name);
+    }
+    for (name, value) in FOR_TESTCONTAINERS {
+        if std::env::var_os(name).is_none() {
+            command.env(name, value);
+        }
     }
     let (mut process, _ours) = Ours::start(&mut command)
         .map_err(|source| CommandError { program: program.to_owned(), source })?;

@@ -10,6 +10,7 @@
 
 pub mod disk_size;
 pub mod environment;
+pub mod health;
 pub mod limits;
 mod mount_point;
 pub mod names;
@@ -28,6 +29,7 @@ pub mod volume;
 
 pub use disk_size::Storage;
 pub use environment::Change;
+use health::HealthChoices;
 pub use process::{ImageDefaults, ProcessError, ProcessPlan, working_directory};
 pub use security::Security;
 pub use share::{MAX_SHARES, ShareMount};
@@ -140,6 +142,8 @@ pub struct ProcessChoices {
     pub workdir: Option<String>,
     /// `--stop-signal`.
     pub stop_signal: Option<u8>,
+    /// By what it is known that it is well.
+    pub health: HealthChoices,
 }
 
 /// Why there can be no such run.
@@ -163,6 +167,9 @@ pub enum PlanError {
     /// `--stop-signal`.
     #[error("--stop-signal")]
     StopSignal(#[source] signal::SignalError),
+    /// A health check.
+    #[error(transparent)]
+    Health(#[from] health::HealthError),
     /// A published socket.
     #[error(transparent)]
     Socket(#[from] socket::SocketError),
@@ -210,6 +217,7 @@ impl Explain for PlanError {
             PlanError::Security(error) => error.hint(),
             PlanError::Profile(error) => error.hint(),
             PlanError::StopSignal(_) => Some(signal::SIGNAL_HINT.into()),
+            PlanError::Health(error) => error.hint(),
             PlanError::Socket(error) => error.hint(),
             PlanError::Tmpfs(error) => error.hint(),
             PlanError::Volume(error) => error.hint(),
@@ -360,6 +368,7 @@ impl ProcessChoices {
             user: given(&args.user).map(user).transpose()?,
             workdir: given(&args.workdir).map(names::workdir).transpose()?,
             stop_signal: stop_signal.map_err(PlanError::StopSignal)?,
+            health: HealthChoices::resolve(&args.health)?,
         })
     }
 }

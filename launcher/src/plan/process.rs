@@ -3,6 +3,7 @@
 //! Follows the OCI image specification's config and moby's merge: `--entrypoint` also drops the
 //! image's Cmd, a typed command replaces it, and an empty `--entrypoint` leaves the command alone.
 
+use super::health::{HealthError, HealthPlan};
 use super::profile::{UNPRIVILEGED_USER, is_root};
 use super::{RunPlan, environment, signal};
 use crate::error::Explain;
@@ -26,6 +27,8 @@ pub struct ImageDefaults {
     pub stop_signal: Option<String>,
     /// Volumes: where a container is to have directories that are no part of its root.
     pub volumes: Vec<String>,
+    /// By what it is known that it is well.
+    pub health: image::HealthCheck,
 }
 
 /// The container's first process, resolved.
@@ -45,6 +48,8 @@ pub struct ProcessPlan {
     pub hostname: String,
     /// Volumes and directories that it is given.
     pub volumes: Vec<VolumeMount>,
+    /// By what it is known that it is well, if anybody asks.
+    pub health: Option<HealthPlan>,
     /// What the user should know; not to be printed with `--quiet`.
     pub note: Option<String>,
 }
@@ -64,6 +69,9 @@ pub enum ProcessError {
     /// The image's StopSignal is none.
     #[error("the image's StopSignal")]
     StopSignal(#[source] signal::SignalError),
+    /// The health check.
+    #[error(transparent)]
+    Health(#[from] HealthError),
 }
 
 impl Explain for ProcessError {
@@ -73,6 +81,7 @@ impl Explain for ProcessError {
                 Some("write it after the image: cofferdam run IMAGE sh".into())
             }
             ProcessError::Null(_) => None,
+            ProcessError::Health(error) => error.hint(),
             ProcessError::NoSuchId(_) => Some("name one from 0 to 65535 with --user".into()),
             ProcessError::StopSignal(_) => Some("override it with --stop-signal".into()),
         }
@@ -120,6 +129,11 @@ impl RunPlan {
             stop_signal,
             hostname,
             volumes: self.volumes(image),
+            // A witness is asked other things.
+            health: match choices.program {
+                Program::Witness => None,
+                _ => choices.health.with_image(&image.health)?,
+            },
             note,
         };
         plan.checked()

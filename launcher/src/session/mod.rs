@@ -16,6 +16,7 @@
 //! ```
 
 pub mod keeper;
+pub mod keys;
 pub mod relay;
 pub mod signals;
 pub mod terminal;
@@ -62,6 +63,10 @@ pub enum ControlRequest {
         /// Standard input, too, where it has one.
         input: bool,
     },
+    /// A list of its first container's processes is wanted, on standard output.
+    Tasks,
+    /// All its containers are to stand still, or to go on; answered once they do.
+    Pause(bool),
     /// Something is to be copied: the archive is on standard output, or expected on standard input.
     Copy(CopyRequest),
 }
@@ -124,6 +129,8 @@ pub struct ExecRequest {
     pub terminal: Option<TerminalSize>,
     /// Whether it has a standard input.
     pub interactive: bool,
+    /// Nobody has its streams, or waits for its end.
+    pub detached: bool,
 }
 
 /// From the supervisor.
@@ -172,6 +179,7 @@ impl StreamKind {
     pub fn of(stdio: Stdio) -> Self {
         match stdio {
             Stdio::Pipes { stdin_port, .. } => Self::Pipes { stdin: stdin_port.is_some() },
+            Stdio::Nothing => Self::Pipes { stdin: false },
             Stdio::Terminal { input, .. } => Self::Terminal { input },
         }
     }

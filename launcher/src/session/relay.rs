@@ -1,5 +1,6 @@
 //! Copies one stream's bytes to another, and carries both ends' closing over.
 
+use super::keys::DetachKeys;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,12 +16,27 @@ pub struct Output {
     thread: JoinHandle<Result<(), Errno>>,
 }
 
-/// Copies standard input into a stream until it ends, then says so to the other side. The thread may
-/// sit in a read for ever: it is never joined.
-pub fn stdin_into(stream: Arc<OwnedFd>) {
+/// Copies standard input into a stream until it ends, then says so to the other side; or until these keys are pressed, which
+/// is said by closing what is beside them. The thread may sit in a read for ever: it is never joined.
+pub fn stdin_into(stream: Arc<OwnedFd>, mut keys: Option<(DetachKeys, OwnedFd)>) {
     std::thread::spawn(move || {
+        let mut is_detached = false;
+        let pass = |typed: &[u8]| {
+            let Some((keys, _)) = &mut keys else { return write_all(&*stream, typed) };
+            let passed = keys.pass(typed);
+            write_all(&*stream, &passed.bytes)?;
+            is_detached = passed.is_detached;
+            if is_detached { Err(Errno::CANCELED) } else { Ok(()) }
+        };
         // Where the stream takes no more, its process has closed it, and needs none.
-        let _ = copy(rustix::stdio::stdin(), &*stream);
+        let _ = each_piece(rustix::stdio::stdin(), pass);
+        if is_detached {
+            return;
+        }
+        if let Some((_, told)) = keys {
+            // Nobody presses them any more, which is not to be taken for it.
+            std::mem::forget(told);
+        }
         // Fails only where the other side is gone, and then there is nobody to tell.
         let _ = rustix::net::shutdown(&*stream, rustix::net::Shutdown::Write);
     });
@@ -58,18 +74,20 @@ impl Output {
 
 /// Copies until the end of `from`, or an error of it; an error of `to` is given.
 pub(super) fn copy(from: impl AsFd, to: impl AsFd) -> Result<(), Errno> {
-    each_piece(from, |mut rest| {
-        while !rest.is_empty() {
-            match rustix::io::write(&to, rest) {
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(Errno::INTR) => {}
-                // Somebody shares the descriptor and has made it non-blocking.
-                Err(Errno::AGAIN) => wait(&to, PollFlags::OUT)?,
-                Err(errno) => return Err(errno),
-            }
+    each_piece(from, |piece| write_all(&to, piece))
+}
+
+fn write_all(to: &impl AsFd, mut rest: &[u8]) -> Result<(), Errno> {
+    while !rest.is_empty() {
+        match rustix::io::write(to, rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            // Somebody shares the descriptor and has made it non-blocking.
+            Err(Errno::AGAIN) => wait(to, PollFlags::OUT)?,
+            Err(errno) => return Err(errno),
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 /// Calls `each` with what comes, as it comes, until the end of `from`, or an error of it; or one of `each`, which is given.

@@ -3,6 +3,7 @@
 //! Owns: standard input, output and error while attached; the terminal's mode; every signal of this
 //! process. Never knows: what a machine, a container or an agent is.
 
+use super::keys::DetachKeys;
 use super::relay::{self, Output};
 use super::signals::Signals;
 use super::{Ending, StreamKind, SupervisorMessage, TerminalMessage, ends_a_process};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 /// How often SIGINT or SIGTERM must come before we give up on the container's own answer (Docker's 3).
 const IMPATIENCE: u32 = 3;
+const DETACHED: &str = "detached: it goes on without this terminal";
 /// How long the last output may take to be written, where nobody waits for it with good reason.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -24,23 +26,33 @@ struct Attached {
     outputs: Vec<Output>,
     /// At its end when the last output is.
     ended: OwnedFd,
+    /// At its end when the keys are pressed that let go of the process.
+    detached: Option<OwnedFd>,
     mode: Option<RawMode>,
     terminal: bool,
 }
 
-/// Attaches this process's streams to a sandbox, to its end. Gives how it ended, after the last byte
-/// of output has been written.
+/// Attaches this process's streams to a sandbox, to its end, or until these keys are pressed on a terminal. Gives how it ended,
+/// after the last byte of output has been written.
 ///
 /// # Errors
 /// Where the supervisor cannot be heard or told.
-pub fn attach(channel: &Channel, signals: &Signals) -> Result<Ending, ChannelError> {
+pub fn attach(
+    channel: &Channel,
+    signals: &Signals,
+    mut keys: Option<DetachKeys>,
+) -> Result<Ending, ChannelError> {
     let mut attached: Option<Attached> = None;
     let mut output_ended = false;
     let mut asked_to_end = 0;
     loop {
         let outputs = attached.as_ref().filter(|_| !output_ended).map(|it| it.ended.as_fd());
-        let [message, signal, ended] =
-            ready([Some(channel.as_fd()), Some(signals.as_fd()), outputs], None)?;
+        let detached = attached.as_ref().and_then(|it| it.detached.as_ref()).map(AsFd::as_fd);
+        let watched = [Some(channel.as_fd()), Some(signals.as_fd()), outputs, detached];
+        let [message, signal, ended, is_detached] = ready(watched, None)?;
+        if is_detached {
+            return Ok(Ending::new(0, Some(DETACHED.to_owned()), None));
+        }
         if ended {
             output_ended = true;
             tell(channel, TerminalMessage::OutputEnded)?;
@@ -58,7 +70,9 @@ pub fn attach(channel: &Channel, signals: &Signals) -> Result<Ending, ChannelErr
         }
         if message {
             match channel.receive()? {
-                (SupervisorMessage::Streams(kind), files) => attached = Some(open(kind, files)?),
+                (SupervisorMessage::Streams(kind), files) => {
+                    attached = Some(open(kind, files, keys.take())?);
+                }
                 (SupervisorMessage::Started, _) => {
                     // It may have changed since the plan was made.
                     if attached.as_ref().is_some_and(|attached| attached.terminal) {
@@ -129,7 +143,11 @@ fn leave(attached: &mut Option<Attached>, number: u8) {
     std::process::exit(128 + i32::from(number));
 }
 
-fn open(kind: StreamKind, files: Vec<OwnedFd>) -> Result<Attached, ChannelError> {
+fn open(
+    kind: StreamKind,
+    files: Vec<OwnedFd>,
+    keys: Option<DetachKeys>,
+) -> Result<Attached, ChannelError> {
     let (ended, ending) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let mut files = files.into_iter().map(Arc::new);
     let mut outputs = Vec::new();
@@ -155,10 +173,20 @@ fn open(kind: StreamKind, files: Vec<OwnedFd>) -> Result<Attached, ChannelError>
             (mode, stream.filter(|_| input), true)
         }
     };
+    let mut detached = None;
     if let Some(stream) = input {
-        relay::stdin_into(stream);
+        let keys = keys.filter(|_| mode.is_some());
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+        let keys = match keys.map(|keys| pipe().map(|pipe| (keys, pipe))).transpose()? {
+            Some((keys, (told, tells))) => {
+                detached = Some(told);
+                Some((keys, tells))
+            }
+            None => None,
+        };
+        relay::stdin_into(stream, keys);
     }
-    Ok(Attached { outputs, ended, mode, terminal })
+    Ok(Attached { outputs, ended, detached, mode, terminal })
 }
 
 /// Until when the last output is waited for: for ever where the process ended by itself.

@@ -21,7 +21,7 @@ mod again;
 mod record;
 
 pub use again::Again;
-pub use record::{PublishedPort, PublishedSocket, Record, Status, Transport};
+pub use record::{Health, HealthStatus, PublishedPort, PublishedSocket, Record, Status, Transport};
 
 use image::store::open_regular;
 use protocol::ContainerId;

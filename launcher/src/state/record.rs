@@ -39,6 +39,12 @@ pub struct Record {
     /// Somebody has asked for its end.
     #[serde(default)]
     pub stopped: bool,
+    /// Its containers stand still.
+    #[serde(default)]
+    pub paused: bool,
+    /// Whether it is well, where that is asked.
+    #[serde(default)]
+    pub health: Option<Health>,
     /// It outlives a kill of its supervisor, as one that has ended so.
     #[serde(default)]
     pub lasting: bool,
@@ -104,6 +110,38 @@ impl From<Publication> for PublishedPort {
     }
 }
 
+/// Whether a container is well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// What is known.
+    pub status: HealthStatus,
+    /// How many checks in a row have failed.
+    pub failures: u32,
+}
+
+/// What is known of whether a container is well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// Nothing yet.
+    #[default]
+    Starting,
+    /// It is.
+    Healthy,
+    /// It is not.
+    Unhealthy,
+}
+
+impl fmt::Display for HealthStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HealthStatus::Starting => "starting",
+            HealthStatus::Healthy => "healthy",
+            HealthStatus::Unhealthy => "unhealthy",
+        })
+    }
+}
+
 /// Where a sandbox is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "state")]
@@ -139,6 +177,8 @@ impl Record {
             status: Status::Running,
             error: None,
             stopped: false,
+            paused: false,
+            health: None,
             lasting: false,
             ports: Vec::new(),
             sockets: Vec::new(),
@@ -155,7 +195,8 @@ impl Record {
     pub(super) fn killed(self) -> Self {
         let error = Some("its cofferdam was killed".to_owned());
         let status = Status::Exited { exit_code: KILLED };
-        Self { status, error, ports: Vec::new(), sockets: Vec::new(), ..self }
+        let (ports, sockets) = (Vec::new(), Vec::new());
+        Self { status, error, paused: false, health: None, ports, sockets, ..self }
     }
 
     /// The same, of one that is started again: it is in the background now, whatever it was.

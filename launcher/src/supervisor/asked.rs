@@ -30,8 +30,8 @@ pub struct Means<'a> {
 pub struct Asked {
     /// The process.
     pub process: ProcessRef,
-    /// Its streams.
-    pub kind: StreamKind,
+    /// Its streams, if anybody has them.
+    pub kind: Option<StreamKind>,
     /// Our ends of them.
     pub ours: Vec<OwnedFd>,
     /// For the agent.
@@ -54,6 +54,7 @@ impl Means<'_> {
                 return Err("no command".to_owned());
             }
             ControlRequest::Exec(request) => another(&first.init, request, stdio),
+            ControlRequest::Tasks => own(Program::Tasks, Vec::new(), &first.init, stdio),
             ControlRequest::Copy(request) => copier(&first.init, request, stdio),
             ControlRequest::Container(request) => {
                 let spec = container(self.layers, *request, files, first, stdio)?;
@@ -98,20 +99,24 @@ fn container(
 fn streams(
     line: &mut Line,
     request: &ControlRequest,
-) -> Result<(StreamKind, Vec<OwnedFd>, Stdio), rustix::io::Errno> {
+) -> Result<(Option<StreamKind>, Vec<OwnedFd>, Stdio), rustix::io::Errno> {
+    if matches!(request, ControlRequest::Exec(ExecRequest { detached: true, .. })) {
+        return Ok((None, Vec::new(), Stdio::Nothing));
+    }
     let (terminal, input) = match request {
         ControlRequest::Exec(request) => (request.terminal, request.interactive),
         ControlRequest::Copy(CopyRequest::In { .. }) => (None, true),
         ControlRequest::Container(request) => match request.spec.init.stdio {
             Stdio::Terminal { size, input, .. } => (Some(size), input),
             Stdio::Pipes { stdin_port, .. } => (None, stdin_port.is_some()),
+            Stdio::Nothing => (None, false),
         },
         _ => (None, false),
     };
     if let Some(size) = terminal {
         let (ours, port) = line.offer()?;
         return Ok((
-            StreamKind::Terminal { input },
+            Some(StreamKind::Terminal { input }),
             vec![ours],
             Stdio::Terminal { port, input, size },
         ));
@@ -126,7 +131,7 @@ fn streams(
         stdin_port = Some(port);
     }
     Ok((
-        StreamKind::Pipes { stdin: input },
+        Some(StreamKind::Pipes { stdin: input }),
         ours,
         Stdio::Pipes { stdin_port, stdout_port, stderr_port },
     ))
@@ -203,6 +208,11 @@ fn own(program: Program, args: Vec<String>, template: &ProcessSpec, stdio: Stdio
         rlimits: template.rlimits.clone(),
         stdio,
     }
+}
+
+/// One like its first, of this command, whose streams nobody has.
+pub fn unheard(template: &ProcessSpec, args: Vec<String>) -> ProcessSpec {
+    ProcessSpec { program: Program::Named, args, stdio: Stdio::Nothing, ..template.clone() }
 }
 
 /// One like its first, but for what was asked for.

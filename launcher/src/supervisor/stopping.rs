@@ -30,6 +30,7 @@ impl Supervisor<'_> {
         match wish {
             Wish::Stop(signal, patience) => self.stop(signal, patience),
             Wish::Signal(signal) => self.tell(&Request::Signal { process, signal }),
+            Wish::Pause(wanted) => self.pause(wanted),
             Wish::Resize(size) => self.tell(&Request::Resize { process, size }),
             Wish::Attach(streams) => {
                 let files: Vec<_> = streams.iter().map(std::os::fd::AsFd::as_fd).collect();
@@ -59,6 +60,7 @@ impl Supervisor<'_> {
                 };
                 self.stage = Stage::Stopping(Why::Asked);
                 let signal = signal.unwrap_or(self.job.stop_signal);
+                self.go_on()?;
                 self.tell(&Request::Signal { process: self.init.clone(), signal })
             }
             // Nobody waits for the rest of its output any more.
@@ -103,6 +105,7 @@ impl Supervisor<'_> {
             }
         };
         self.stage = Stage::Stopping(why);
+        self.go_on()?;
         self.tell(&Request::Signal { process: self.init.clone(), signal })
     }
 

@@ -5,22 +5,22 @@
 //! what they wish of that is its supervisor's to do. Whoever goes away leaves their process behind, as with Docker.
 
 use super::asked::{self, Asked, First, Means};
+use super::visitor::{Errand, Partly, Visitor};
 use super::{Gate, Orders, SIGNALS};
 use crate::agent_client::{AgentClient, AgentError};
 use crate::control::Control;
 use crate::error::say;
-use crate::jail::channel::{Channel, ChannelError};
+use crate::jail::channel::Channel;
 use crate::layers_disk::LayersDisk;
 use crate::outcome::Outcome;
 use crate::session::{
-    ControlRequest, Ending, Measured, Patience, StreamKind, SupervisorMessage, TerminalMessage,
+    ControlRequest, Ending, Patience, StreamKind, SupervisorMessage, TerminalMessage,
 };
 use crate::streams::Line;
 use network::{Counts, Order};
-use protocol::{Event, ExitStatus, ProcessId, ProcessRef, ProcessSpec, Request, Usage};
+use protocol::{Event, ExitStatus, ProcessId, ProcessRef, ProcessSpec, Request};
 use rustix::event::{PollFd, PollFlags};
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::OwnedFd;
 
 /// So many at a time.
 const MOST: usize = 256;
@@ -28,49 +28,11 @@ const MOST: usize = 256;
 const OWN: [&str; 2] = [WATCH, GATE];
 const WATCH: &str = "docker-ports";
 const GATE: &str = "gate";
-/// How soon whoever comes says for what.
-const SAID_WITHIN: Duration = Duration::from_secs(1);
 const NOT_RUNNING: &str = "the container does not run";
+const PAUSED: &str = "the sandbox is paused";
+const PAUSED_HINT: &str = "cofferdam unpause lets it go on";
 /// What a process ends with whose sandbox is gone.
 const KILLED: u8 = 137;
-
-/// What somebody has come for.
-#[derive(Debug)]
-enum Errand {
-    /// They have not said.
-    Unsaid,
-    /// A process of theirs.
-    Process {
-        /// It.
-        process: ProcessRef,
-        /// It is a container's first process.
-        is_container: bool,
-    },
-    /// What the sandbox uses, as far as it is known.
-    Measures(Partly),
-    /// The sandbox's own streams.
-    Streams,
-    /// The sandbox's end.
-    End,
-    /// They have been told all, and have nothing more to say.
-    Over,
-}
-
-/// Somebody who came, until they go and their process has ended.
-#[derive(Debug)]
-struct Visitor {
-    /// Whoever came, as long as they are there. They go where they are heard, and nowhere else: until then everybody has
-    /// the place at which they were watched.
-    channel: Option<Channel>,
-    errand: Errand,
-}
-
-/// What a sandbox uses, as far as it is known. Whether there is a network is always.
-#[derive(Debug, Clone, Copy, Default)]
-struct Partly {
-    usage: Option<Usage>,
-    network: Option<Option<Counts>>,
-}
 
 /// Whom what is wanted is passed on to.
 pub struct Ways<'w, 'o> {
@@ -82,6 +44,8 @@ pub struct Ways<'w, 'o> {
     pub orders: Option<&'w mut Orders<'o>>,
     /// The streams of its first process are not those of a terminal here: others may have them.
     pub streams: Option<StreamKind>,
+    /// Its containers stand still.
+    pub is_paused: bool,
     /// What is wished of the sandbox itself.
     pub wishes: &'w mut Vec<Wish>,
 }
@@ -95,73 +59,10 @@ pub enum Wish {
     Signal(u8),
     /// That its terminal has this size.
     Resize(protocol::TerminalSize),
+    /// That all containers stand still, or go on.
+    Pause(bool),
     /// That its streams are theirs, too, by these.
     Attach(Vec<OwnedFd>),
-}
-
-impl Visitor {
-    fn tell(&self, message: &SupervisorMessage) {
-        self.hand(message, &[]);
-    }
-
-    /// The same with files. Whether they have it.
-    fn hand(&self, message: &SupervisorMessage, files: &[OwnedFd]) -> bool {
-        let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-        // A handful of messages fit whether they are read or not. Who is gone is noticed where it is read.
-        self.channel.as_ref().is_some_and(|channel| channel.send(message, &files).is_ok())
-    }
-
-    /// Somebody who has come, or nobody, for whom a process of the sandbox's own is.
-    fn new(channel: Option<Channel>) -> Self {
-        Self { channel, errand: Errand::Unsaid }
-    }
-
-    fn process(&self) -> Option<&ProcessRef> {
-        match &self.errand {
-            Errand::Process { process, .. } => Some(process),
-            _ => None,
-        }
-    }
-
-    /// Takes in what they want to know, and tells it once it is all there.
-    fn learn(&mut self, more: Partly) {
-        let Errand::Measures(known) = &mut self.errand else { return };
-        known.usage = known.usage.or(more.usage);
-        known.network = known.network.or(more.network);
-        if let Partly { usage: Some(usage), network: Some(network) } = *known {
-            self.errand = Errand::Unsaid;
-            self.tell(&SupervisorMessage::Measured(Box::new(Measured { usage, network })));
-        }
-    }
-
-    /// The last message.
-    fn end(&mut self, ending: Ending) {
-        self.tell(&SupervisorMessage::Ended(ending));
-        self.errand = Errand::Over;
-    }
-
-    /// Whether it is the sandbox's end that they have come for, which they say at once.
-    fn wants_the_end(&self) -> bool {
-        let Some(channel) = &self.channel else { return false };
-        let says = crate::wait::readable_within(channel, SAID_WITHIN) == Ok(true);
-        let said = says.then(|| channel.receive::<ControlRequest>());
-        let said = said.and_then(Result::ok).map(|(request, _)| request);
-        use ControlRequest::{Attach, Stop, Wait};
-        matches!(said, Some(Wait | Stop { .. } | Attach { .. }))
-    }
-
-    /// Hears what they say once it is known what they are there for. What that is for their process, or for the sandbox's.
-    fn hear(&mut self) -> Option<TerminalMessage> {
-        match self.channel.as_ref()?.receive::<TerminalMessage>() {
-            Ok((message, _)) => Some(message),
-            // What was on its way when it ended, or makes no sense.
-            Err(ChannelError::Malformed(_) | ChannelError::TooLong) => None,
-            Err(_) => {
-                self.channel = None;
-                None
-            }
-        }
-    }
 }
 
 /// All of them, and where more come in.
@@ -260,7 +161,7 @@ impl Visitors {
                 }
                 Ok(())
             }
-            Errand::Measures(_) | Errand::End | Errand::Over => {
+            Errand::Measures(_) | Errand::Pause(_) | Errand::End | Errand::Over => {
                 visitor.hear();
                 Ok(())
             }
@@ -290,6 +191,17 @@ impl Visitors {
                 }
                 visitor.end(Ending::new(0, None, None));
             }
+            (ControlRequest::Pause(wanted), _) if wanted == ways.is_paused => {
+                visitor.end(refused(if wanted {
+                    "it is paused already"
+                } else {
+                    "it is not paused"
+                }));
+            }
+            (ControlRequest::Pause(wanted), _) => {
+                ways.wishes.push(Wish::Pause(wanted));
+                visitor.errand = Errand::Pause(wanted);
+            }
             (ControlRequest::Attach { input }, _) => attach(visitor, input, ways),
             (ControlRequest::Measure, Some((_, first))) => {
                 let network = if ways.orders.is_some() { None } else { Some(None) };
@@ -299,6 +211,9 @@ impl Visitors {
                 }
                 self.unanswered += 1;
                 return ways.agent.request(&Request::Measure(first.id.clone()));
+            }
+            (_, Some(_)) if ways.is_paused => {
+                visitor.end(Ending { hint: Some(PAUSED_HINT.to_owned()), ..refused(PAUSED) });
             }
             (request, Some(first)) => {
                 return self.start(index, (request, files), first, ways.agent);
@@ -329,7 +244,9 @@ impl Visitors {
             visitor.end(refused(&excess.to_string()));
             return Ok(());
         }
-        if !visitor.hand(&SupervisorMessage::Streams(kind), &ours) {
+        if let Some(kind) = kind
+            && !visitor.hand(&SupervisorMessage::Streams(kind), &ours)
+        {
             visitor.channel = None;
             return Ok(());
         }
@@ -355,7 +272,9 @@ impl Visitors {
             Event::Started { process, .. }
             | Event::Failed { process, .. }
             | Event::Exited { process, .. } => process,
-            Event::PoweringOff | Event::Measured { .. } => return Ok(Some(event)),
+            Event::PoweringOff | Event::Measured { .. } | Event::Frozen(_) => {
+                return Ok(Some(event));
+            }
         };
         let Some(visitor) = self.all.iter_mut().find(|visitor| visitor.process() == Some(of))
         else {
@@ -384,9 +303,21 @@ impl Visitors {
                 let out_of_memory = out_of_memory && is_container;
                 visitor.end(Outcome::Exited { status, out_of_memory }.ending());
             }
-            Event::PoweringOff | Event::Measured { .. } => {}
+            Event::PoweringOff | Event::Measured { .. } | Event::Frozen(_) => {}
         }
         Ok(None)
+    }
+
+    /// Whether all containers stand still, for those who wanted that, or that they go on.
+    pub fn paused(&mut self, is_paused: bool) {
+        for visitor in &mut self.all {
+            if let Errand::Pause(wanted) = visitor.errand {
+                visitor.end(match wanted == is_paused {
+                    true => Ending::new(0, None, None),
+                    false => refused("some of its processes do not stand still yet"),
+                });
+            }
+        }
     }
 
     /// What has passed through the sandbox's network, for all who want to know.
@@ -459,7 +390,7 @@ impl Visitors {
             visitor.end(match visitor.errand {
                 Errand::Streams | Errand::End => ending.clone(),
                 Errand::Unsaid if visitor.wants_the_end() => ending.clone(),
-                Errand::Unsaid => refused(NOT_RUNNING),
+                Errand::Unsaid | Errand::Pause(_) => refused(NOT_RUNNING),
                 Errand::Over => continue,
                 _ => Ending::new(KILLED, None, None),
             });

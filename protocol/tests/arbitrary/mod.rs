@@ -149,6 +149,7 @@ fn process_spec() -> impl Strategy<Value = ProcessSpec> {
                 program: match (root_refused, no_new_privileges) {
                     (false, false) if cwd.is_empty() => Program::DockerPorts,
                     (false, false) if user.is_empty() => Program::Gate,
+                    (false, false) if args.is_empty() => Program::Tasks,
                     (false, false) => Program::Named,
                     (true, false) => Program::Witness,
                     (follow, true) if args.is_empty() => Program::Pack { follow },
@@ -227,6 +228,7 @@ pub fn request() -> impl Strategy<Value = Request> {
         (process_ref(), size()).prop_map(|(process, size)| Request::Resize { process, size }),
         Just(Request::PowerOff),
         container_id().prop_map(Request::Measure),
+        any::<bool>().prop_map(Request::Freeze),
     ]
 }
 
@@ -271,5 +273,6 @@ pub fn event() -> impl Strategy<Value = Event> {
         Just(Event::PoweringOff),
         (container_id(), usage())
             .prop_map(|(container, usage)| Event::Measured { container, usage }),
+        any::<bool>().prop_map(Event::Frozen),
     ]
 }

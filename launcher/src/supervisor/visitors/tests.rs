@@ -1,5 +1,6 @@
 use super::*;
-use protocol::{ContainerId, Failure, FailureKind};
+use crate::session::CopyRequest;
+use protocol::{ContainerId, Failure, FailureKind, Usage};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -9,7 +10,7 @@ fn to<'w>(
     agent: &'w AgentClient,
     wishes: &'w mut Vec<Wish>,
 ) -> Ways<'w, 'w> {
-    Ways { first, agent, orders: None, streams: None, wishes }
+    Ways { first, agent, orders: None, streams: None, is_paused: false, wishes }
 }
 
 /// A sandbox without a guest, to which others come.
@@ -104,4 +105,40 @@ fn whoever_comes_for_the_end_is_told_it() {
     assert_eq!(told(&clients[0]), (3, None));
     assert_eq!(told(&clients[1]), (125, Some(NOT_RUNNING.to_owned())));
     assert_eq!(told(&clients[2]), (3, None));
+}
+
+/// What is wished is done by the agent, which says what has come of it; until then nobody starts anything.
+#[test]
+fn whoever_pauses_is_told_what_has_come_of_it() {
+    let Place { directory, mut visitors, agent, _guest } = Place::new();
+    let spec = crate::container_spec::tests::spec(&["image"]);
+    let init = ProcessRef { container: Some(spec.id.clone()), process: spec.init_id.clone() };
+    let told = |client: &Channel| match client.receive::<SupervisorMessage>().unwrap().0 {
+        SupervisorMessage::Ended(Ending { exit_code, message, .. }) => (exit_code, message),
+        other => panic!("{other:?}"),
+    };
+    let mut asks = |request, is_paused| {
+        let client = crate::control::reach(directory.path()).unwrap().unwrap();
+        client.send(&request, &[]).unwrap();
+        let mut wishes = Vec::new();
+        let mut ways = Ways { is_paused, ..to(Some((&init, &spec)), &agent, &mut wishes) };
+        visitors.hear(&[true], &mut ways).unwrap();
+        let there = visitors.watched().count() - 1;
+        let ready = [vec![false; there], vec![true]].concat();
+        visitors.hear(&ready, &mut ways).unwrap();
+        (client, matches!(wishes.as_slice(), [Wish::Pause(_)]))
+    };
+    let (still, is_wished) = asks(ControlRequest::Pause(true), false);
+    assert!(is_wished);
+    let (again, is_wished) = asks(ControlRequest::Pause(true), true);
+    assert_eq!((told(&again), is_wished), ((125, Some("it is paused already".to_owned())), false));
+    let copy = CopyRequest::Out { path: "/".to_owned(), follow: false };
+    let (copies, _) = asks(ControlRequest::Copy(copy), true);
+    assert_eq!(told(&copies), (125, Some(PAUSED.to_owned())));
+    let (goes_on, is_wished) = asks(ControlRequest::Pause(false), true);
+    assert!(is_wished);
+    visitors.paused(true);
+    assert_eq!(told(&still), (0, None));
+    let (exit_code, message) = told(&goes_on);
+    assert_eq!((exit_code, message.is_some()), (125, true), "they do not go on");
 }
