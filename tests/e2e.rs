@@ -33,10 +33,7 @@ fn main() -> ExitCode {
     let cases = cases::all();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--inside-reference-host", order] => {
-            reference_host::run_inside(
-                Path::new(order),
-                &[&cases[..], cases::soak::CASES].concat(),
-            );
+            reference_host::run_inside(Path::new(order), &[cases, cases::long()].concat());
             return ExitCode::SUCCESS;
         }
         ["--soak", ..] => return soak_main(&words[1..]),
@@ -104,6 +101,6 @@ fn soak_main(words: &[String]) -> ExitCode {
     };
     trial::keep_panics_quiet();
     let scratch = scratch();
-    let all_well = soak::run(&order, cases::soak::CASES, scratch.path());
+    let all_well = soak::run(&order, &cases::long(), scratch.path());
     if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

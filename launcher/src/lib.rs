@@ -19,6 +19,7 @@ pub mod capabilities;
 mod child_end;
 pub mod cli;
 pub mod command;
+mod companions;
 pub mod container_spec;
 pub mod control;
 mod copy;

@@ -3,6 +3,7 @@
 //! Owns: its identifier, its record, its writable disk, the choice of kernel. Never does: run it.
 
 use crate::accelerator::{ConsoleSink, MachineParts, Offer, Stretch};
+use crate::companions;
 use crate::control::Control;
 use crate::error::{Explain, Failure};
 use crate::host::NamedInputs;
@@ -27,6 +28,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// The word for the kernel that has what few need.
+const FULL: &str = "full";
+
 /// Why a sandbox's files could not be made or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
@@ -42,6 +46,9 @@ pub enum SandboxError {
         #[source]
         source: io::Error,
     },
+    /// The second kernel did not come with this program.
+    #[error("no kernel with what few need lies beside this program")]
+    NoFullKernel,
     /// The writable disk could not be made.
     #[error("cannot make the sandbox's writable disk")]
     Disk(#[source] io::Error),
@@ -55,6 +62,9 @@ impl Explain for SandboxError {
         match self {
             SandboxError::Payload(PayloadError::Absent) => {
                 Some("use the binary that make build leaves in dist/".to_owned())
+            }
+            SandboxError::NoFullKernel => {
+                Some("make full-kernel makes it; a file called full is ./full".to_owned())
             }
             SandboxError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => Some(
                 "free some space in the state directory, or give it a larger volume".to_owned(),
@@ -79,7 +89,7 @@ impl NamedFiles {
     /// For the first that cannot be opened.
     pub fn open(plan: &RunPlan, timings: Option<&Path>) -> Result<Self, SandboxError> {
         Ok(Self {
-            kernel: plan.sandbox.kernel.as_deref().map(whole).transpose()?,
+            kernel: kernel(plan.sandbox.kernel.as_deref())?,
             console: plan.sandbox.console.as_deref().map(create).transpose()?,
             timings: timings.map(create).transpose()?,
         })
@@ -300,6 +310,17 @@ impl Sandbox {
         self.record.sockets.clear();
         Ok(self.own.keep(&self.record)?)
     }
+}
+
+/// The kernel that was named, by a file or a flavour.
+fn kernel(named: Option<&Path>) -> Result<Option<Stretch>, SandboxError> {
+    let path = match named {
+        Some(name) if name == Path::new(FULL) => {
+            Some(companions::find(companions::FULL_KERNEL).ok_or(SandboxError::NoFullKernel)?)
+        }
+        other => other.map(Path::to_owned),
+    };
+    path.as_deref().map(whole).transpose()
 }
 
 /// Where the sockets of its container's are reached that it publishes.

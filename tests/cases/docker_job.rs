@@ -2,6 +2,7 @@
 //!
 //! It takes minutes: for `make soak` alone.
 
+use crate::cases;
 use crate::cases::engines::device_and_group;
 use crate::harness::engine::Engine;
 use crate::harness::product::Accelerator;
@@ -10,6 +11,10 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
 use std::time::Duration;
+
+cases! {
+    Both: a_job_of_ci, a_job_with_privileges;
+}
 
 /// All of it, on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -48,12 +53,12 @@ its end: 130";
 
 /// Builds, compose with a database and health checks, a registry outside, testcontainers of two languages; by
 /// `cofferdam docker` of a user without privilege.
-pub fn of_ci(world: &World) {
+fn a_job_of_ci(world: &World) {
     says(world, "job", OF_CI);
 }
 
 /// Limits, devices, loop mounts, both kinds of iptables, podman, Docker once more, and systemd as PID 1.
-pub fn with_privileges(world: &World) {
+fn a_job_with_privileges(world: &World) {
     says(world, "privileged", WITH_PRIVILEGES);
 }
 

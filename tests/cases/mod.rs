@@ -22,6 +22,7 @@ mod docker_default;
 mod docker_job;
 mod docker_ports;
 mod doctor;
+mod endurance;
 mod engine_walls;
 mod engines;
 mod escapes;
@@ -132,6 +133,11 @@ pub fn all() -> Vec<Case> {
     .concat()
 }
 
+/// Every case of `make soak`.
+pub fn long() -> Vec<Case> {
+    [soak::CASES, docker_job::CASES, endurance::CASES].concat()
+}
+
 /// Whether a case runs Docker's daemon in a sandbox, of which an image has to be made.
 pub fn runs_docker(case: &Case) -> bool {
     let name = case.name();
@@ -141,5 +147,5 @@ pub fn runs_docker(case: &Case) -> bool {
 
 /// Whether a case runs a job of CI, whose place has to be made.
 pub fn runs_job_of_ci(case: &Case) -> bool {
-    case.name().starts_with("soak::a_job_")
+    case.name().starts_with("docker_job::")
 }

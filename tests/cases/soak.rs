@@ -1,8 +1,6 @@
 //! Long runs, for `make soak` alone: many sandboxes, many kills, much data.
 
-use super::{
-    docker_job, filters, kills, limits, mutations, network, real_clients, real_images, repeat,
-};
+use super::{filters, kills, limits, mutations, network, real_clients, real_images, repeat};
 use crate::cases;
 use crate::harness::kernel::{Misdeed, tiny};
 use crate::harness::nets::Kinds;
@@ -24,7 +22,7 @@ pub const BYTES: u64 = 1 << 30;
 pub const CONNECTIONS: u32 = 1_000_000;
 
 cases! {
-    Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, kills_of_the_share_process, kills_of_the_network_process, a_gibibyte_comes_back, a_job_of_ci, a_job_with_privileges,
+    Both: many_in_a_row, kills_of_the_launcher, kills_of_unpacking, kills_of_the_share_process, kills_of_the_network_process, a_gibibyte_comes_back,
         all_the_cpus_there_can_be, each_call_taken_off_its_list_is_missed;
     Kvm: kills_of_the_vmm, kills_of_the_probe_of_a_good_kvm, a_hang_at_boot_without_a_word_of_it;
     Tcg: kills_of_the_emulator, kills_of_its_devices, a_million_connections, mistaken_archives, mistaken_answers,
@@ -43,14 +41,6 @@ fn each_call_taken_off_its_list_is_missed(world: &World) {
 
 fn all_the_cpus_there_can_be(world: &World) {
     limits::cpus_that_run(world, 32);
-}
-
-fn a_job_of_ci(world: &World) {
-    docker_job::of_ci(world);
-}
-
-fn a_job_with_privileges(world: &World) {
-    docker_job::with_privileges(world);
 }
 
 fn mistaken_archives(world: &World) {

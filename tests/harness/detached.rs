@@ -25,7 +25,11 @@ impl Drop for Detached<'_> {
 impl<'w> Detached<'w> {
     /// One that is not started yet.
     pub fn sandbox(world: &'w World) -> (Sandbox<'w>, Self) {
-        let state = world.fresh_state();
+        Self::at(world, world.fresh_state())
+    }
+
+    /// The same in this state directory.
+    pub fn at(world: &'w World, state: PathBuf) -> (Sandbox<'w>, Self) {
         let sandbox = world.sandbox().kept().state(&state).flags(&["--detach", "--name", "box"]);
         (sandbox, Self { world, state })
     }

@@ -67,10 +67,25 @@ pub fn all(workspace: &Workspace) -> Result<Built> {
 pub fn docker_image(workspace: &Workspace) -> Result<PathBuf> {
     progress::heading("Building");
     let archive = images::Name::Docker.build(workspace)?.docker_archive;
+    beside(workspace, &archive, "cofferdam-docker.tar")
+}
+
+/// Builds the kernel of `--kernel full`; gives where it stands.
+///
+/// # Errors
+/// Those of every step.
+pub fn full_kernel(workspace: &Workspace) -> Result<PathBuf> {
+    progress::heading("Building");
+    let kernel = kernel::built(workspace, kernel::Flavour::Full)?;
+    beside(workspace, &kernel, "cofferdam-kernel-full")
+}
+
+/// Puts a file beside the program.
+fn beside(workspace: &Workspace, file: &Path, name: &str) -> Result<PathBuf> {
     let _lock = cache::lock(&workspace.dist.join(".lock"))?;
-    let place = workspace.dist.join("cofferdam-docker.tar");
-    when_changed(workspace, &place, Inputs::default().identity(&archive)?, |out| {
-        Ok(std::io::copy(&mut File::open(&archive)?, out).map(drop)?)
+    let place = workspace.dist.join(name);
+    when_changed(workspace, &place, Inputs::default().identity(file)?, |out| {
+        Ok(std::io::copy(&mut File::open(file)?, out).map(drop)?)
     })?;
     progress::say(&format!("{} ({} MiB)", place.display(), fs::metadata(&place)?.len() >> 20));
     Ok(place)

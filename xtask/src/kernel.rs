@@ -53,14 +53,31 @@ const DECIDING: &[&str] = &[
     "HOSTLDFLAGS",
 ];
 
-/// Gives the kernel, packed, and builds it first where that was not done before.
+/// Which kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// The one that every sandbox boots, unless it is told another.
+    Usual,
+    /// The same with what few need: `kernel-config/full`.
+    Full,
+}
+
+/// Gives the usual kernel, packed, and builds it first where that was not done before.
 ///
 /// # Errors
 /// Those of each step; the compiler's own words stand in a log that the error names.
 pub fn vmlinux(workspace: &Workspace) -> Result<PathBuf> {
-    let digest = digest(workspace)?;
+    built(workspace, Flavour::Usual)
+}
+
+/// The same of a flavour.
+///
+/// # Errors
+/// As [`vmlinux`].
+pub fn built(workspace: &Workspace, flavour: Flavour) -> Result<PathBuf> {
+    let digest = digest_of(workspace, flavour)?;
     let entry = cache::entry(workspace, "kernel", &digest, |place| {
-        let config = config(workspace)?;
+        let config = config(workspace, flavour)?;
         let tree = source::extract(workspace)?;
         fs::copy(&config, tree.path.join(".config"))?;
         compile::vmlinux(&tree.path, compile::remembering_compiler(), place)?;
@@ -75,11 +92,11 @@ pub fn vmlinux(workspace: &Workspace) -> Result<PathBuf> {
 ///
 /// # Errors
 /// As [`vmlinux`], and where the fragments ask for what the source does not have.
-pub fn config(workspace: &Workspace) -> Result<PathBuf> {
-    let digest = digest(workspace)?;
+pub fn config(workspace: &Workspace, flavour: Flavour) -> Result<PathBuf> {
+    let digest = digest_of(workspace, flavour)?;
     let entry = cache::entry(workspace, "kernel-config", &digest, |place| {
         let tree = source::extract(workspace)?;
-        configure::config(&tree.path, &fragments(workspace)?, &place.join("config"))
+        configure::config(&tree.path, &all_of(workspace, flavour)?, &place.join("config"))
     })?;
     Ok(entry.join("config"))
 }
@@ -100,11 +117,15 @@ pub fn sources(workspace: &Workspace) -> Result<source::Tree> {
     source::extract(workspace)
 }
 
-/// What tells it from every other.
+/// What tells the usual one from every other.
 ///
 /// # Errors
 /// Where its source is not installed.
 pub fn digest(workspace: &Workspace) -> Result<String> {
+    digest_of(workspace, Flavour::Usual)
+}
+
+fn digest_of(workspace: &Workspace, flavour: Flavour) -> Result<String> {
     let compiler = process::capture(Command::new("gcc").arg("--version"))?;
     let mut inputs = Inputs::default()
         .text("source", &source::digest(workspace)?)
@@ -112,7 +133,7 @@ pub fn digest(workspace: &Workspace) -> Result<String> {
     for step in BUILD {
         inputs = inputs.text("build", step);
     }
-    for fragment in fragments(workspace)? {
+    for fragment in all_of(workspace, flavour)? {
         let text = fs::read_to_string(&fragment)
             .with_context(|| format!("cannot read {}", fragment.display()))?;
         // What it says, not how: a comment makes no other kernel.
@@ -144,6 +165,15 @@ fn make(tree: &Path) -> Command {
 /// option stands in two.
 fn fragments(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     listed(&workspace.root.join("kernel-config/fragments"), "config")
+}
+
+/// The fragments of a flavour: where two name an option, the last one decides.
+fn all_of(workspace: &Workspace, flavour: Flavour) -> Result<Vec<PathBuf>> {
+    let mut all = fragments(workspace)?;
+    if flavour == Flavour::Full {
+        all.extend(listed(&workspace.root.join("kernel-config/full"), "config")?);
+    }
+    Ok(all)
 }
 
 /// The files of `folder` that end so, in the order of their names.

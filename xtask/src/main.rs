@@ -59,6 +59,8 @@ enum Command {
     Setup,
     /// Build the guest kernel
     Kernel,
+    /// Build dist/cofferdam-kernel-full, the one of `--kernel full`: it has what few need
+    FullKernel,
     /// Build the guest agent
     Agent,
     /// Build the initramfs
@@ -140,6 +142,7 @@ fn dispatch(command: &Command) -> Result<()> {
     let workspace = Workspace::find()?;
     match command {
         Command::Setup => setup::run(),
+        Command::FullKernel => build::full_kernel(&workspace).map(drop),
         Command::Kernel => kernel::vmlinux(&workspace).map(|path| progress::result(&path)),
         Command::Agent => program::agent(&workspace).map(|path| progress::result(&path)),
         Command::Initramfs => guest::initramfs(&workspace).map(|path| progress::result(&path)),

@@ -289,7 +289,7 @@ pub struct RunArgs {
     /// Most that can be written [default: 100g, half of the memory]
     #[arg(long, value_name = "SIZE", help_heading = "Virtual machine", allow_hyphen_values = true)]
     pub disk_size: Option<String>,
-    /// Boot this kernel (an ELF vmlinux) instead of the built-in one
+    /// Boot this kernel (an ELF vmlinux) instead of the built-in one; full: the one with what few need
     #[arg(long, value_name = "FILE", help_heading = "Virtual machine", allow_hyphen_values = true)]
     pub kernel: Option<PathBuf>,
     /// Write the VM's serial console here

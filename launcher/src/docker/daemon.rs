@@ -6,6 +6,7 @@
 
 use super::DockerError;
 use crate::cli::docker::DaemonArgs;
+use crate::companions;
 use crate::detached::{self, Launched};
 use crate::error::{Failure, clean, say};
 use crate::log::read::Reader;
@@ -22,8 +23,6 @@ use std::time::{Duration, Instant};
 pub const SOCKET: &str = "/var/run/docker.sock";
 /// Where it keeps what it has: on a file system that can be one of overlayfs' own layers.
 const DATA: &str = "/var/lib/docker";
-/// An archive beside this program, or where a package puts it.
-const IMAGES: [&str; 2] = ["cofferdam-docker.tar", "../share/cofferdam/docker.tar"];
 /// How long it may take.
 const PATIENCE_SECONDS: u32 = 300;
 /// How long it has to stop what runs in it: twice what it gives a container.
@@ -155,9 +154,7 @@ pub fn answers(socket: &Path) -> bool {
 
 /// The image that came with this program.
 fn own_image() -> Option<String> {
-    let program = std::fs::read_link("/proc/self/exe").ok()?;
-    let beside = IMAGES.iter().filter_map(|name| Some(program.parent()?.join(name)));
-    let archive = beside.into_iter().find(|path| path.is_file())?;
+    let archive = companions::find(companions::DOCKER_IMAGE)?;
     Some(format!("docker-archive:{}", archive.to_str()?))
 }
 

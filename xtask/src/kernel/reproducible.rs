@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{compile, config, source, vmlinux};
+use super::{Flavour, compile, config, source, vmlinux};
 use crate::progress;
 use crate::workspace::Workspace;
 use crate::{cache, process};
@@ -29,7 +29,7 @@ pub fn check(workspace: &Workspace) -> Result<()> {
     let in_use = digest(&vmlinux(workspace)?)?;
     let tree = folder.join(PLACE);
     source::extract_to(workspace, &tree)?;
-    std::fs::copy(config(workspace)?, tree.join(".config"))?;
+    std::fs::copy(config(workspace, Flavour::Usual)?, tree.join(".config"))?;
     compile::vmlinux(&tree, "CC=gcc", &folder)?;
     let again = digest(&folder.join("vmlinux"))?;
     cache::remove(&folder)?;

@@ -31,7 +31,11 @@ fn moby_check() -> PathBuf {
 }
 
 fn finished() -> (PathBuf, Options) {
-    let path = config(&Workspace::find().unwrap()).unwrap();
+    finished_of(Flavour::Usual)
+}
+
+fn finished_of(flavour: Flavour) -> (PathBuf, Options) {
+    let path = config(&Workspace::find().unwrap(), flavour).unwrap();
     let options = parse(&fs::read_to_string(&path).unwrap());
     (path, options)
 }
@@ -75,7 +79,30 @@ fn what_must_not_be_there_is_not() {
 /// moby's script, as it is: what it finds missing is exactly what we say is missing, and why.
 #[test]
 fn moby_misses_only_what_we_explain() {
-    let (path, _) = finished();
+    assert_eq!(moby_misses(Flavour::Usual), list("moby-missing.list"));
+}
+
+/// And the other flavour has all of that but what no kernel has, or none of ours may.
+#[test]
+fn moby_misses_nothing_in_the_full_one() {
+    let expected = ["AUFS_FS", "MEMCG_SWAP", "RT_GROUP_SCHED"].map(str::to_owned);
+    assert_eq!(moby_misses(Flavour::Full), BTreeSet::from(expected));
+}
+
+/// It lets no code in either, and what it has besides is what the usual one names as left out.
+#[test]
+fn the_full_one_has_what_the_usual_one_leaves_out() {
+    let (_, options) = finished_of(Flavour::Full);
+    let is_there =
+        |name: &String| options.get(&format!("CONFIG_{name}")).cloned().flatten().is_some();
+    let missing: Vec<_> = list("required.list").into_iter().filter(|it| !is_there(it)).collect();
+    assert!(missing.is_empty(), "missing: {missing:?}");
+    let present = list("forbidden.list").into_iter().filter(is_there).collect::<BTreeSet<_>>();
+    assert_eq!(present, list("full-only.list"));
+}
+
+fn moby_misses(flavour: Flavour) -> BTreeSet<String> {
+    let (path, _) = finished_of(flavour);
     let output = Command::new("bash").arg(moby_check()).arg(&path).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut verdicts = 0;
@@ -93,7 +120,7 @@ fn moby_misses_only_what_we_explain() {
         }
     }
     assert!(verdicts > 50, "the check said little:\n{text}");
-    assert_eq!(missing, list("moby-missing.list"));
+    missing
 }
 
 #[test]
