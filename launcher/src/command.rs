@@ -85,6 +85,8 @@ fn with_sandboxes(command: Command) -> Result<(), Failure> {
         Command::Unpause(args) => stop::pause(&args, false),
         Command::Wait(args) => stop::wait(&args),
         Command::Ps(args) => confined().and_then(|()| sandboxes::ps(&args)),
+        Command::Rename(args) => stop::rename(&args),
+        Command::Events(args) => return crate::events::events(&args),
         Command::Port(args) => confined().and_then(|()| sandboxes::port(&args)),
         Command::Inspect(args) => {
             // Where this process is, it does not know once it is walled in.

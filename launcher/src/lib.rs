@@ -29,6 +29,7 @@ mod docker;
 pub mod doctor;
 mod engine_profile;
 pub mod error;
+mod events;
 mod exec;
 pub mod exit_code;
 pub mod host;

@@ -19,7 +19,6 @@ use crate::layers_disk::LayersDisk;
 use crate::log::Limits;
 use crate::outcome::Outcome;
 use crate::outer_walls::{self, Around, WallsMissing};
-use crate::plan::health::HealthPlan;
 use crate::plan::{ProcessPlan, RunPlan, disk_size};
 use crate::pull::{self, Means};
 use crate::sandbox::{Begins, NamedFiles, Sandbox};
@@ -28,9 +27,7 @@ use crate::session::signals::Signals;
 use crate::session::{Ending, SupervisorMessage, terminal};
 use crate::start::Beginning;
 use crate::streams::Streams;
-use crate::supervisor::{
-    DockerPorts, Gate, Health, Job, Neighbours, Pausing, Supervisor, Visitors,
-};
+use crate::supervisor::{DockerPorts, Gate, Health, Job, Neighbours, Notes, Supervisor, Visitors};
 use crate::timings::Clock;
 use crate::volumes::OfRun;
 use protocol::{ContainerSpec, Program, Request};
@@ -151,10 +148,10 @@ fn stages(
     streams.hand_to(session).map_err(Failure::plain)?;
     let kept = RefCell::new(&mut sandbox);
     let neighbours = neighbours(beside, plan.sandbox.quiet, &kept);
-    let (pausing, health) = kept_states(&kept, process.health);
     let mut supervisor = Supervisor::new(&mut machine, agent, session, job, neighbours);
     let visitors = Visitors::new(control, streams.into_line(), layers);
-    supervisor.admit(visitors.with_gate(gate, plan.container.sockets.clone()), pausing, health);
+    let visitors = visitors.with_gate(gate, plan.container.sockets.clone());
+    supervisor.admit(visitors, process.health.map(Health::new), notes(&kept));
     let outcome = supervisor.run();
     clock.supervised(&supervisor.timings);
     let (is_asked, visitors) = supervisor.into_visitors();
@@ -184,15 +181,9 @@ fn neighbours<'a>(
     Neighbours { processes: beside.watched(), orders: beside.orders(quiet), docker }
 }
 
-/// Whether its containers stand still, and whether the first is well, as its record has it. One that cannot be written says
-/// less.
-fn kept_states<'a>(
-    sandbox: &'a RefCell<&mut Sandbox>,
-    health: Option<HealthPlan>,
-) -> (Pausing<'a>, Option<Health<'a>>) {
-    let pausing = Pausing::new(Box::new(|paused| drop(sandbox.borrow_mut().pauses(paused))));
-    let keep = |health| drop(sandbox.borrow_mut().is_well(health));
-    (pausing, health.map(|plan| Health::new(plan, Box::new(keep))))
+/// Where it is noted what becomes of a sandbox. A record that cannot be written is one that says less.
+fn notes<'a>(sandbox: &'a RefCell<&mut Sandbox>) -> Notes<'a> {
+    Box::new(|note| drop(sandbox.borrow_mut().note(note)))
 }
 
 /// Removes a sandbox, or records how it ended; and says where there is no room left for what the guest has written.

@@ -12,9 +12,10 @@ use crate::plan::RunPlan;
 use crate::published_sockets;
 use crate::start::{self, Before, Beginning, StartError};
 use crate::state::{
-    Again, Health, OwnSandbox, PublishedPort, PublishedSocket, Record, Sandboxes, StateError,
-    Status,
+    Again, OwnSandbox, PublishedPort, PublishedSocket, Record, Sandboxes, StateError, Status,
+    now_ms,
 };
+use crate::supervisor::Note;
 use crate::volumes::Held;
 use ext4::Identity;
 use image::Image;
@@ -275,21 +276,17 @@ impl Sandbox {
         self.own.say(&self.record)
     }
 
-    /// Records whether its containers stand still.
+    /// Records what is noted of it.
     ///
     /// # Errors
     /// Where the state directory cannot be written.
-    pub fn pauses(&mut self, paused: bool) -> Result<(), StateError> {
-        self.record.paused = paused;
-        self.own.say(&self.record)
-    }
-
-    /// Records whether its container is well.
-    ///
-    /// # Errors
-    /// Where the state directory cannot be written.
-    pub fn is_well(&mut self, health: Health) -> Result<(), StateError> {
-        self.record.health = Some(health);
+    pub fn note(&mut self, note: Note) -> Result<(), StateError> {
+        match note {
+            Note::Started => self.record.started_ms = Some(now_ms()),
+            Note::Paused(paused) => self.record.paused = paused,
+            Note::Health(health) => self.record.health = Some(health),
+            Note::Name(name) => self.record.name = Some(name),
+        }
         self.own.say(&self.record)
     }
 
@@ -304,6 +301,7 @@ impl Sandbox {
         self.record.status = Status::Exited { exit_code: outcome.exit_code() };
         self.record.error = outcome.ending().message;
         self.record.stopped = is_asked;
+        self.record.ended_ms = Some(now_ms());
         self.record.paused = false;
         self.record.health = None;
         self.record.ports.clear();

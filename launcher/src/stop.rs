@@ -2,9 +2,11 @@
 //!
 //! Owns: asking for it, and waiting. Never does: end one itself, but where its supervisor does not answer.
 
+use crate::cli::ps::RenameArgs;
 use crate::cli::stop::{KillArgs, StartArgs, StopArgs, WaitArgs};
 use crate::control::{ControlError, RunningSandbox};
 use crate::error::{Explain, Failure, say};
+use crate::plan::names;
 use crate::plan::signal::{self, KILL, SIGNAL_HINT, SignalError};
 use crate::session::{ControlRequest, Ending, Patience, SupervisorMessage};
 use crate::state::{Sandboxes, Status};
@@ -69,6 +71,23 @@ pub fn pause(args: &StartArgs, wanted: bool) -> Result<String, Failure> {
         done(&running, &ControlRequest::Pause(wanted), &format!("cannot {action} {sandbox}"))?;
         Ok(sandbox.to_owned())
     })
+}
+
+/// Gives a sandbox another name.
+///
+/// # Errors
+/// Where it is none, or taken; or there is no such sandbox.
+pub fn rename(args: &RenameArgs) -> Result<String, Failure> {
+    let name = names::renamed(&args.name)?;
+    let free = Sandboxes::open(&args.state_dir)?.free_name(&args.sandbox, name)?;
+    match running(&args.state_dir, free.id().as_str())? {
+        Some(running) => {
+            let request = ControlRequest::Rename(free.name().to_owned());
+            done(&running, &request, &format!("cannot rename {}", args.sandbox))?;
+        }
+        None => free.give()?,
+    }
+    Ok(String::new())
 }
 
 /// Asks for what is done at once.

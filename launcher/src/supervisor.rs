@@ -15,6 +15,7 @@ mod gate;
 mod health;
 mod job;
 mod neighbours;
+mod notes;
 mod orders;
 mod pausing;
 mod stopping;
@@ -26,8 +27,9 @@ pub use gate::Gate;
 pub use health::Health;
 pub use job::{Job, Timings};
 pub use neighbours::{Neighbours, Watched};
+pub use notes::{Note, Notes};
 pub use orders::Orders;
-pub use pausing::Pausing;
+use pausing::Pausing;
 use stopping::Why;
 pub use visitors::Visitors;
 use visitors::Ways;
@@ -95,8 +97,9 @@ pub struct Supervisor<'a> {
     is_asked_to_end: bool,
     /// How often the agent has told of what it was not asked for.
     unasked: u32,
-    pausing: Pausing<'a>,
-    health: Option<Health<'a>>,
+    pausing: Pausing,
+    health: Option<Health>,
+    note: Notes<'a>,
     deadline: Option<Instant>,
     /// What was reached when.
     pub timings: Timings,
@@ -132,18 +135,20 @@ impl<'a> Supervisor<'a> {
             output_ended,
             is_asked_to_end,
             unasked: 0,
-            pausing: Pausing::new(Box::new(drop)),
+            pausing: Pausing::default(),
             health: None,
+            note: Box::new(drop),
             deadline,
             timings,
         }
     }
 
-    /// Lets others come for further processes, or to pause it; and has it asked now and then whether its container is well.
-    pub fn admit(&mut self, visitors: Visitors, pausing: Pausing<'a>, health: Option<Health<'a>>) {
+    /// Lets others come for further processes, or to pause it; has it asked now and then whether its container is well, where
+    /// that is wanted; and has noted what becomes of it.
+    pub fn admit(&mut self, visitors: Visitors, health: Option<Health>, note: Notes<'a>) {
         self.visitors = Some(visitors);
-        self.pausing = pausing;
         self.health = health;
+        self.note = note;
     }
 
     /// Goes on until it is known how the sandbox ended.
@@ -278,7 +283,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn on_event(&mut self, event: Event) -> Result<Step, AgentError> {
-        if self.is_of_health(&event) {
+        if self.is_of_health(&event) || self.is_of_pausing(&event) {
             return Ok(Step::Continue(()));
         }
         let event = match &mut self.visitors {
@@ -296,7 +301,8 @@ impl<'a> Supervisor<'a> {
                 // The terminal side may be gone: the session's end is noticed where it is read.
                 let _ = self.session.send(&SupervisorMessage::Started, &[]);
                 self.watch_docker()?;
-                self.health.iter_mut().for_each(|health| health.begin(Instant::now()));
+                (self.note)(Note::Started);
+                self.begin_health();
                 if let Some(visitors) = &mut self.visitors {
                     visitors.open_gate((&self.init, &self.job.spec), &self.agent)?;
                 }
@@ -322,9 +328,6 @@ impl<'a> Supervisor<'a> {
                 let patience = Instant::now() + OUTPUT_PATIENCE;
                 self.deadline = Some(self.deadline.map_or(patience, |at| at.min(patience)));
                 return self.drain(outcome);
-            }
-            (_, Event::Frozen(is_paused)) if self.pausing.told(is_paused) => {
-                self.visitors.iter_mut().for_each(|visitors| visitors.paused(is_paused));
             }
             // Anything else is out of order, or of a process nobody asked for: a claim not believed.
             _ => {

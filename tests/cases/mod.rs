@@ -26,6 +26,7 @@ mod endurance;
 mod engine_walls;
 mod engines;
 mod escapes;
+mod events;
 mod exec;
 mod exit_codes;
 mod filters;
@@ -111,6 +112,7 @@ pub fn all() -> Vec<Case> {
         published_sockets::CASES,
         kernel_tcp::CASES,
         archives::CASES,
+        events::CASES,
         health::CASES,
         hostile_state::CASES,
         console::CASES,

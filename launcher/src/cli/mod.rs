@@ -111,6 +111,10 @@ pub enum Command {
     Wait(stop::WaitArgs),
     /// List sandboxes
     Ps(PsArgs),
+    /// Give a sandbox another name
+    Rename(ps::RenameArgs),
+    /// Say what becomes of sandboxes, as it does
+    Events(ps::EventsArgs),
     /// Say what sandboxes use that run
     Stats(stats::StatsArgs),
     /// List the processes of a sandbox's container

@@ -1,4 +1,4 @@
-//! `cofferdam ps` and `cofferdam rm`.
+//! `cofferdam ps`, `inspect`, `rename`, `events` and `rm`.
 
 use super::DEFAULT_STATE_DIR;
 use clap::Args;
@@ -27,6 +27,31 @@ pub struct InspectArgs {
     /// Names, identifiers, or beginnings of identifiers
     #[arg(required = true, value_name = "SANDBOX")]
     pub sandboxes: Vec<String>,
+    /// Where sandboxes live
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
+}
+
+/// What was typed after `rename`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct RenameArgs {
+    /// Name, identifier, or beginning of an identifier
+    #[arg(value_name = "SANDBOX")]
+    pub sandbox: String,
+    /// What it is to be called
+    #[arg(value_name = "NAME", allow_hyphen_values = true)]
+    pub name: String,
+    /// Where sandboxes live
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
+    pub state_dir: PathBuf,
+}
+
+/// What was typed after `events`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct EventsArgs {
+    /// Print each as a line of JSON
+    #[arg(long)]
+    pub json: bool,
     /// Where sandboxes live
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
     pub state_dir: PathBuf,

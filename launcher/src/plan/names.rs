@@ -12,6 +12,9 @@ pub enum NameError {
     /// No sandbox name.
     #[error("--name {0:?} is no name for a sandbox")]
     Sandbox(String),
+    /// No name that a sandbox can have later.
+    #[error("{0:?} is no name for a sandbox")]
+    Renamed(String),
     /// A working directory that is not absolute.
     #[error("--workdir {0:?} is not an absolute path")]
     Workdir(String),
@@ -23,7 +26,7 @@ impl Explain for NameError {
             NameError::Hostname(_) => {
                 "a host name is 1 to 63 letters, digits, '-' and '.', and begins and ends with a letter or digit".into()
             }
-            NameError::Sandbox(_) => {
+            NameError::Sandbox(_) | NameError::Renamed(_) => {
                 "a name is 1 to 64 of A-Z a-z 0-9 _ . - and begins with a letter or digit".into()
             }
             NameError::Workdir(path) => format!("write it from the container's root: /{path}"),
@@ -50,6 +53,14 @@ pub fn hostname(text: &str) -> Result<String, NameError> {
     } else {
         Err(NameError::Hostname(text.to_owned()))
     }
+}
+
+/// The same of one that it is given later.
+///
+/// # Errors
+/// [`NameError::Renamed`].
+pub fn renamed(text: &str) -> Result<ContainerId, NameError> {
+    sandbox(text).map_err(|_| NameError::Renamed(text.to_owned()))
 }
 
 /// Checks the name of a sandbox: that of a container, as the guest will know it.

@@ -67,6 +67,8 @@ pub enum ControlRequest {
     Tasks,
     /// All its containers are to stand still, or to go on; answered once they do.
     Pause(bool),
+    /// It is to be called so; answered once it is.
+    Rename(String),
     /// Something is to be copied: the archive is on standard output, or expected on standard input.
     Copy(CopyRequest),
 }

@@ -19,9 +19,12 @@
 
 mod again;
 mod record;
+mod rename;
 
 pub use again::Again;
-pub use record::{Health, HealthStatus, PublishedPort, PublishedSocket, Record, Status, Transport};
+pub use record::{
+    Health, HealthStatus, PublishedPort, PublishedSocket, Record, Status, Transport, now_ms,
+};
 
 use image::store::open_regular;
 use protocol::ContainerId;

@@ -27,6 +27,12 @@ pub struct Record {
     pub name: Option<String>,
     /// When it was made: milliseconds since the Unix epoch.
     pub created_ms: u64,
+    /// When its container was started the last time, likewise.
+    #[serde(default)]
+    pub started_ms: Option<u64>,
+    /// When it ended, likewise.
+    #[serde(default)]
+    pub ended_ms: Option<u64>,
     /// The image reference, as typed.
     pub image: String,
     /// The command that runs in it.
@@ -162,16 +168,23 @@ impl Status {
     }
 }
 
+/// Now, in milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Record {
     /// The record of a sandbox that begins now, under this process.
     pub fn new(id: ContainerId, name: Option<String>, image: String, command: Vec<String>) -> Self {
-        let now = std::time::SystemTime::now();
-        let created = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self {
             version: VERSION,
             id,
             name,
-            created_ms: u64::try_from(created.as_millis()).unwrap_or(u64::MAX),
+            created_ms: now_ms(),
+            started_ms: None,
+            ended_ms: None,
             image,
             command,
             status: Status::Running,
@@ -201,7 +214,9 @@ impl Record {
 
     /// The same, of one that is started again: it is in the background now, whatever it was.
     pub(super) fn once_more(self) -> Self {
-        Self { status: Status::Running, error: None, stopped: false, lasting: true, ..self }
+        let (started_ms, ended_ms) = (None, None);
+        let status = Status::Running;
+        Self { status, error: None, stopped: false, lasting: true, started_ms, ended_ms, ..self }
     }
 
     /// The same, with these ports published.

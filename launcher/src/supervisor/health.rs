@@ -8,20 +8,17 @@
 //!                          │ ended otherwise, or late: SIGKILL ──▶ one more failure in a row ──▶ waits
 //! ```
 
-use super::{Stage, Step, Supervisor, asked};
+use super::{Note, Stage, Step, Supervisor, asked};
 use crate::plan::health::HealthPlan;
 use crate::plan::signal::KILL;
 use crate::state::{Health as Known, HealthStatus};
 use protocol::{Event, ExitStatus, ProcessId, ProcessRef, Request};
 use std::time::{Duration, Instant};
 
-/// Where it is kept whether it is well.
-pub type Keep<'a> = Box<dyn FnMut(Known) + 'a>;
-
 /// Whether a container is well, as far as it is known.
-pub struct Health<'a> {
+#[derive(Debug)]
+pub struct Health {
     plan: HealthPlan,
-    keep: Keep<'a>,
     stage: Probe,
     known: Known,
     began: Instant,
@@ -48,28 +45,22 @@ enum Due {
     Kill(ProcessRef),
 }
 
-impl std::fmt::Debug for Health<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{:?} ({:?})", self.known, self.stage)
-    }
-}
-
-impl<'a> Health<'a> {
-    /// Of a container that does not run yet. `keep` is told whenever more is known.
-    pub fn new(plan: HealthPlan, keep: Keep<'a>) -> Self {
+impl Health {
+    /// Of a container that does not run yet.
+    pub fn new(plan: HealthPlan) -> Self {
         let (stage, known, began) = (Probe::Idle, Known::default(), Instant::now());
-        Self { plan, keep, stage, known, began, count: 0 }
+        Self { plan, stage, known, began, count: 0 }
     }
 
-    /// Its container runs.
-    pub fn begin(&mut self, now: Instant) {
+    /// Its container runs. What is known then.
+    fn begin(&mut self, now: Instant) -> Known {
         self.began = now;
         self.stage = Probe::Waits(now + self.plan.interval);
-        (self.keep)(self.known);
+        self.known
     }
 
     /// When there is something to be done.
-    pub fn next(&self) -> Option<Instant> {
+    fn next(&self) -> Option<Instant> {
         match self.stage {
             Probe::Waits(at) | Probe::Runs(_, at) => Some(at),
             Probe::Idle | Probe::Late(_) => None,
@@ -104,20 +95,20 @@ impl<'a> Health<'a> {
         }
     }
 
-    /// Takes in an event. Whether it is of its command.
-    fn hear(&mut self, event: &Event, now: Instant) -> bool {
-        let (Probe::Runs(own, _) | Probe::Late(own)) = &self.stage else { return false };
+    /// Takes in an event, if it is of its command: what is known then.
+    fn hear(&mut self, event: &Event, now: Instant) -> Option<Known> {
+        let (Probe::Runs(own, _) | Probe::Late(own)) = &self.stage else { return None };
         let is_well = match event {
-            Event::Started { process, .. } if process == own => return true,
+            Event::Started { process, .. } if process == own => return Some(self.known),
             Event::Failed { process, .. } if process == own => false,
             Event::Exited { process, status, .. } if process == own => {
                 *status == ExitStatus::Code(0) && matches!(self.stage, Probe::Runs(..))
             }
-            _ => return false,
+            _ => return None,
         };
         self.stage = Probe::Waits(now + self.plan.interval);
         self.learn(is_well, now.saturating_duration_since(self.began));
-        true
+        Some(self.known)
     }
 
     fn learn(&mut self, is_well: bool, since: Duration) {
@@ -129,15 +120,19 @@ impl<'a> Health<'a> {
             false if failures >= self.plan.retries => HealthStatus::Unhealthy,
             false => status,
         };
-        let known = Known { status, failures };
-        if known != self.known {
-            self.known = known;
-            (self.keep)(known);
-        }
+        self.known = Known { status, failures };
     }
 }
 
 impl Supervisor<'_> {
+    /// Its container has been started.
+    pub(super) fn begin_health(&mut self) {
+        if let Some(health) = &mut self.health {
+            let known = health.begin(Instant::now());
+            (self.note)(Note::Health(known));
+        }
+    }
+
     /// Does what is due.
     pub(super) fn check_health(&mut self) -> Step {
         let (Some(health), Stage::Running) = (&mut self.health, &self.stage) else {
@@ -155,7 +150,13 @@ impl Supervisor<'_> {
 
     /// Whether an event is of the command by which that is asked.
     pub(super) fn is_of_health(&mut self, event: &Event) -> bool {
-        self.health.as_mut().is_some_and(|health| health.hear(event, Instant::now()))
+        let Some(health) = &mut self.health else { return false };
+        let before = health.known;
+        let Some(known) = health.hear(event, Instant::now()) else { return false };
+        if known != before {
+            (self.note)(Note::Health(known));
+        }
+        true
     }
 
     /// When something is due.
@@ -169,7 +170,6 @@ impl Supervisor<'_> {
 mod tests {
     use super::*;
     use protocol::ContainerId;
-    use std::cell::RefCell;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -190,7 +190,12 @@ mod tests {
     }
 
     /// One command that is started when it is due, and ends after so many seconds.
-    fn round(health: &mut Health<'_>, now: &mut Instant, takes: u32, status: ExitStatus) {
+    fn round(
+        health: &mut Health,
+        now: &mut Instant,
+        takes: u32,
+        status: ExitStatus,
+    ) -> (HealthStatus, u32) {
         *now = health.next().unwrap();
         let Some(Due::Start(process, args)) = health.due(*now, &init(), false) else {
             panic!("{health:?}")
@@ -201,43 +206,37 @@ mod tests {
             assert_eq!(health.due(*now, &init(), false), Some(Due::Kill(process.clone())));
         }
         let ended = Event::Exited { process, status, out_of_memory: false };
-        assert!(health.hear(&ended, *now));
-        assert!(!health.hear(&ended, *now), "it is over");
+        let known = health.hear(&ended, *now).unwrap();
+        assert_eq!(health.hear(&ended, *now), None, "it is over");
+        (known.status, known.failures)
     }
 
     #[test]
     fn it_is_well_until_it_fails_in_a_row() {
         use HealthStatus::{Healthy, Starting, Unhealthy};
-        let kept = RefCell::new(Vec::new());
-        let keep = Box::new(|it: Known| kept.borrow_mut().push((it.status, it.failures)));
-        let mut health = Health::new(plan(), keep);
+        let mut health = Health::new(plan());
         let mut now = Instant::now();
         assert!(health.next().is_none());
-        health.begin(now);
+        assert_eq!(health.begin(now).status, Starting);
         let (good, bad) = (ExitStatus::Code(0), ExitStatus::Code(1));
         // Within its first time nothing counts that fails.
-        round(&mut health, &mut now, 1, bad);
-        round(&mut health, &mut now, 1, bad);
-        round(&mut health, &mut now, 1, bad);
-        round(&mut health, &mut now, 1, good);
-        round(&mut health, &mut now, 1, bad);
-        // Too late is bad, however it ends.
-        round(&mut health, &mut now, 5, good);
-        round(&mut health, &mut now, 1, good);
-        let expected = [
-            (Starting, 0),
-            (Starting, 1),
-            (Healthy, 0),
-            (Healthy, 1),
-            (Unhealthy, 2),
-            (Healthy, 0),
-        ];
-        assert_eq!(*kept.borrow(), expected);
+        for (takes, status, known) in [
+            (1, bad, (Starting, 0)),
+            (1, bad, (Starting, 0)),
+            (1, bad, (Starting, 1)),
+            (1, good, (Healthy, 0)),
+            (1, bad, (Healthy, 1)),
+            // Too late is bad, however it ends.
+            (5, good, (Unhealthy, 2)),
+            (1, good, (Healthy, 0)),
+        ] {
+            assert_eq!(round(&mut health, &mut now, takes, status), known);
+        }
     }
 
     #[test]
     fn one_that_stands_still_is_not_asked() {
-        let mut health = Health::new(plan(), Box::new(drop));
+        let mut health = Health::new(plan());
         let now = Instant::now();
         health.begin(now);
         let due = health.next().unwrap();
@@ -248,6 +247,6 @@ mod tests {
         assert_eq!(health.due(due + 20 * SECOND, &init(), true), None, "nor is it late");
         let other =
             Event::Exited { process: init(), status: ExitStatus::Code(0), out_of_memory: false };
-        assert!(!health.hear(&other, now));
+        assert_eq!(health.hear(&other, now), None);
     }
 }

@@ -3,46 +3,21 @@
 //! Owns: whether they stand still, as far as the agent says. Never does: keep them so: whoever ends the sandbox lets them go
 //! on first, so that they hear it.
 
-use super::{Step, Supervisor};
-use protocol::Request;
-
-/// Where it is kept that they stand still.
-pub type Keep<'a> = Box<dyn FnMut(bool) + 'a>;
+use super::{Note, Step, Supervisor};
+use protocol::{Event, Request};
 
 /// Whether a sandbox's containers stand still.
-pub struct Pausing<'a> {
+#[derive(Debug, Default)]
+pub struct Pausing {
     is_paused: bool,
     /// How often the agent was asked, and has not answered.
     unanswered: u32,
-    keep: Keep<'a>,
 }
 
-impl std::fmt::Debug for Pausing<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} ({} unanswered)", self.is_paused, self.unanswered)
-    }
-}
-
-impl<'a> Pausing<'a> {
-    /// They go on. `keep` is told when that changes.
-    pub fn new(keep: Keep<'a>) -> Self {
-        Self { is_paused: false, unanswered: 0, keep }
-    }
-
+impl Pausing {
     /// Whether they stand still.
     pub fn is_paused(&self) -> bool {
         self.is_paused
-    }
-
-    /// The agent has said whether they do. False where nobody had asked.
-    pub fn told(&mut self, is_paused: bool) -> bool {
-        let Some(left) = self.unanswered.checked_sub(1) else { return false };
-        self.unanswered = left;
-        if self.is_paused != is_paused {
-            self.is_paused = is_paused;
-            (self.keep)(is_paused);
-        }
-        true
     }
 }
 
@@ -51,6 +26,19 @@ impl Supervisor<'_> {
     pub(super) fn pause(&mut self, wanted: bool) -> Step {
         self.pausing.unanswered += 1;
         self.tell(&Request::Freeze(wanted))
+    }
+
+    /// Whether an event says whether they do, and somebody had asked.
+    pub(super) fn is_of_pausing(&mut self, event: &Event) -> bool {
+        let Event::Frozen(is_paused) = *event else { return false };
+        let Some(left) = self.pausing.unanswered.checked_sub(1) else { return false };
+        self.pausing.unanswered = left;
+        if self.pausing.is_paused != is_paused {
+            self.pausing.is_paused = is_paused;
+            (self.note)(Note::Paused(is_paused));
+        }
+        self.visitors.iter_mut().for_each(|visitors| visitors.paused(is_paused));
+        true
     }
 
     /// Has them go on where they may stand still, so that they hear what comes next.

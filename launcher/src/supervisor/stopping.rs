@@ -3,7 +3,7 @@
 //! Owns: the patience with it. Never does: carry out the end itself.
 
 use super::visitors::Wish;
-use super::{LAST_WORDS, POWER_OFF, Stage, Step, Supervisor};
+use super::{LAST_WORDS, Note, POWER_OFF, Stage, Step, Supervisor};
 use crate::agent_client::AgentError;
 use crate::outcome::Outcome;
 use crate::plan::signal::{KILL, TERM};
@@ -31,6 +31,11 @@ impl Supervisor<'_> {
             Wish::Stop(signal, patience) => self.stop(signal, patience),
             Wish::Signal(signal) => self.tell(&Request::Signal { process, signal }),
             Wish::Pause(wanted) => self.pause(wanted),
+            Wish::Rename(name) => {
+                // Whoever asks has seen to it that it is a name; a record is read as no more than that.
+                (self.note)(Note::Name(name));
+                Step::Continue(())
+            }
             Wish::Resize(size) => self.tell(&Request::Resize { process, size }),
             Wish::Attach(streams) => {
                 let files: Vec<_> = streams.iter().map(std::os::fd::AsFd::as_fd).collect();

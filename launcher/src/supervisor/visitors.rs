@@ -57,6 +57,8 @@ pub enum Wish {
     Stop(Option<u8>, Patience),
     /// That its first process is sent this signal.
     Signal(u8),
+    /// That it is called so.
+    Rename(String),
     /// That its terminal has this size.
     Resize(protocol::TerminalSize),
     /// That all containers stand still, or go on.
@@ -201,6 +203,10 @@ impl Visitors {
             (ControlRequest::Pause(wanted), _) => {
                 ways.wishes.push(Wish::Pause(wanted));
                 visitor.errand = Errand::Pause(wanted);
+            }
+            (ControlRequest::Rename(name), _) => {
+                ways.wishes.push(Wish::Rename(name));
+                visitor.end(Ending::new(0, None, None));
             }
             (ControlRequest::Attach { input }, _) => attach(visitor, input, ways),
             (ControlRequest::Measure, Some((_, first))) => {
