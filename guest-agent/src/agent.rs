@@ -280,12 +280,13 @@ pub fn run_process(agent: &Arc<Agent>, process: ProcessRef, spec: ProcessSpec) {
     });
 }
 
-/// Has all containers stand still, or go on, which is told once they do: in a thread of its own, for a process that is at work
+/// Has all containers stand still, or go on, which is told once they do: by a thread of its own, for a process that is at work
 /// in the kernel stops when it is done there.
 pub fn freeze(agent: &Arc<Agent>, wanted: bool) {
+    cgroup::freeze(wanted);
     let own = Arc::clone(agent);
     let thread = std::thread::Builder::new().name("freezer".to_owned()).stack_size(32 * 1024);
-    let made = thread.spawn(move || own.control.tell(&Event::Frozen(cgroup::freeze(wanted))));
+    let made = thread.spawn(move || own.control.tell(&Event::Frozen(cgroup::is_frozen(wanted))));
     if made.is_err() {
         agent.control.tell(&Event::Frozen(!wanted));
     }

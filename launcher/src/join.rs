@@ -3,7 +3,7 @@
 //! Owns: the order of what is done for it; each stage is [`crate::run`]'s, but that there is a machine already, whose
 //! supervisor is asked as by `cofferdam exec`.
 
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, Shared};
 use crate::container_spec::{Disks, Names, StreamPorts, container_spec, extents, mounts};
 use crate::control::RunningSandbox;
 use crate::error::{Explain, Failure, say};
@@ -17,7 +17,7 @@ use crate::session::signals::Signals;
 use crate::session::{ContainerRequest, ControlRequest, Ending, terminal};
 use image::Image;
 use image::store::StoredFile;
-use protocol::ContainerSpec;
+use protocol::{ContainerSpec, NamespaceRef};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -50,7 +50,15 @@ pub fn joined(args: &RunArgs, wanted: &str) -> Result<Ending, Failure> {
     if !plan.sandbox.quiet {
         process.note.iter().for_each(|note| say(note));
     }
-    let spec = spec(&plan, &process, names, &image)?;
+    let mut spec = spec(&plan, &process, names, &image)?;
+    for kind in &args.share {
+        let first = NamespaceRef::Container(running.id().clone());
+        match kind {
+            Shared::Network => spec.namespaces.network = first,
+            Shared::Pid => spec.namespaces.pid = first,
+            Shared::Ipc => spec.namespaces.ipc = first,
+        }
+    }
     let file_systems = image.file_systems();
     let (lengths, files): (Vec<u64>, Vec<_>) =
         image.into_files().map(|StoredFile { file, length }| (length, file)).unzip();

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use std::time::Duration;
 
 cases! {
-    Both: containers_of_other_images, they_end_with_their_sandbox;
+    Both: containers_of_other_images, they_share_what_is_asked_for, they_end_with_their_sandbox;
     Tcg: each_has_what_it_was_given, several_at_once, what_is_not_there_cannot_be_read, a_terminal_and_signals,
         whoever_is_killed_leaves_theirs, what_cannot_be_added;
 }
@@ -30,6 +30,30 @@ fn containers_of_other_images(world: &World) {
     let large = sandbox.container(world, &[], &world.images.heavy, size).exits(0).text();
     assert!(large.trim().parse::<u64>().unwrap() > 2000, "{large}");
     sandbox.exec(world, &[], &["cat", "/mine"]).prints("first");
+    sandbox.end().exits(5);
+}
+
+/// By default nothing; else the first one's network, with its names, its processes, and its queues.
+fn they_share_what_is_asked_for(world: &World) {
+    let sandbox = Living::start(world, &[]);
+    let kinds = ["net", "pid", "ipc"];
+    let script =
+        "cd /proc/self/ns; readlink net pid ipc; cat /etc/resolv.conf; cat /proc/net/route";
+    let of = |output: crate::harness::Output| -> Vec<String> {
+        output.exits(0).text().lines().map(str::to_owned).collect()
+    };
+    let first = of(sandbox.exec(world, &[], &["sh", "-c", script]));
+    assert!(first.len() > kinds.len() + 1, "{first:?}");
+    let joined = |flags: &[&str]| of(sandbox.container(world, flags, &world.images.plain, script));
+    let own = joined(&[]);
+    assert!(kinds.iter().zip(&own).all(|(kind, it)| it.starts_with(kind)), "{own:?}");
+    assert!(own[..3].iter().zip(&first).all(|(own, first)| own != first), "{own:?} {first:?}");
+    let shared = joined(&["--share", "network,pid", "--share=ipc"]);
+    assert_eq!(shared, first);
+    let network = joined(&["--share=net"]);
+    assert!(network[0] == first[0] && network[1] != first[1] && network[2] != first[2]);
+    let alone = world.sandbox().flags(&["--share=net"]).sh("true");
+    alone.exits(125).complains(&["--sandbox"]);
     sandbox.end().exits(5);
 }
 

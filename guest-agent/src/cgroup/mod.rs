@@ -148,17 +148,20 @@ pub fn ran_out_of_memory(container: &ContainerId) -> bool {
     count.is_some_and(|count| count != "0")
 }
 
-/// Has the processes of all containers stand still, or go on. Whether they stand still then, or after ten seconds.
-pub fn freeze(wanted: bool) -> bool {
+/// Has the processes of all containers stand still, or go on.
+pub fn freeze(wanted: bool) {
+    // What comes of it is read, and not believed.
+    let _ = fs::write(format!("{SANDBOX_CGROUP}/cgroup.freeze"), if wanted { "1" } else { "0" });
+}
+
+/// Whether they stand still: as soon as that is what is wanted, or after ten seconds.
+pub fn is_frozen(wanted: bool) -> bool {
     const TRIES: u32 = 1000;
     const PAUSE: Duration = Duration::from_millis(10);
-    let root = Path::new(SANDBOX_CGROUP);
     let is_frozen = || {
-        let events = fs::read_to_string(root.join("cgroup.events")).unwrap_or_default();
-        events.lines().any(|line| line == "frozen 1")
+        let events = fs::read_to_string(format!("{SANDBOX_CGROUP}/cgroup.events"));
+        events.unwrap_or_default().lines().any(|line| line == "frozen 1")
     };
-    // What comes of it is read, and not believed.
-    let _ = fs::write(root.join("cgroup.freeze"), if wanted { "1" } else { "0" });
     for _ in 0..TRIES {
         if is_frozen() == wanted {
             return wanted;

@@ -29,7 +29,7 @@ pub use bench::BenchArgs;
 pub use doctor::DoctorArgs;
 pub use images::{ImageArgs, ImageCommand, ImagesArgs, PullArgs, PullPolicy, RmiArgs};
 pub use ps::{PsArgs, RmArgs};
-pub use run::{Accelerator, Profile, RunArgs, StorageKind};
+pub use run::{Accelerator, Profile, RunArgs, Shared, StorageKind};
 
 use crate::error::{Explain, Failure};
 use clap::error::{ContextKind, ErrorKind};

@@ -21,6 +21,18 @@ pub enum Accelerator {
     Tcg,
 }
 
+/// What a container shares with the first one of its sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shared {
+    /// Its network: addresses, ports, and names
+    #[value(alias = "net")]
+    Network,
+    /// Its processes
+    Pid,
+    /// Its queues, semaphores and shared memory
+    Ipc,
+}
+
 /// How much a container may do where no other flag says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Profile {
@@ -126,10 +138,22 @@ pub struct RunArgs {
         conflicts_with_all = [
             "name", "accel", "vm_memory", "vm_cpus", "storage", "disk_size", "kernel", "console", "boot_timeout",
             "timings", "timeout", "stop_signal", "stop_timeout", "require_walls", "audited", "network", "publish", "egress",
-            "allow", "deny", "publish_socket", "dns", "dns_search", "dns_option", "add_host",
+            "allow", "deny", "publish_socket", "dns", "dns_search", "dns_option", "add_host", "health_cmd", "no_healthcheck",
+            "health_interval", "health_timeout", "health_start_period", "health_retries",
         ]
     )]
     pub sandbox: Option<String>,
+    /// What it shares with the sandbox's first container: network, pid, ipc
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "WHAT",
+        help_heading = "Container",
+        hide_possible_values = true,
+        requires = "sandbox"
+    )]
+    pub share: Vec<Shared>,
     /// Run it in the background, and print its sandbox's identifier
     #[arg(short, long, help_heading = "Container", conflicts_with = "sandbox")]
     pub detach: bool,

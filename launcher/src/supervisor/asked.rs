@@ -7,8 +7,8 @@ use crate::layers_disk::LayersDisk;
 use crate::session::{ContainerRequest, ControlRequest, CopyRequest, ExecRequest, StreamKind};
 use crate::streams::Line;
 use protocol::{
-    Capabilities, CapabilitySet, ContainerSpec, MountSource, ProcessId, ProcessRef, ProcessSpec,
-    Program, Request, Stdio,
+    Capabilities, CapabilitySet, ContainerSpec, MountSource, NamespaceRef, ProcessId, ProcessRef,
+    ProcessSpec, Program, Request, Stdio,
 };
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -90,8 +90,9 @@ fn container(
     spec.rootfs.layers = added.map_err(|error| crate::error::chain(&error))?;
     spec.rootfs.upper = first.rootfs.upper;
     spec.init.stdio = stdio;
-    // The machine's one interface is the first container's.
-    spec.network = None;
+    // The machine's one interface is the first container's: who shares that reaches what it does, by the same names.
+    let shared = spec.namespaces.network == NamespaceRef::Container(first.id.clone());
+    spec.network = first.network.clone().filter(|_| shared);
     Ok(spec)
 }
 
