@@ -313,7 +313,7 @@ pub struct RunArgs {
     /// Most that can be written [default: 100g, half of the memory]
     #[arg(long, value_name = "SIZE", help_heading = "Virtual machine", allow_hyphen_values = true)]
     pub disk_size: Option<String>,
-    /// Boot this kernel (an ELF vmlinux) instead of the built-in one; full: the one with what few need
+    /// Boot this kernel (an ELF vmlinux), or full, which has what few need
     #[arg(long, value_name = "FILE", help_heading = "Virtual machine", allow_hyphen_values = true)]
     pub kernel: Option<PathBuf>,
     /// Write the VM's serial console here
