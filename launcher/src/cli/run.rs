@@ -143,7 +143,7 @@ pub struct RunArgs {
         ]
     )]
     pub sandbox: Option<String>,
-    /// What it shares with the sandbox's first container: network, pid, ipc
+    /// What it shares with the first container there: network, pid, ipc
     #[arg(
         long,
         value_enum,
