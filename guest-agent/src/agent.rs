@@ -19,7 +19,7 @@ use crate::streams::{Relays, Streams};
 use crate::supervisor::Supervisor;
 use protocol::{
     AppArmor, ContainerId, ContainerSpec, DeviceAccess, Event, Failure, MountSource, NamespaceRef,
-    ProcessRef, ProcessSpec, SeccompProfile, Upper,
+    ProcessRef, ProcessSpec, Resources, SeccompProfile, Upper,
 };
 use std::collections::HashMap;
 use std::fs::File;
@@ -289,6 +289,20 @@ pub fn freeze(agent: &Arc<Agent>, wanted: bool) {
     let made = thread.spawn(move || own.control.tell(&Event::Frozen(cgroup::is_frozen(wanted))));
     if made.is_err() {
         agent.control.tell(&Event::Frozen(!wanted));
+    }
+}
+
+/// Gives a container other limits, which is told: by a thread of its own, for memory is taken away before it is limited. One
+/// such request at a time.
+pub fn limit(agent: &Arc<Agent>, container: ContainerId, resources: Resources) {
+    let own = Arc::clone(agent);
+    let thread = std::thread::Builder::new().name("limits".to_owned()).stack_size(32 * 1024);
+    let made = thread.spawn(move || {
+        let failure = cgroup::limit(&container, &resources).err();
+        own.control.tell(&Event::Limited(failure.map(|error| setup_failure(&error).message)));
+    });
+    if let Err(error) = made {
+        agent.control.tell(&Event::Limited(Some(setup_failure(&error).message)));
     }
 }
 

@@ -117,6 +117,9 @@ pub fn serve(requests: &mut Requests, agent: &Arc<Agent>) -> Result<(), ControlE
                 }
             }
             Request::Freeze(wanted) => crate::agent::freeze(agent, wanted),
+            Request::Limit { container, resources } => {
+                crate::agent::limit(agent, container, resources);
+            }
             Request::PowerOff => {
                 power::release(agent);
                 agent.control.tell(&Event::PoweringOff);

@@ -85,6 +85,7 @@ fn with_sandboxes(command: Command) -> Result<(), Failure> {
         Command::Unpause(args) => stop::pause(&args, false),
         Command::Wait(args) => stop::wait(&args),
         Command::Ps(args) => confined().and_then(|()| sandboxes::ps(&args)),
+        Command::Update(args) => crate::update::update(&args),
         Command::Rename(args) => stop::rename(&args),
         Command::Events(args) => return crate::events::events(&args),
         Command::Port(args) => confined().and_then(|()| sandboxes::port(&args)),

@@ -64,6 +64,7 @@ pub mod supervisor;
 mod sys;
 mod table;
 pub mod timings;
+mod update;
 pub mod volumes;
 mod wait;
 mod warden;

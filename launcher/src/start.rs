@@ -153,7 +153,12 @@ impl Beginning {
         if args.pull == PullPolicy::Always {
             args.pull = PullPolicy::Missing;
         }
-        let before = Some(Before { id, again: Again::read(&again)? });
+        let again = Again::read(&again)?;
+        let later = again.limits.clone();
+        args.memory = later.memory.or(args.memory);
+        args.cpus = later.cpus.or(args.cpus);
+        args.pids_limit = later.pids_limit.or(args.pids_limit);
+        let before = Some(Before { id, again });
         Ok(Self { args, directory, before })
     }
 

@@ -91,7 +91,14 @@ pub fn rename(args: &RenameArgs) -> Result<String, Failure> {
 }
 
 /// Asks for what is done at once.
-fn done(running: &RunningSandbox, request: &ControlRequest, tried: &str) -> Result<(), Failure> {
+///
+/// # Errors
+/// Where it is not.
+pub fn done(
+    running: &RunningSandbox,
+    request: &ControlRequest,
+    tried: &str,
+) -> Result<(), Failure> {
     running.ask(request, &[])?;
     match running.hear()? {
         (SupervisorMessage::Ended(Ending { message: Some(words), .. }), _) => {

@@ -67,6 +67,7 @@ impl Request {
             | Request::Resize { .. }
             | Request::Measure(_)
             | Request::Freeze(_)
+            | Request::Limit { .. }
             | Request::PowerOff => {}
         }
         encode(self).map_err(|error| match error {
@@ -94,6 +95,7 @@ impl Request {
             | Request::Resize { .. }
             | Request::Measure(_)
             | Request::Freeze(_)
+            | Request::Limit { .. }
             | Request::PowerOff => Vec::new(),
         };
         parts.into_iter().max_by_key(|(_, bytes)| *bytes).map_or("names", |(what, _)| what)

@@ -1,6 +1,8 @@
 //! What is said after the handshake: closed enums, one frame each.
 
-use crate::{ContainerId, ContainerSpec, ExitStatus, ProcessRef, ProcessSpec, TerminalSize, Usage};
+use crate::{
+    ContainerId, ContainerSpec, ExitStatus, ProcessRef, ProcessSpec, Resources, TerminalSize, Usage,
+};
 use serde::{Deserialize, Serialize};
 
 /// From the launcher to the agent.
@@ -35,6 +37,13 @@ pub enum Request {
     Measure(ContainerId),
     /// Have all processes of all containers stand still, or go on. Answered by `Frozen`.
     Freeze(bool),
+    /// Give a container these limits, and no others. Answered by `Limited`.
+    Limit {
+        /// Which.
+        container: ContainerId,
+        /// Those.
+        resources: Resources,
+    },
 }
 
 /// From the agent to the launcher: a claim, not a fact.
@@ -74,6 +83,8 @@ pub enum Event {
     },
     /// Whether all processes of all containers stand still.
     Frozen(bool),
+    /// A container has the limits that it was to have, or why not. Untrusted text, as a failure's.
+    Limited(Option<String>),
 }
 
 /// Why a process could not be started.

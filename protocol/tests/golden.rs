@@ -206,6 +206,9 @@ fn requests() {
     let container = ContainerId::try_from("box".to_owned()).unwrap();
     pinned(&Request::Measure(container), &["05 03626f78"]);
     pinned(&Request::Freeze(true), &["06 01"]);
+    let container = ContainerId::try_from("box".to_owned()).unwrap();
+    let resources = Resources { memory_bytes: Some(300), cpu_micros: None, pids: Some(1) };
+    pinned(&Request::Limit { container, resources }, &["07 03626f78 01ac02 00 0101"]);
 }
 
 #[test]
@@ -235,6 +238,7 @@ fn events() {
     let container = ContainerId::try_from("box".to_owned()).unwrap();
     pinned(&Event::Measured { container, usage }, &["04 03626f78 01 02 01ac02 04 05 06 07 08"]);
     pinned(&Event::Frozen(false), &["05 00"]);
+    pinned(&Event::Limited(Some("no".to_owned())), &["06 01 026e6f"]);
 }
 
 /// The variants that no message above holds, each by its index.

@@ -65,6 +65,7 @@ mod stories;
 mod streams;
 mod strict;
 mod terminal;
+mod update;
 mod user_namespace;
 mod volumes;
 
@@ -99,6 +100,7 @@ pub fn all() -> Vec<Case> {
         docker_ports::CASES,
         apparmor::CASES,
         strict::CASES,
+        update::CASES,
         user_namespace::CASES,
         limits::CASES,
         lifecycle::CASES,

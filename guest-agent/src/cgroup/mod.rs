@@ -34,30 +34,47 @@ pub fn create(
 ) -> Result<(), OsError> {
     let path = path(container);
     fs::create_dir(&path).tried("make", path.display())?;
-    let set = |file: &str, value: String| {
-        let file = path.join(file);
-        fs::write(&file, &value).tried("write", format_args!("{value} to {}", file.display()))
-    };
-    if let Some(bytes) = limits.memory_bytes {
-        set("memory.max", bytes.to_string())?;
-        match set("memory.swap.max", "0".to_owned()) {
-            // A kernel without swap has no such limit to set.
-            Err(error) if !path.join("memory.swap.max").exists() => drop(error),
-            other => other?,
-        }
-    }
-    if let Some(micros) = limits.cpu_micros {
-        let quota_us = micros.saturating_mul(CPU_PERIOD_US) / MICROS;
-        // The kernel's least quota is 1 ms.
-        set("cpu.max", format!("{} {CPU_PERIOD_US}", quota_us.max(1000)))?;
-    }
-    if let Some(count) = limits.pids {
-        set("pids.max", count.to_string())?;
-    }
+    set_limits(&path, limits, false)?;
     if access == DeviceAccess::Standard {
         let cgroup = File::open(&path).tried("open", path.display())?;
         sys::guard_devices(&cgroup, &devices::program())
             .tried("limit the devices of", path.display())?;
+    }
+    Ok(())
+}
+
+/// Gives a container other limits.
+///
+/// # Errors
+/// The first operation that fails; those before it are in force.
+pub fn limit(container: &ContainerId, limits: &Resources) -> Result<(), OsError> {
+    set_limits(&path(container), limits, true)
+}
+
+/// Sets those that there are; and, where there may be others before, takes those away that there are not.
+fn set_limits(cgroup: &Path, limits: &Resources, others: bool) -> Result<(), OsError> {
+    let set = |file: &str, value: String| {
+        let file = cgroup.join(file);
+        fs::write(&file, &value).tried("write", format_args!("{value} to {}", file.display()))
+    };
+    let none = || others.then(|| "max".to_owned());
+    if let Some(bytes) = limits.memory_bytes.map(|bytes| bytes.to_string()).or_else(none) {
+        set("memory.max", bytes)?;
+    }
+    if limits.memory_bytes.is_some() {
+        match set("memory.swap.max", "0".to_owned()) {
+            // A kernel without swap has no such limit to set.
+            Err(error) if !cgroup.join("memory.swap.max").exists() => drop(error),
+            other => other?,
+        }
+    }
+    // The kernel's least quota is 1 ms.
+    let quota = |micros: u64| (micros.saturating_mul(CPU_PERIOD_US) / MICROS).max(1000).to_string();
+    if let Some(quota) = limits.cpu_micros.map(quota).or_else(none) {
+        set("cpu.max", format!("{quota} {CPU_PERIOD_US}"))?;
+    }
+    if let Some(count) = limits.pids.map(|count| count.to_string()).or_else(none) {
+        set("pids.max", count)?;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ pub mod ps;
 pub mod run;
 pub mod stats;
 pub mod stop;
+pub mod update;
 pub mod volume;
 
 pub use audit::AuditArgs;
@@ -111,6 +112,8 @@ pub enum Command {
     Wait(stop::WaitArgs),
     /// List sandboxes
     Ps(PsArgs),
+    /// Give sandboxes' containers other limits
+    Update(update::UpdateArgs),
     /// Give a sandbox another name
     Rename(ps::RenameArgs),
     /// Say what becomes of sandboxes, as it does

@@ -114,8 +114,11 @@ pub fn resources(args: &RunArgs) -> Result<Resources, LimitError> {
     })
 }
 
-/// `0` is no limit, as in Docker.
-fn memory(text: &str) -> Result<Option<u64>, LimitError> {
+/// `--memory`, in bytes; `0` is no limit, as in Docker.
+///
+/// # Errors
+/// [`LimitError`].
+pub fn memory(text: &str) -> Result<Option<u64>, LimitError> {
     match size::parse(text).map_err(LimitError::Memory)? {
         0 => Ok(None),
         bytes if bytes < MIN_MEMORY_BYTES => Err(LimitError::MemoryTooSmall(text.to_owned())),
@@ -123,8 +126,11 @@ fn memory(text: &str) -> Result<Option<u64>, LimitError> {
     }
 }
 
-/// `0` is no limit, as in Docker.
-fn cpus(text: &str) -> Result<Option<u64>, LimitError> {
+/// `--cpus`, in millionths; `0` is no limit, as in Docker.
+///
+/// # Errors
+/// [`LimitError`].
+pub fn cpus(text: &str) -> Result<Option<u64>, LimitError> {
     let wrong = || LimitError::Cpus(text.to_owned());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -140,8 +146,11 @@ fn cpus(text: &str) -> Result<Option<u64>, LimitError> {
     }
 }
 
-/// `0` is no limit, as in Docker.
-fn pids(text: &str) -> Result<Option<u64>, LimitError> {
+/// `--pids-limit`; `0` is no limit, as in Docker.
+///
+/// # Errors
+/// [`LimitError`].
+pub fn pids(text: &str) -> Result<Option<u64>, LimitError> {
     match text.parse::<i64>() {
         Ok(-1 | 0) => Ok(None),
         Ok(count) if (1..=MAX_PIDS.cast_signed()).contains(&count) => {

@@ -69,8 +69,21 @@ pub enum ControlRequest {
     Pause(bool),
     /// It is to be called so; answered once it is.
     Rename(String),
+    /// Its first container is to have other limits; answered once it has.
+    Update(LimitChanges),
     /// Something is to be copied: the archive is on standard output, or expected on standard input.
     Copy(CopyRequest),
+}
+
+/// Other limits of a container: what is not there stays, and no number is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitChanges {
+    /// Memory, in bytes.
+    pub memory_bytes: Option<Option<u64>>,
+    /// Processors, in millionths.
+    pub cpu_micros: Option<Option<u64>>,
+    /// Processes and threads.
+    pub pids: Option<Option<u64>>,
 }
 
 /// How long somebody waits for what is asked to end.

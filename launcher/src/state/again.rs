@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 const FILE_NAME: &str = "run.json";
@@ -31,6 +31,20 @@ pub struct Again {
     pub inputs: NamedInputs,
     /// The layers beneath what was written: their digests, the lowest first.
     pub layers: Vec<String>,
+    /// Limits that it was given later.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Limits of a container, as they were typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// `--memory`.
+    pub memory: Option<String>,
+    /// `--cpus`.
+    pub cpus: Option<String>,
+    /// `--pids-limit`.
+    pub pids_limit: Option<String>,
 }
 
 impl Again {
@@ -41,7 +55,8 @@ impl Again {
         inputs: NamedInputs,
         layers: Vec<String>,
     ) -> Self {
-        Self { version: VERSION, words, directory, inputs, layers }
+        let limits = Limits::default();
+        Self { version: VERSION, words, directory, inputs, layers, limits }
     }
 
     /// Reads it from a sandbox's directory.
@@ -63,13 +78,39 @@ impl Again {
     /// # Errors
     /// Where it cannot be written.
     pub fn write(&self, directory: &Path) -> Result<(), StateError> {
-        let path = directory.join(FILE_NAME);
+        self.write_to(&directory.join(FILE_NAME))
+    }
+
+    /// Has it begin with these limits the next time, and with what was said before where they say nothing.
+    ///
+    /// # Errors
+    /// Where it cannot be read or written.
+    pub fn change(directory: &Path, limits: &Limits) -> Result<(), StateError> {
+        let mut again = Self::read(directory)?;
+        let before = std::mem::take(&mut again.limits);
+        again.limits = Limits {
+            memory: limits.memory.clone().or(before.memory),
+            cpus: limits.cpus.clone().or(before.cpus),
+            pids_limit: limits.pids_limit.clone().or(before.pids_limit),
+        };
+        let (path, new) = (directory.join(FILE_NAME), directory.join("run.json.new"));
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(at("remove", &new)(error));
+            }
+            _ => {}
+        }
+        again.write_to(&new)?;
+        std::fs::rename(&new, &path).map_err(at("replace", &path))
+    }
+
+    fn write_to(&self, path: &Path) -> Result<(), StateError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|errno| at("make", &path)(errno.into()))?;
+        let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| at("make", path)(errno.into()))?;
         let json = serde_json::to_vec(self)
-            .map_err(|source| StateError::Record { path: path.clone(), source })?;
-        File::from(file).write_all(&json).map_err(at("write", &path))
+            .map_err(|source| StateError::Record { path: path.to_owned(), source })?;
+        File::from(file).write_all(&json).map_err(at("write", path))
     }
 }
 
@@ -92,6 +133,15 @@ mod tests {
         let path = place.path().join(FILE_NAME);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(again.write(place.path()).is_err(), "nothing is written over it");
+        let typed = |memory: Option<&str>, cpus: Option<&str>| {
+            let of = |it: Option<&str>| it.map(str::to_owned);
+            Limits { memory: of(memory), cpus: of(cpus), pids_limit: None }
+        };
+        Again::change(place.path(), &typed(Some("64m"), Some("1"))).unwrap();
+        Again::change(place.path(), &typed(None, Some("2"))).unwrap();
+        let changed = Again::read(place.path()).unwrap();
+        assert_eq!(changed.limits, typed(Some("64m"), Some("2")));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::write(
             &path,
             serde_json::to_string(&again).unwrap().replace("\"version\":1", "\"version\":2"),

@@ -21,7 +21,7 @@ mod again;
 mod record;
 mod rename;
 
-pub use again::Again;
+pub use again::{Again, Limits};
 pub use record::{
     Health, HealthStatus, PublishedPort, PublishedSocket, Record, Status, Transport, now_ms,
 };

@@ -8,7 +8,7 @@ use crate::agent_client::AgentError;
 use crate::outcome::Outcome;
 use crate::plan::signal::{KILL, TERM};
 use crate::session::{Patience, SupervisorMessage};
-use protocol::{ExitStatus, Program, Request};
+use protocol::{ExitStatus, Program, Request, Resources};
 use std::time::{Duration, Instant};
 use vmm::VmExit;
 
@@ -31,6 +31,16 @@ impl Supervisor<'_> {
             Wish::Stop(signal, patience) => self.stop(signal, patience),
             Wish::Signal(signal) => self.tell(&Request::Signal { process, signal }),
             Wish::Pause(wanted) => self.pause(wanted),
+            Wish::Limit(changes) => {
+                let resources = &mut self.job.spec.resources;
+                *resources = Resources {
+                    memory_bytes: changes.memory_bytes.unwrap_or(resources.memory_bytes),
+                    cpu_micros: changes.cpu_micros.unwrap_or(resources.cpu_micros),
+                    pids: changes.pids.unwrap_or(resources.pids),
+                };
+                let (container, resources) = (self.job.spec.id.clone(), *resources);
+                self.tell(&Request::Limit { container, resources })
+            }
             Wish::Rename(name) => {
                 // Whoever asks has seen to it that it is a name; a record is read as no more than that.
                 (self.note)(Note::Name(name));

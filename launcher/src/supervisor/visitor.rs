@@ -28,6 +28,8 @@ pub enum Errand {
     Measures(Partly),
     /// That all containers stand still, or go on.
     Pause(bool),
+    /// Other limits.
+    Limits,
     /// The sandbox's own streams.
     Streams,
     /// The sandbox's end.

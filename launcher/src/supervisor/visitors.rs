@@ -14,7 +14,7 @@ use crate::jail::channel::Channel;
 use crate::layers_disk::LayersDisk;
 use crate::outcome::Outcome;
 use crate::session::{
-    ControlRequest, Ending, Patience, StreamKind, SupervisorMessage, TerminalMessage,
+    ControlRequest, Ending, LimitChanges, Patience, StreamKind, SupervisorMessage, TerminalMessage,
 };
 use crate::streams::Line;
 use network::{Counts, Order};
@@ -29,6 +29,7 @@ const OWN: [&str; 2] = [WATCH, GATE];
 const WATCH: &str = "docker-ports";
 const GATE: &str = "gate";
 const NOT_RUNNING: &str = "the container does not run";
+const LIMITING: &str = "it is being given other limits already";
 const PAUSED: &str = "the sandbox is paused";
 const PAUSED_HINT: &str = "cofferdam unpause lets it go on";
 /// What a process ends with whose sandbox is gone.
@@ -57,6 +58,8 @@ pub enum Wish {
     Stop(Option<u8>, Patience),
     /// That its first process is sent this signal.
     Signal(u8),
+    /// That its container has other limits.
+    Limit(LimitChanges),
     /// That it is called so.
     Rename(String),
     /// That its terminal has this size.
@@ -79,6 +82,8 @@ pub struct Visitors {
     come: u64,
     /// How often the agent has been asked to measure, and has not answered.
     unanswered: u32,
+    /// It has been asked for other limits, likewise.
+    is_limiting: bool,
     all: Vec<Visitor>,
 }
 
@@ -86,7 +91,7 @@ impl Visitors {
     /// Nobody yet.
     pub fn new(control: Control, line: Line, layers: LayersDisk) -> Self {
         let (gate, paths, all) = (Gate::default(), Vec::new(), Vec::new());
-        Self { control, gate, paths, line, layers, come: 0, unanswered: 0, all }
+        Self { control, gate, paths, line, layers, come: 0, unanswered: 0, is_limiting: false, all }
     }
 
     /// The same, where others come by the container's own sockets, of these paths.
@@ -163,7 +168,11 @@ impl Visitors {
                 }
                 Ok(())
             }
-            Errand::Measures(_) | Errand::Pause(_) | Errand::End | Errand::Over => {
+            Errand::Measures(_)
+            | Errand::Pause(_)
+            | Errand::Limits
+            | Errand::End
+            | Errand::Over => {
                 visitor.hear();
                 Ok(())
             }
@@ -207,6 +216,13 @@ impl Visitors {
             (ControlRequest::Rename(name), _) => {
                 ways.wishes.push(Wish::Rename(name));
                 visitor.end(Ending::new(0, None, None));
+            }
+            // Two at once would be in force in any order.
+            (ControlRequest::Update(_), _) if self.is_limiting => visitor.end(refused(LIMITING)),
+            (ControlRequest::Update(changes), _) => {
+                self.is_limiting = true;
+                ways.wishes.push(Wish::Limit(changes));
+                visitor.errand = Errand::Limits;
             }
             (ControlRequest::Attach { input }, _) => attach(visitor, input, ways),
             (ControlRequest::Measure, Some((_, first))) => {
@@ -274,11 +290,25 @@ impl Visitors {
             self.all.iter_mut().for_each(|visitor| visitor.learn(more));
             return Ok(None);
         }
+        if let Event::Limited(failure) = &event {
+            if !std::mem::take(&mut self.is_limiting) {
+                return Ok(Some(event));
+            }
+            // Whoever asked may be gone.
+            if let Some(first) = self.all.iter_mut().find(|it| matches!(it.errand, Errand::Limits))
+            {
+                first.end(match failure {
+                    None => Ending::new(0, None, None),
+                    Some(words) => refused(words),
+                });
+            }
+            return Ok(None);
+        }
         let of = match &event {
             Event::Started { process, .. }
             | Event::Failed { process, .. }
             | Event::Exited { process, .. } => process,
-            Event::PoweringOff | Event::Measured { .. } | Event::Frozen(_) => {
+            Event::PoweringOff | Event::Measured { .. } | Event::Frozen(_) | Event::Limited(_) => {
                 return Ok(Some(event));
             }
         };
@@ -309,7 +339,7 @@ impl Visitors {
                 let out_of_memory = out_of_memory && is_container;
                 visitor.end(Outcome::Exited { status, out_of_memory }.ending());
             }
-            Event::PoweringOff | Event::Measured { .. } | Event::Frozen(_) => {}
+            Event::PoweringOff | Event::Measured { .. } | Event::Frozen(_) | Event::Limited(_) => {}
         }
         Ok(None)
     }
@@ -396,7 +426,7 @@ impl Visitors {
             visitor.end(match visitor.errand {
                 Errand::Streams | Errand::End => ending.clone(),
                 Errand::Unsaid if visitor.wants_the_end() => ending.clone(),
-                Errand::Unsaid | Errand::Pause(_) => refused(NOT_RUNNING),
+                Errand::Unsaid | Errand::Pause(_) | Errand::Limits => refused(NOT_RUNNING),
                 Errand::Over => continue,
                 _ => Ending::new(KILLED, None, None),
             });

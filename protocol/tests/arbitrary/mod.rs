@@ -229,6 +229,10 @@ pub fn request() -> impl Strategy<Value = Request> {
         Just(Request::PowerOff),
         container_id().prop_map(Request::Measure),
         any::<bool>().prop_map(Request::Freeze),
+        (container_id(), any::<[Option<u64>; 3]>()).prop_map(|(container, limits)| {
+            let [memory_bytes, cpu_micros, pids] = limits;
+            Request::Limit { container, resources: Resources { memory_bytes, cpu_micros, pids } }
+        }),
     ]
 }
 
@@ -274,5 +278,6 @@ pub fn event() -> impl Strategy<Value = Event> {
         (container_id(), usage())
             .prop_map(|(container, usage)| Event::Measured { container, usage }),
         any::<bool>().prop_map(Event::Frozen),
+        any::<Option<String>>().prop_map(Event::Limited),
     ]
 }
