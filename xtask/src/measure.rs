@@ -4,6 +4,7 @@
 //! Counted figures repeat to a few per cent on any machine. They do not see VM exits, TLB misses or
 //! caches, and are no throughput of real hardware.
 
+mod docker;
 mod figures;
 mod files;
 mod fragments;

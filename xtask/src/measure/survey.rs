@@ -9,8 +9,8 @@ use clap::ValueEnum;
 use serde_json::{Map, Value};
 
 use super::{
-    NOT_COUNTED, figures, files, fragments, heading, known, memory, network, peers, pulls, streams,
-    write,
+    NOT_COUNTED, docker, figures, files, fragments, heading, known, memory, network, peers, pulls,
+    streams, write,
 };
 use crate::build::Built;
 use crate::images::{self, Image};
@@ -35,6 +35,8 @@ pub enum Part {
     Images,
     /// Work on files, on each kind of place that a container can have them
     Files,
+    /// A job with Docker, without a sandbox too
+    Docker,
     /// The network, under others too
     Network,
 }
@@ -86,6 +88,15 @@ const FILES: Survey = Survey {
     runs: 1,
     limit_s: 500,
     stands_still: false,
+};
+
+const DOCKER: Survey = Survey {
+    name: "a job with Docker",
+    script: "tests/reference-host/docker-cost",
+    results: "tests/reference-host/docker-cost.json",
+    runs: 1,
+    limit_s: 3000,
+    stands_still: true,
 };
 
 const NETWORK: Survey = Survey {
@@ -141,6 +152,16 @@ pub fn part(
                 said.push('\n');
             }
             keep(workspace, &FILES, &said, commit, &files::document)?;
+        }
+        Part::Docker => {
+            let image = images::Name::Docker.build(workspace)?.oci;
+            let mut said = String::new();
+            for place in docker::PLACES {
+                let arguments = [&*built.cofferdam, &image, Path::new(place)];
+                said.push_str(&counted(workspace, &DOCKER, &arguments)?);
+                said.push('\n');
+            }
+            keep(workspace, &DOCKER, &said, commit, &docker::document)?;
         }
         Part::Network => {
             let tool = program::guest_tool(workspace)?;
@@ -231,12 +252,13 @@ fn sizes(built: &Built, vmlinux: &Path) -> Result<Vec<(&'static str, u64)>> {
 /// Where a document lacks something.
 pub fn tables(workspace: &Workspace) -> Result<String> {
     let mut tables = String::new();
-    let table: [(_, Table); 6] = [
+    let table: [(_, Table); 7] = [
         (PEERS, peers::table),
         (STREAMS, streams::table),
         (NETWORK, network::table),
         (IMAGES, pulls::table),
         (FILES, files::table),
+        (DOCKER, docker::table),
         (MEMORY, memory::tables),
     ];
     for (survey, table) in table {
