@@ -159,6 +159,14 @@ fn a_terminal_of_its_own(world: &World) {
     let script = "trap 'stty size' WINCH; echo in $(tty); while :; do sleep 0.1; done";
     let sandbox = Detached::start(world, &flags, script);
     sandbox.says("in /dev/pts/0");
+    // Keys let go of it; of what only begins like them nothing is lost.
+    let words = sandbox.words(&["attach", "--detach-keys", "ctrl-p,x"], &["box"]);
+    let mut leaving = Terminal::start(&world.product, &words);
+    leaving.types("\u{10}\u{10}x");
+    assert_eq!(leaving.ends(), 0, "{}", leaving.text());
+    assert!(leaving.text().contains("detached: it goes on"), "{}", leaving.text());
+    let wrong = sandbox.command(&["attach", "--detach-keys", "ctrl-1"], &["box"]);
+    wrong.exits(125).complains(&["\"ctrl-1\" is no key"]);
     let mut terminal = Terminal::start(&world.product, &sandbox.words(&["attach"], &["box"]));
     terminal.resize(33, 101);
     terminal.waits_for("33 101");

@@ -21,11 +21,14 @@ pub const OUTER: Tree<'_> = Tree {
     hooks: &["cd \"$1\" && mkdir -p dist job place var/lib/cofferdam"],
 };
 
-/// A database, and what a web service is written in.
+/// A database, and what a web service is written in; without its compiler, for it is pushed and pulled.
 pub const SERVICES: Tree<'_> = Tree {
     variant: "essential",
     packages: &["postgresql", "python3", "python3-psycopg2"],
-    hooks: &[],
+    hooks: &[
+        "cd \"$1\" && rm -rf usr/lib/*/libLLVM-* usr/lib/*/libz3.* var/lib/postgresql/*/main",
+        "cd \"$1\" && rm -rf usr/lib/postgresql/*/lib/bitcode usr/lib/postgresql/*/lib/llvmjit*",
+    ],
 };
 
 /// What wants more than most containers may: an init system, engines of containers, what loads filters.
