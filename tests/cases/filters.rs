@@ -111,7 +111,7 @@ fn a_copy(world: &World) {
     trace.add(copy(&["-L"], &format!("{}/link", tree.path()), "box:/followed", None).1);
     // Their names alone are more than a heap holds that has not grown.
     let many = world.fresh_state();
-    for number in 0..4000 {
+    for number in 0..1500 {
         std::fs::write(many.join(format!("{number:0>250}")), "").unwrap();
     }
     trace.add(copy(&[], &many.display().to_string(), "box:/many", None).1);
