@@ -88,7 +88,8 @@ fn a_place_that_does_not(world: &World) {
 fn kvm_is_found_good(world: &World) {
     // The probe has 0.8 s, which a machine that is emulated beside others now and then has not.
     let is_late = |(said, _): &(Value, i32)| said["accelerator"] != "kvm";
-    let (said, code) = (0..4).map(|_| json(world)).find(|it| !is_late(it)).unwrap_or_else(|| json(world));
+    let (said, code) =
+        (0..4).map(|_| json(world)).find(|it| !is_late(it)).unwrap_or_else(|| json(world));
     assert_eq!((code, said["accelerator"].as_str()), (0, Some("kvm")), "{said}");
     for name in ["kvm-device", "kvm-open", "kvm-api", "kvm-probe"] {
         assert_eq!(native_kvm::check(&said, name), Some("ok"), "{said}");

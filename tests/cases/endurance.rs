@@ -120,7 +120,10 @@ fn a_full_log_disk(world: &World) {
 }
 
 /// A file system of a file's own, that an error turns read-only.
-struct Ext4(PathBuf);
+struct Ext4 {
+    image: PathBuf,
+    place: PathBuf,
+}
 
 impl Ext4 {
     fn new(world: &World) -> Self {
@@ -129,26 +132,24 @@ impl Ext4 {
         let script =
             "truncate -s 300m $0 && mkfs.ext4 -q $0 && mount -o loop,errors=remount-ro $0 $1";
         sh(script, &[&image, &place]);
-        Self(place)
+        Self { image, place }
     }
 
     fn turns_read_only(&self) {
         let script = "device=$(findmnt -n -o SOURCE $0); echo x > /sys/fs/ext4/${device#/dev/}/trigger_fs_error";
-        sh(script, &[&self.0]);
-        assert!(fs::write(self.0.join("x"), "x").is_err(), "it can be written to");
+        sh(script, &[&self.place]);
+        assert!(fs::write(self.place.join("x"), "x").is_err(), "it can be written to");
     }
 
     fn is_mended(&self) {
-        sh(
-            "device=$(findmnt -n -o SOURCE $0); umount $0; e2fsck -p $device || [ $? = 1 ]; mount $device $0",
-            &[&self.0],
-        );
+        let script = "umount $1; e2fsck -p $0 > /dev/null || [ $? = 1 ]; mount -o loop $0 $1";
+        sh(script, &[&self.image, &self.place]);
     }
 }
 
 impl Drop for Ext4 {
     fn drop(&mut self) {
-        let _ = Command::new("umount").args(["--lazy", "--detach-loop"]).arg(&self.0).status();
+        let _ = Command::new("umount").arg("--lazy").arg(&self.place).status();
     }
 }
 
@@ -162,21 +163,24 @@ fn sh(script: &str, words: &[&Path]) {
 fn a_state_directory_that_turns_read_only(world: &World) {
     let disk = Ext4::new(world);
     {
-        let (sandbox, detached) = Detached::at(world, disk.0.clone());
+        let (sandbox, detached) = Detached::at(world, disk.place.clone());
         sandbox.flags(&["--disk-size=64m"]).sh(COUNTS).exits(0);
         detached.says("line 5\n");
         let family = leftovers::family(supervisor(&detached));
+        // What was not written to the disk yet would be lost with it.
+        sh("sync", &[]);
         disk.turns_read_only();
         sleep(Duration::from_secs(2));
         detached.command(&["exec"], &["box", "sh", "-c", "exit 5"]).exits(5);
-        let refused = world.sandbox().state(&disk.0).sh("true");
+        let refused = world.sandbox().state(&disk.place).sh("true");
         refused.exits(125).complains(&["ead-only"]);
         detached.command(&["stop"], &["box"]);
         leftovers::all_gone(&family);
     }
     disk.is_mended();
-    let (_, detached) = Detached::at(world, disk.0.clone());
-    assert!(detached.command(&["ps", "--all"], &[]).exits(0).text().contains("exited"));
+    let (_, detached) = Detached::at(world, disk.place.clone());
+    let listed = detached.command(&["ps", "--all"], &[]).exits(0).text();
+    assert!(listed.contains("exited (137)"), "{listed}");
     detached.logs(&[]);
     detached.command(&["start"], &["box"]).exits(0);
     detached.command(&["exec"], &["box", "sh", "-c", "exit 6"]).exits(6);

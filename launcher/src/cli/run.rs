@@ -150,8 +150,7 @@ pub struct RunArgs {
         value_delimiter = ',',
         value_name = "WHAT",
         help_heading = "Container",
-        hide_possible_values = true,
-        requires = "sandbox"
+        hide_possible_values = true
     )]
     pub share: Vec<Shared>,
     /// Run it in the background, and print its sandbox's identifier

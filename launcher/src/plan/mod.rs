@@ -170,6 +170,9 @@ pub enum PlanError {
     /// A health check.
     #[error(transparent)]
     Health(#[from] health::HealthError),
+    /// Something to share, and nobody to share it with.
+    #[error("--share is for a container that comes to a sandbox")]
+    Share,
     /// A published socket.
     #[error(transparent)]
     Socket(#[from] socket::SocketError),
@@ -218,6 +221,7 @@ impl Explain for PlanError {
             PlanError::Profile(error) => error.hint(),
             PlanError::StopSignal(_) => Some(signal::SIGNAL_HINT.into()),
             PlanError::Health(error) => error.hint(),
+            PlanError::Share => Some("name the sandbox with --sandbox".into()),
             PlanError::Socket(error) => error.hint(),
             PlanError::Tmpfs(error) => error.hint(),
             PlanError::Volume(error) => error.hint(),
@@ -258,6 +262,10 @@ impl RunPlan {
         }
         let strict = profile::is_strict(args)?;
         let mut warnings = Vec::new();
+        // To clap it is enough that what is given contradicts what is lacking.
+        if args.sandbox.is_none() && !args.share.is_empty() {
+            return Err(PlanError::Share);
+        }
         let resources = limits::resources(args)?;
         let vm = vm_size::resolve(args, &resources, &facts.memory, &facts.cpus, &mut warnings)?;
         Ok(Self {
