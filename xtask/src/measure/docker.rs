@@ -11,7 +11,7 @@ pub const PLACES: [&str; 2] = ["native", "sandbox"];
 const WORK: &[(&str, &str)] = &[
     ("start", "from nothing to the first answer of `docker version`"),
     ("import", "an image of busybox, imported"),
-    ("run", "a container that does nothing"),
+    ("container", "a container that does nothing"),
     ("nothing", "a build of one step that does nothing, by BuildKit"),
     ("steps", "the same of ten steps"),
     ("context", "a build that copies 16 MiB"),
