@@ -1,7 +1,7 @@
 //! What a job with Docker costs by `cofferdam docker`, against a dockerd without a sandbox. Pure.
 
 use anyhow::{Context, Result};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::figures::{self, Figures};
 
@@ -28,21 +28,7 @@ const WORK: &[(&str, &str)] = &[
 /// # Errors
 /// Where it left something out.
 pub fn document(text: &str) -> Result<Map<String, Value>> {
-    let mut places = Map::new();
-    for place in PLACES {
-        let mut all = Map::new();
-        for (work, what) in WORK {
-            let name = format!("{place} {work}");
-            let cost = json!({
-                "what": what,
-                "million_instructions": figures::named(text, &name)?.0,
-                "kvm_exits": figures::exits(text, &name)?,
-            });
-            all.insert((*work).to_owned(), cost);
-        }
-        places.insert(place.to_owned(), Value::Object(all));
-    }
-    Ok(Map::from_iter([("places".to_owned(), Value::Object(places))]))
+    figures::at_places(text, &PLACES, WORK)
 }
 
 /// README's table.

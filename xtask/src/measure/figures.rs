@@ -1,7 +1,7 @@
 //! Figures of several runs, and what is said of them. Pure.
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 /// One thing, measured several times.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +73,32 @@ pub fn exits(text: &str, name: &str) -> Result<Vec<f64>> {
     let exits: Vec<f64> = text.lines().filter_map(of_line).collect();
     anyhow::ensure!(!exits.is_empty(), "no KVM exits of {name:?} in:\n{text}");
     Ok(exits)
+}
+
+/// Each work at each place, of lines as `PLACE WORK run 1: …`: its figures and its exits, and what it is.
+///
+/// # Errors
+/// Where one was left out.
+pub fn at_places(
+    text: &str,
+    places: &[&str],
+    works: &[(&str, &str)],
+) -> Result<Map<String, Value>> {
+    let mut all = Map::new();
+    for place in places {
+        let mut of_place = Map::new();
+        for (work, what) in works {
+            let name = format!("{place} {work}");
+            let cost = json!({
+                "what": what,
+                "million_instructions": named(text, &name)?.0,
+                "kvm_exits": exits(text, &name)?,
+            });
+            of_place.insert((*work).to_owned(), cost);
+        }
+        all.insert((*place).to_owned(), Value::Object(of_place));
+    }
+    Ok(Map::from_iter([("places".to_owned(), Value::Object(all))]))
 }
 
 /// The rest of the one line that begins with this.
